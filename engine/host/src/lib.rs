@@ -1,0 +1,1 @@
+//! An OSCAR host and ARS relay.

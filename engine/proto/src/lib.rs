@@ -1,0 +1,1 @@
+//! The rendezvous protocol without I/O.
