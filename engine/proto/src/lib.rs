@@ -1,1 +1,3 @@
 //! The rendezvous protocol without I/O.
+
+pub mod session;
