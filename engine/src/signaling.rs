@@ -31,7 +31,12 @@ pub trait Signaling: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`SignalingError::Closed`] once the channel is gone; [`SignalingError::TooLong`] for a body that it cannot carry.
-    fn send(&self, to: ScreenName, body: Bytes, host_ack: bool) -> BoxFuture<'_, Result<(), SignalingError>>;
+    fn send(
+        &self,
+        to: ScreenName,
+        body: Bytes,
+        host_ack: bool,
+    ) -> BoxFuture<'_, Result<(), SignalingError>>;
 
     /// The next thing that arrived. Cancel-safe: a dropped future loses nothing. Messages of one peer keep their order.
     ///

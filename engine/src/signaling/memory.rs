@@ -44,7 +44,12 @@ impl MemoryHub {
     pub fn join(&self, name: ScreenName) -> MemoryChannel {
         let (queue, arrived) = mpsc::channel(QUEUE_MESSAGES);
         self.lock().by_name.insert(name.clone(), queue.clone());
-        MemoryChannel { hub: self.clone(), name, queue: queue.downgrade(), arrived: tokio::sync::Mutex::new(arrived) }
+        MemoryChannel {
+            hub: self.clone(),
+            name,
+            queue: queue.downgrade(),
+            arrived: tokio::sync::Mutex::new(arrived),
+        }
     }
 
     /// Two members of a new hub.
@@ -71,10 +76,15 @@ impl MemoryHub {
     fn deliver(&self, from: &ScreenName, to: &ScreenName, body: Bytes) -> Result<(), u16> {
         let members = self.lock();
         let queue = members.by_name.get(to).ok_or(NOT_LOGGED_ON)?;
-        queue.try_send(Incoming::Message { from: from.clone(), body }).map_err(|refused| match refused {
-            mpsc::error::TrySendError::Full(_) => RESPONSES_LOST,
-            mpsc::error::TrySendError::Closed(_) => NOT_LOGGED_ON,
-        })
+        queue
+            .try_send(Incoming::Message {
+                from: from.clone(),
+                body,
+            })
+            .map_err(|refused| match refused {
+                mpsc::error::TrySendError::Full(_) => RESPONSES_LOST,
+                mpsc::error::TrySendError::Closed(_) => NOT_LOGGED_ON,
+            })
     }
 }
 
@@ -92,7 +102,12 @@ impl Signaling for MemoryChannel {
         self.name.clone()
     }
 
-    fn send(&self, to: ScreenName, body: Bytes, _host_ack: bool) -> BoxFuture<'_, Result<(), SignalingError>> {
+    fn send(
+        &self,
+        to: ScreenName,
+        body: Bytes,
+        _host_ack: bool,
+    ) -> BoxFuture<'_, Result<(), SignalingError>> {
         Box::pin(async move {
             let cookie = cookie_of(&body)?;
             let own_queue = self.queue.upgrade().ok_or(SignalingError::Closed)?;
@@ -105,7 +120,14 @@ impl Signaling for MemoryChannel {
     }
 
     fn recv(&self) -> BoxFuture<'_, Result<Incoming, SignalingError>> {
-        Box::pin(async move { self.arrived.lock().await.recv().await.ok_or(SignalingError::Closed) })
+        Box::pin(async move {
+            self.arrived
+                .lock()
+                .await
+                .recv()
+                .await
+                .ok_or(SignalingError::Closed)
+        })
     }
 }
 
@@ -129,10 +151,7 @@ impl Drop for MemoryChannel {
 }
 
 fn cookie_of(body: &Bytes) -> Result<Cookie, SignalingError> {
-    Ok(match Signal::decode(body.clone())? {
-        Signal::Rendezvous(message) => message.cookie,
-        Signal::ClientError { cookie, .. } => cookie,
-    })
+    Ok(Signal::decode(body.clone())?.cookie())
 }
 
 #[cfg(test)]
@@ -146,18 +165,31 @@ mod tests {
     }
 
     fn signal(last: u8) -> Bytes {
-        Signal::client_error(Cookie([0, 0, 0, 0, 0, 0, 0, last]), NakCode::PROPOSAL_DENIED).encode()
+        Signal::client_error(
+            Cookie([0, 0, 0, 0, 0, 0, 0, last]),
+            NakCode::DENIED,
+        )
+        .encode()
     }
 
     #[tokio::test]
     async fn messages_arrive_in_order_with_the_senders_name() {
         let (alice, bob) = MemoryHub::pair(name("Alice"), name("bob"));
         for last in 0..3 {
-            alice.send(name("B O B"), signal(last), false).await.unwrap();
+            alice
+                .send(name("B O B"), signal(last), false)
+                .await
+                .unwrap();
         }
         for last in 0..3 {
             let arrived = bob.recv().await.unwrap();
-            assert_eq!(arrived, Incoming::Message { from: name("alice"), body: signal(last) });
+            assert_eq!(
+                arrived,
+                Incoming::Message {
+                    from: name("alice"),
+                    body: signal(last)
+                }
+            );
         }
     }
 
@@ -166,7 +198,14 @@ mod tests {
         let alice = MemoryHub::new().join(name("alice"));
         alice.send(name("7"), signal(9), true).await.unwrap();
         let cookie = Cookie([0, 0, 0, 0, 0, 0, 0, 9]);
-        assert_eq!(alice.recv().await.unwrap(), Incoming::Undelivered { to: name("7"), cookie, code: 4 });
+        assert_eq!(
+            alice.recv().await.unwrap(),
+            Incoming::Undelivered {
+                to: name("7"),
+                cookie,
+                code: 4
+            }
+        );
     }
 
     #[tokio::test]
@@ -177,7 +216,14 @@ mod tests {
         }
         alice.send(name("bob"), signal(2), false).await.unwrap();
         let cookie = Cookie([0, 0, 0, 0, 0, 0, 0, 2]);
-        assert_eq!(alice.recv().await.unwrap(), Incoming::Undelivered { to: name("bob"), cookie, code: 0x0C });
+        assert_eq!(
+            alice.recv().await.unwrap(),
+            Incoming::Undelivered {
+                to: name("bob"),
+                cookie,
+                code: 0x0C
+            }
+        );
         drop(bob);
     }
 
@@ -193,19 +239,30 @@ mod tests {
         assert!(matches!(second.recv().await, Ok(Incoming::Message { .. })));
         hub.drop_member(&name("alice"));
         assert!(matches!(second.recv().await, Err(SignalingError::Closed)));
-        assert!(matches!(second.send(name("x"), signal(1), false).await, Err(SignalingError::Closed)));
+        assert!(matches!(
+            second.send(name("x"), signal(1), false).await,
+            Err(SignalingError::Closed)
+        ));
     }
 
     #[tokio::test]
     async fn bytes_that_are_no_signal_are_refused() {
         let alice = MemoryHub::new().join(name("alice"));
-        let sent = alice.send(name("bob"), Bytes::from_static(b"\x77"), false).await;
+        let sent = alice
+            .send(name("bob"), Bytes::from_static(b"\x77"), false)
+            .await;
         assert!(matches!(sent, Err(SignalingError::NotASignal(_))));
     }
 
     #[test]
     fn a_ticket_is_not_printed() {
-        let relay = RelayInfo { address: "r:1".into(), ticket: Some(Bytes::from_static(b"secret")) };
-        assert_eq!(format!("{relay:?}"), r#"RelayInfo { address: "r:1", ticket: Some("***") }"#);
+        let relay = RelayInfo {
+            address: "r:1".into(),
+            ticket: Some(Bytes::from_static(b"secret")),
+        };
+        assert_eq!(
+            format!("{relay:?}"),
+            r#"RelayInfo { address: "r:1", ticket: Some("***") }"#
+        );
     }
 }
