@@ -4,4 +4,5 @@
 //! [`limits`] holds every bound that foreign input is held to.
 
 pub mod limits;
+pub mod session;
 pub mod wire;
