@@ -277,7 +277,12 @@ impl fmt::Debug for Code {
 fn fold(text: &str) -> Zeroizing<String> {
     Zeroizing::new(
         text.chars()
-            .filter(|c| !matches!(c, '\u{ad}' | '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{feff}'))
+            .filter(|c| {
+                !matches!(
+                    c,
+                    '\u{ad}' | '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{feff}'
+                )
+            })
             .nfkc()
             .flat_map(char::to_lowercase)
             .nfkc()
@@ -288,7 +293,10 @@ fn fold(text: &str) -> Zeroizing<String> {
 /// Spaces and dashes of all kinds; those with a compatibility form became `-` in [`fold`].
 fn is_separator(c: char) -> bool {
     c.is_whitespace()
-        || matches!(c, '-' | '\u{2010}'..='\u{2015}' | '\u{2043}' | '\u{2212}' | '\u{fe58}')
+        || matches!(
+            c,
+            '-' | '\u{2010}'..='\u{2015}' | '\u{2043}' | '\u{2212}' | '\u{fe58}'
+        )
 }
 
 /// `HOST:PORT` in its one form, `None` if it is not one.
@@ -347,10 +355,7 @@ mod tests {
             assert_eq!(Code::parse(text).unwrap(), wanted, "{text:?}");
         }
         let long = Code::parse("7 OTTER lamp verse @ Box:1 , [2001:DB8:0::1]:2").unwrap();
-        assert_eq!(
-            long.to_string(),
-            "7-otter-lamp-verse@box:1,[2001:db8::1]:2"
-        );
+        assert_eq!(long.to_string(), "7-otter-lamp-verse@box:1,[2001:db8::1]:2");
         assert_eq!(long.short(), wanted);
     }
 
@@ -376,8 +381,22 @@ mod tests {
     #[test]
     fn addresses_are_host_and_port_only() {
         for bad in [
-            "", "host", "host:", "host:0", "host:65536", "host:+1", ":1", "::1:80", "[::1]",
-            "[::1:80", "[host]:1", "ho st:1", "h\u{f6}st:1", "-x:1", "http://x:1", "x:1@y:2/",
+            "",
+            "host",
+            "host:",
+            "host:0",
+            "host:65536",
+            "host:+1",
+            ":1",
+            "::1:80",
+            "[::1]",
+            "[::1:80",
+            "[host]:1",
+            "ho st:1",
+            "h\u{f6}st:1",
+            "-x:1",
+            "http://x:1",
+            "x:1@y:2/",
         ] {
             let text = format!("7-a-b-c@ok:1,{bad}");
             let refused = Code::parse(&text).unwrap_err();
@@ -405,9 +424,7 @@ mod tests {
     #[test]
     fn words_are_drawn_evenly() {
         // 64,749 is the last fair draw, 64,750 and 65,535 are thrown away.
-        let bytes = [
-            0xfc, 0xee, 0xff, 0xff, 0xfc, 0xed, 0x00, 0x00, 0x05, 0x0f,
-        ];
+        let bytes = [0xfc, 0xee, 0xff, 0xff, 0xfc, 0xed, 0x00, 0x00, 0x05, 0x0f];
         let drawn = CodeWords::generate(&bytes).unwrap();
         assert_eq!(*code_words_password(&drawn), b"zoom-acid-acid");
         assert_eq!(

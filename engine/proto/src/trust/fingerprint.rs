@@ -70,9 +70,9 @@ impl Fingerprint {
 
 /// Both check letters as values of 5 bits.
 fn check(digits: &[u8]) -> [u8; CHECK_CHARS] {
-    let remainder = digits
-        .iter()
-        .fold(0, |rest, digit| (rest * 32 + u32::from(*digit)) % CHECK_MODULUS);
+    let remainder = digits.iter().fold(0, |rest, digit| {
+        (rest * 32 + u32::from(*digit)) % CHECK_MODULUS
+    });
     [(remainder >> 5) as u8, (remainder & 31) as u8]
 }
 

@@ -11,7 +11,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 use super::{
     Role,
     code::{CodeWords, code_words_password},
-    pake::{CodeExchange, EphemeralExchange, ExchangeError, KeyExchange, PAKE_SPAKE2_ED25519},
+    pake::{CodeExchange, EphemeralExchange, ExchangeError, KeyExchange},
     schedule::Keys,
     seal::{self, Place},
     session::Session,
@@ -22,7 +22,7 @@ use crate::{
     wire::{
         error::DecodeError,
         rendezvous::{Cookie, NakCode, SequenceNumber},
-        security::{ALPN_TCP, SecurityBlock, item},
+        security::{ALPN_TCP, PAKE_SPAKE2, SecurityBlock, item},
         text::ScreenName,
     },
 };
@@ -32,7 +32,8 @@ const ALPN_OURS: [&str; 1] = [ALPN_TCP];
 
 /// Bytes that may be sealed into C2, so that its block stays within 1,024 bytes (`security.md` 6.1).
 /// Later blocks hold nothing else, so they take as much with room to spare.
-pub const SEALED_PLAINTEXT_MAX: usize = limits::SECURITY_BLOCK - C2_WITHOUT_SEALED - ITEM_HEADER - seal::TAG_LEN;
+pub const SEALED_PLAINTEXT_MAX: usize =
+    limits::SECURITY_BLOCK - C2_WITHOUT_SEALED - ITEM_HEADER - seal::TAG_LEN;
 const ITEM_HEADER: usize = 4;
 /// Header; key, pake-id, pake-msg, confirm, ALPN list, nonce.
 const C2_WITHOUT_SEALED: usize = 6 + 6 * ITEM_HEADER + 32 + 1 + 33 + 32 + (1 + ALPN_TCP.len()) + 16;
@@ -137,9 +138,9 @@ impl HandshakeError {
     /// What the other side gets told: 0x03 malformed, 0x09 version, 0x0A security mismatch.
     pub fn nak(&self) -> NakCode {
         match self {
-            Self::Malformed(_) | Self::MissingItem(_) => NakCode(0x03),
+            Self::Malformed(_) | Self::MissingItem(_) => NakCode::BUSTED_PARAMETERS,
             Self::UnsupportedVersion(_) | Self::UnsupportedPake(_) | Self::NoCommonAlpn => {
-                NakCode(0x09)
+                NakCode::VERSION_MISMATCH
             }
             Self::NoBlock
             | Self::NotSecure
@@ -147,7 +148,7 @@ impl HandshakeError {
             | Self::BadPoint
             | Self::Reflected
             | Self::WrongConfirmation
-            | Self::BadSeal => NakCode(0x0A),
+            | Self::BadSeal => NakCode::SECURITY_MISMATCH,
         }
     }
 }
@@ -198,9 +199,17 @@ impl Proposing {
         let alpn = common_alpn(&theirs.block).ok_or(HandshakeError::NoCommonAlpn)?;
         let confirm = theirs.block.confirm();
         let confirm = confirm.ok_or(HandshakeError::MissingItem(item::CONFIRM))?;
-        let material = self.exchange.finish(&theirs.exchange).map_err(theirs.mode())?;
+        let material = self
+            .exchange
+            .finish(&theirs.exchange)
+            .map_err(theirs.mode())?;
         let keys = Keys::derive(&material, &self.secret);
-        let th0 = th0(&self.context, &p1, &c2, &theirs.block);
+        let blank = theirs.block.encode_without_proof();
+        let c2 = Terms {
+            block: &blank,
+            ..c2
+        };
+        let th0 = th0(&self.context, &p1, &c2);
         if !bool::from(keys.confirmation(&th0).ct_eq(&confirm)) {
             return Err(HandshakeError::WrongConfirmation);
         }
@@ -268,8 +277,7 @@ impl Answering {
     }
 
     /// Hides `plaintext`, at most [`SEALED_PLAINTEXT_MAX`] bytes, from everyone but the proposer;
-    /// `sequence` is that of the message (0 is not possible: an ACCEPT that answers P1 seals
-    /// nothing).
+    /// `sequence` is that of C2.
     pub fn seal(&self, sequence: SequenceNumber, plaintext: &[u8]) -> Bytes {
         let place = Place {
             cookie: self.context.cookie,
@@ -296,11 +304,15 @@ impl Answering {
             request_secure: true,
             min: c2_min,
             max: c2_max,
-            block: &[],
+            block: &block.encode(),
         };
-        let th0 = th0(&self.context, &p1, &c2, &block);
+        let th0 = th0(&self.context, &p1, &c2);
         let proof = Bytes::copy_from_slice(&self.keys.confirmation(&th0));
-        let confirm = block.items.0.iter_mut().find(|tlv| tlv.tag == item::CONFIRM);
+        let confirm = block
+            .items
+            .0
+            .iter_mut()
+            .find(|tlv| tlv.tag == item::CONFIRM);
         confirm.expect("start() put it there").value = proof;
         let session = Session::new(
             Role::Answerer,
@@ -343,7 +355,7 @@ impl Theirs {
             (Secret::Code(_), None) | (Secret::None, Some(_)) => {
                 return Err(HandshakeError::WrongMode);
             }
-            (Secret::Code(_), Some(PAKE_SPAKE2_ED25519)) => (item::PAKE_MSG, block.pake_msg()),
+            (Secret::Code(_), Some(PAKE_SPAKE2)) => (item::PAKE_MSG, block.pake_msg()),
             (Secret::Code(_), Some(other)) => return Err(HandshakeError::UnsupportedPake(other)),
             (Secret::None, None) => {
                 let key = block.ephemeral();
@@ -392,7 +404,7 @@ fn own_block(
     let mut block = SecurityBlock::new().with(item::KEY, key_hash.to_vec());
     block = match secret {
         Secret::Code(_) => block
-            .with(item::PAKE_ID, vec![PAKE_SPAKE2_ED25519])
+            .with(item::PAKE_ID, vec![PAKE_SPAKE2])
             .with(item::PAKE_MSG, message),
         Secret::None => block.with(item::EPHEMERAL, message),
     };

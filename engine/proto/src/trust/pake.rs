@@ -17,8 +17,6 @@ use zeroize::Zeroizing;
 
 use super::Role;
 
-/// Value of the item `pake-id`: SPAKE2, Ed25519 group, as in crate `spake2` 0.4.
-pub const PAKE_SPAKE2_ED25519: u8 = 1;
 /// Bytes handed in for a SPAKE2 start: as many as the crate's one draw, a wide scalar.
 pub(crate) const SPAKE2_RANDOMNESS_LEN: usize = 64;
 /// A side byte (`A` or `B`) and a compressed point.

@@ -103,8 +103,7 @@ fn subkey(material: &KeyMaterial, name: &str) -> Key {
 }
 
 fn hmac(key: &Key, message: &[u8]) -> [u8; 32] {
-    let mut mac =
-        Hmac::<Sha256>::new_from_slice(&key[..]).expect("HMAC takes keys of any length");
+    let mut mac = Hmac::<Sha256>::new_from_slice(&key[..]).expect("HMAC takes keys of any length");
     mac.update(message);
     mac.finalize().into_bytes().into()
 }

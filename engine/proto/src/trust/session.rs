@@ -94,11 +94,7 @@ impl Session {
     ///
     /// # Errors
     /// [`HandshakeError::BadSeal`] if a byte was changed or it belongs to another message.
-    pub fn open(
-        &self,
-        sequence: SequenceNumber,
-        sealed: &[u8],
-    ) -> Result<Vec<u8>, HandshakeError> {
+    pub fn open(&self, sequence: SequenceNumber, sealed: &[u8]) -> Result<Vec<u8>, HandshakeError> {
         let place = self.place(sequence, self.0.role.peer());
         seal::open(self.0.keys.seal(place.sender), place, sealed)
             .map_err(|_| HandshakeError::BadSeal)

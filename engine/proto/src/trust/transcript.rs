@@ -6,21 +6,14 @@
 use sha2::{Digest as _, Sha256};
 
 use super::handshake::{Context, Terms};
-use crate::wire::security::SecurityBlock;
 
 const LABEL: &[u8] = b"rdv-v1";
 
 /// SHA-256 over these fields, each as `[len: u32 BE][bytes]`:
 /// `rdv-v1`, proposer, answerer (normal form), cookie (8), service (16); then for P1 and for C2:
 /// REQUEST_SECURE there (one byte, 1 or 0), lowest version, highest version (2 bytes, or none if
-/// the tag was absent), security block. C2's confirm is taken as 32 zero bytes.
-pub(crate) fn th0(
-    context: &Context,
-    p1: &Terms<'_>,
-    c2: &Terms<'_>,
-    c2_block: &SecurityBlock,
-) -> [u8; 32] {
-    let c2_block = c2_block.encode_without_proof();
+/// the tag was absent), security block. The block of `c2` must have 32 zero bytes for its proof.
+pub(crate) fn th0(context: &Context, p1: &Terms<'_>, c2: &Terms<'_>) -> [u8; 32] {
     let versions = |terms: &Terms<'_>| (bytes_of(terms.min), bytes_of(terms.max));
     let ((p1_min, p1_max), (c2_min, c2_max)) = (versions(p1), versions(c2));
     let hashed = framed(&[
@@ -36,7 +29,7 @@ pub(crate) fn th0(
         &[u8::from(c2.request_secure)],
         &c2_min,
         &c2_max,
-        &c2_block,
+        c2.block,
     ]);
     Sha256::digest(hashed).into()
 }
