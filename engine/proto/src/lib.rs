@@ -5,5 +5,6 @@
 //! [`limits`] holds every bound that foreign input is held to.
 
 pub mod limits;
+pub mod session;
 pub mod trust;
 pub mod wire;

@@ -1,0 +1,3 @@
+//! Sign-on and SNAC traffic between a client and a host, without I/O.
+
+pub mod rate;

@@ -1,0 +1,4 @@
+//! Sockets: own addresses, the local network, relays. What travels over them is not known here.
+
+pub mod gather;
+pub mod lan;
