@@ -5,6 +5,7 @@
 //! [`limits`] holds every bound that foreign input is held to.
 
 pub mod limits;
+pub mod rendezvous;
 pub mod session;
 pub mod trust;
 pub mod wire;
