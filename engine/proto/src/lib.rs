@@ -1,1 +1,4 @@
 //! The rendezvous protocol without I/O.
+
+pub mod transfer;
+pub mod wire;

@@ -1,0 +1,3 @@
+//! What bytes mean; stateless.
+
+pub mod bulk;
