@@ -11,4 +11,7 @@ pub mod relay;
 pub mod rendezvous;
 pub mod session;
 pub mod trust;
+//! The rendezvous protocol without I/O.
+
+pub mod transfer;
 pub mod wire;

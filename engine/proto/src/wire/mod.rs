@@ -22,3 +22,5 @@ pub mod signon;
 pub mod snac;
 pub mod text;
 pub mod tlv;
+
+pub mod bulk;
