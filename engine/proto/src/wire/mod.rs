@@ -39,3 +39,4 @@ pub(crate) fn hex(digits: &str) -> bytes::Bytes {
     };
     digits.chunks(2).map(byte).collect()
 }
+pub mod bulk;
