@@ -2,3 +2,4 @@
 
 pub mod signaling;
 pub mod transport;
+pub mod trust;
