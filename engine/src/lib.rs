@@ -1,1 +1,3 @@
 //! Peer-to-peer rendezvous and file transfer.
+
+pub mod transfer;
