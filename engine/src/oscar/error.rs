@@ -1,0 +1,55 @@
+//! What can go wrong between us and a host.
+
+use std::io;
+
+use rdv_proto::wire::error::DecodeError;
+use rdv_proto::wire::signon::LoginErrorCode;
+
+use crate::transport::connect::ConnectError;
+
+/// Why a sign-on failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OscarError {
+    /// There is no TCP connection to the host.
+    #[error("host {host} cannot be reached")]
+    Unreachable {
+        /// `HOST:PORT` as it was asked for.
+        host: String,
+        /// Why.
+        source: ConnectError,
+    },
+    /// TLS did not come about: another key than the known one, or no TLS 1.3 at all. See [`OscarError::tls_reason`].
+    #[error("no secure connection to host {host}")]
+    TlsFailed {
+        /// `HOST:PORT` as it was asked for.
+        host: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The host said no.
+    #[error("the host refused the sign-on: {code:?}")]
+    Refused {
+        /// Its reason.
+        code: LoginErrorCode,
+    },
+    /// Not signed on in time.
+    #[error("the host did not answer in time")]
+    Timeout,
+    /// The host sent something that is not OSCAR.
+    #[error("the host does not speak our protocol")]
+    Protocol(#[from] DecodeError),
+    /// The connection ended before the sign-on was complete.
+    #[error("the host closed the connection during sign-on")]
+    Closed(#[source] Option<io::Error>),
+}
+
+impl OscarError {
+    /// What the TLS library or the certificate verifier said, if TLS failed.
+    pub fn tls_reason(&self) -> Option<&rustls::Error> {
+        match self {
+            Self::TlsFailed { source, .. } => source.get_ref()?.downcast_ref(),
+            _ => None,
+        }
+    }
+}
