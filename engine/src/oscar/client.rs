@@ -272,3 +272,6 @@ async fn exchange(
 fn first_sequence() -> u16 {
     getrandom::u32().map_or(1, |random| (random & 0x7FFF) as u16)
 }
+
+#[cfg(test)]
+mod tests;
