@@ -5,27 +5,13 @@
 
 use std::net::Ipv4Addr;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::limits;
-use crate::wire::codec::Reader;
 use crate::wire::error::DecodeError;
-use crate::wire::rendezvous::{Cookie, MessageKind};
-use crate::wire::tlv::{Tlv, TlvList};
-
-/// Tags above it are not reserved: a host stops at the first of them.
-const RESERVED_LAST: u16 = 0x001F;
-const REQUESTER_IP_ADDR: u16 = 0x0003;
-const VERIFIED_IP_ADDR: u16 = 0x0004;
-const VERIFIED_DOWNLOAD_URL: u16 = 0x0008;
-const SEQUENCE_NUM: u16 = 0x000A;
-const CANCEL_REASON: u16 = 0x000B;
-const REQUEST_HOST_CHECK: u16 = 0x000F;
-
-/// Type, cookie and service in front of the parameters, in bytes.
-const HEADER_LEN: usize = 26;
+use crate::wire::rendezvous::{Cookie, Message, MessageKind, host, tag};
+use crate::wire::tlv::Tlv;
 
 /// A block as it goes on to the recipient, and what the host needs to know of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,62 +54,49 @@ pub fn carry(
     cookie: Cookie,
     sender: Option<Ipv4Addr>,
 ) -> Result<Carried, BustedBlock> {
-    let mut reader = Reader::new(block, "rendezvous block");
-    let kind = MessageKind(reader.u16()?);
-    let inner = Cookie(reader.array()?);
-    let service = Uuid::from_bytes(reader.array()?);
-    let params =
-        TlvList::decode_rest_limited(block.slice(HEADER_LEN..), limits::RENDEZVOUS_PARAMS)?;
-    if inner != cookie {
+    let mut message = Message::decode(block.clone())?;
+    if message.cookie != cookie {
         return Err(BustedBlock::CookieMismatch);
     }
-    let end = params
-        .0
-        .iter()
-        .position(|tlv| tlv.tag > RESERVED_LAST)
-        .unwrap_or(params.0.len());
-    let (inspected, rest) = params.0.split_at(end);
-    let find = |tag| inspected.iter().rev().find(|tlv| tlv.tag == tag);
-
-    if kind == MessageKind::PROPOSE {
-        let sequence = find(SEQUENCE_NUM).and_then(Tlv::array);
+    if message.kind == MessageKind::PROPOSE {
+        let inspected = message.params().0.iter();
+        let sequence = inspected
+            .take_while(|tlv| tag::is_reserved(tlv.tag))
+            .filter(|tlv| tlv.tag == tag::SEQUENCE)
+            .last()
+            .and_then(Tlv::array);
         if sequence.is_none_or(|sequence| u16::from_be_bytes(sequence) == 0) {
             return Err(BustedBlock::NoSequenceNumber);
         }
     }
-    let verified =
-        sender.filter(|_| kind == MessageKind::PROPOSE && find(REQUESTER_IP_ADDR).is_some());
-    let reasonless = kind == MessageKind::CANCEL && find(CANCEL_REASON).is_none();
-    let host_check = find(REQUEST_HOST_CHECK).is_some();
-
-    let own = |tlv: &&Tlv| !matches!(tlv.tag, VERIFIED_IP_ADDR | VERIFIED_DOWNLOAD_URL);
-    let mut carried: TlvList = inspected.iter().filter(own).cloned().collect();
-    if let Some(address) = verified {
-        carried.push(VERIFIED_IP_ADDR, address.octets().to_vec());
+    let forged = host::strip(&mut message);
+    if let Some(address) = sender {
+        host::add_verified_ip(&mut message, address);
     }
-    if reasonless {
-        carried.push(CANCEL_REASON, vec![0, 0]);
-    }
-    carried.0.extend(rest.iter().filter(own).cloned());
-
-    let added = usize::from(verified.is_some()) + usize::from(reasonless);
-    let mut edited = BytesMut::with_capacity(block.len() + 16);
-    edited.put_slice(&block[..HEADER_LEN]);
-    carried.encode_rest(&mut edited);
+    host::add_cancel_reason(&mut message);
     Ok(Carried {
-        kind,
-        service,
-        host_check,
-        block: edited.freeze(),
-        forged: params.0.len() + added - carried.0.len(),
+        kind: message.kind,
+        service: message.service,
+        host_check: host::wants_check(&message),
+        block: message.encode(),
+        forged,
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::{BufMut as _, BytesMut};
     use proptest::prelude::*;
 
     use super::*;
+    use crate::wire::tlv::TlvList;
+
+    const REQUESTER_IP_ADDR: u16 = tag::REQUESTER_IP;
+    const VERIFIED_IP_ADDR: u16 = tag::VERIFIED_IP;
+    const VERIFIED_DOWNLOAD_URL: u16 = tag::VERIFIED_DOWNLOAD_URL;
+    const SEQUENCE_NUM: u16 = tag::SEQUENCE;
+    const CANCEL_REASON: u16 = tag::CANCEL_REASON;
+    const REQUEST_HOST_CHECK: u16 = tag::REQUEST_HOST_CHECK;
 
     const COOKIE: Cookie = Cookie(*b"6156121\0");
     const PEER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 9);
@@ -269,7 +242,7 @@ mod tests {
     fn h_8_a_cancel_without_a_reason_gets_the_unknown_one() {
         assert_eq!(
             carried(MessageKind::CANCEL, &[(0x2711, b"x")]),
-            [(CANCEL_REASON, vec![0, 0]), (0x2711, b"x".to_vec())]
+            [(0x2711, b"x".to_vec()), (CANCEL_REASON, vec![0, 0])]
         );
         assert_eq!(
             carried(MessageKind::CANCEL, &[(CANCEL_REASON, &[0, 1])]),

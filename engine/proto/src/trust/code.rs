@@ -320,6 +320,8 @@ fn canonical_address(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -409,10 +411,10 @@ mod tests {
 
     #[test]
     fn unknown_words_are_named_by_position() {
-        let code = Code::parse("7-oter-lamp-yo").unwrap();
+        let code = Code::parse("7-oter-acid-yo").unwrap();
         assert_eq!(code.words().unknown_words(), [1, 3]);
         assert!(!code.words().is_known());
-        assert!(words("otter lamp zoom").is_known());
+        assert!(words("Acid zoom acid").is_known());
     }
 
     #[test]
@@ -432,17 +434,15 @@ mod tests {
             CodeError::NotEnoughRandomness
         );
 
-        let mut counts = vec![0_u32; words::WORD_COUNT];
-        let list: Vec<_> = words::all().collect();
+        let mut counts = BTreeMap::new();
         for draw in 0..=u16::MAX {
             let [high, low] = draw.to_be_bytes();
-            let Ok(drawn) = CodeWords::generate(&[high, low, 0, 0, 0, 0]) else {
-                continue;
-            };
-            let index = list.iter().position(|w| *w == drawn.0[0].as_str());
-            counts[index.unwrap()] += 1;
+            if let Ok(drawn) = CodeWords::generate(&[high, low, 0, 0, 0, 0]) {
+                *counts.entry(drawn.0[0].to_string()).or_insert(0) += 1;
+            }
         }
-        assert!(counts.iter().all(|count| *count == 50));
+        assert_eq!(counts.len(), words::WORD_COUNT);
+        assert!(counts.values().all(|count| *count == 50));
     }
 
     #[test]

@@ -14,7 +14,7 @@
 //!        └─── each TLS lane: BIND of 32 bytes both ways ──┘
 //! ```
 //!
-//! [`code`] is what people type, [`words`] the list behind it; `pake` agrees on a key;
+//! [`code`] is what people type, `words` the list behind it; `pake` agrees on a key;
 //! `transcript` is the hash over everything that must not change on the way; `schedule` makes
 //! one key for each use; `seal` hides candidates from the host; [`handshake`] and [`session`] put
 //! them together; [`fingerprint`] is a key in a form that people compare.
@@ -26,8 +26,10 @@ mod pake;
 mod schedule;
 mod seal;
 pub mod session;
+#[cfg(test)]
+mod tests;
 mod transcript;
-pub mod words;
+mod words;
 
 pub use code::{CODE_RANDOMNESS_LEN, Code, CodeError, CodeWords, code_words_password};
 pub use fingerprint::{Fingerprint, FingerprintError};

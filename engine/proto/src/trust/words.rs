@@ -4,25 +4,28 @@
 //! `words.txt`). Words that hold a `-` are left out (ruling G-03), because `-` separates the words
 //! of a code: 1,295 of 1,296 stay, which is 10.3 bits each.
 
+use std::sync::LazyLock;
+
 const LIST: &str = include_str!("words.txt");
 
 /// How many words a code can choose from.
-pub const WORD_COUNT: usize = 1_295;
+pub(crate) const WORD_COUNT: usize = 1_295;
 
 /// All usable words, sorted, lower-case ASCII.
-pub(crate) fn all() -> impl Iterator<Item = &'static str> {
+static WORDS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
     LIST.lines()
         .filter(|line| !line.is_empty() && !line.starts_with('#') && !line.contains('-'))
-}
+        .collect()
+});
 
 /// The word at `index`, `None` from [`WORD_COUNT`] on.
 pub(crate) fn nth(index: usize) -> Option<&'static str> {
-    all().nth(index)
+    WORDS.get(index).copied()
 }
 
 /// Whether `word` (in the form that codes hold: lower case, NFKC) is on the list.
-pub fn is_on_list(word: &str) -> bool {
-    all().any(|known| known == word)
+pub(crate) fn is_on_list(word: &str) -> bool {
+    WORDS.binary_search(&word).is_ok()
 }
 
 #[cfg(test)]
@@ -35,7 +38,7 @@ mod tests {
         assert_eq!(raw.len(), 1_296);
         assert_eq!(raw.iter().filter(|word| word.contains('-')).count(), 1);
 
-        let words: Vec<_> = all().collect();
+        let words = &*WORDS;
         assert_eq!(words.len(), WORD_COUNT);
         assert_eq!(
             (words.first(), words.last()),
