@@ -1,20 +1,19 @@
 //! The face of a signed-on connection.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use rdv_proto::session::Token;
+use rdv_proto::trust::Fingerprint;
 use rdv_proto::wire::flap::Channel;
 use rdv_proto::wire::signon::Hello;
 use rdv_proto::wire::text::ScreenName;
-use rustls::pki_types::ServerName;
 use tokio::io::{ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::error::OscarError;
@@ -25,9 +24,13 @@ use super::translate::Outgoing;
 use crate::signaling::{BoxFuture, Incoming, RelayDirectory, RelayInfo, Signaling, SignalingError};
 use crate::transport::connect::{ConnectError, connect};
 use crate::transport::gather::is_this_machine;
+use crate::transport::tls::{self, HostKeyStatus, HostStream};
+use crate::trust::HostTrust;
 
 /// One TCP connect, all addresses of the name together.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
+/// The TLS handshake (`security.md` 6.4).
+const TLS_TIME: Duration = Duration::from_secs(10);
 /// Messages that wait for the task; senders wait for room.
 const COMMANDS: usize = 64;
 /// Messages that wait for [`Signaling::recv`]; then the host waits.
@@ -39,14 +42,22 @@ const RELAY_ANSWER: Duration = Duration::from_secs(5);
 
 type Tls = TlsStream<TcpStream>;
 
+/// The other end.
+#[derive(Debug)]
+struct Host {
+    address: SocketAddr,
+    ends_here: bool,
+    key: Fingerprint,
+    status: HostKeyStatus,
+}
+
 /// A guest that is signed on to a host. Signs off when dropped; [`Client::close`] waits for it.
 #[derive(Debug)]
 pub struct Client {
     name: ScreenName,
     token: Option<Token>,
     seen: Option<SocketAddr>,
-    host: SocketAddr,
-    ends_here: bool,
+    host: Host,
     relay: Mutex<(Option<RelayInfo>, Instant)>,
     commands: mpsc::Sender<Command>,
     leaving: watch::Sender<bool>,
@@ -54,28 +65,25 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to the host at `address` (`HOST:PORT`), starts TLS for `server_name` and signs on, all within `limit`.
-    /// `tls` must allow TLS 1.3 only, as all our connections do.
+    /// Connects to the host at `address` (`HOST:PORT`), secures the connection and signs on, all within `limit`.
     ///
     /// # Errors
     /// [`OscarError`]: which step failed.
     pub async fn connect(
         address: &str,
-        server_name: ServerName<'static>,
-        tls: Arc<rustls::ClientConfig>,
+        trust: &HostTrust,
         sign_on: SignOn,
         limit: Duration,
     ) -> Result<Self, OscarError> {
         let deadline = Instant::now() + limit;
-        timeout_at(deadline, Self::sign_on(address, server_name, tls, sign_on))
+        timeout_at(deadline, Self::sign_on(address, trust, sign_on))
             .await
             .map_err(|_| OscarError::Timeout)?
     }
 
     async fn sign_on(
         address: &str,
-        server_name: ServerName<'static>,
-        tls: Arc<rustls::ClientConfig>,
+        trust: &HostTrust,
         sign_on: SignOn,
     ) -> Result<Self, OscarError> {
         let unreachable = |source| OscarError::Unreachable {
@@ -93,12 +101,19 @@ impl Client {
             .peer_addr()
             .map_err(|error| OscarError::Closed(Some(error)))?;
 
-        let secured = TlsConnector::from(tls).connect(server_name, stream).await;
         let tls_failed = |source| OscarError::TlsFailed {
             host: address.to_owned(),
             source,
         };
-        let (reader, writer) = tokio::io::split(secured.map_err(tls_failed)?);
+        let secured = tls::connect_host(stream, address, trust, TLS_TIME)
+            .await
+            .map_err(tls_failed)?;
+        let HostStream {
+            stream,
+            key,
+            status,
+        } = secured;
+        let (reader, writer) = tokio::io::split(stream);
         let mut reader = FrameReader::new(reader);
         let mut writer = FrameWriter::new(writer, first_sequence());
         writer.queue(Channel::SIGN_ON, Hello::new().encode());
@@ -107,12 +122,18 @@ impl Client {
         }
         let signed_on = exchange(&mut reader, &mut writer).await?;
         tracing::debug!(host = %address, "signed on");
+        let host = Host {
+            address: host,
+            ends_here: is_this_machine(host.ip()),
+            key,
+            status,
+        };
         Ok(Self::start(signed_on, host, reader, writer))
     }
 
     fn start(
         signed_on: SignedOn,
-        host: SocketAddr,
+        host: Host,
         reader: FrameReader<ReadHalf<Tls>>,
         writer: FrameWriter<WriteHalf<Tls>>,
     ) -> Self {
@@ -138,7 +159,6 @@ impl Client {
             token,
             seen,
             host,
-            ends_here: is_this_machine(host.ip()),
             relay: Mutex::new((relay, Instant::now())),
             commands,
             leaving,
@@ -163,12 +183,22 @@ impl Client {
 
     /// The address of the host that we are connected to. Not a candidate of any peer.
     pub fn host_address(&self) -> SocketAddr {
-        self.host
+        self.host.address
     }
 
     /// Whether the host runs on this very machine; then loopback candidates make sense.
     pub fn host_is_local(&self) -> bool {
-        self.ends_here
+        self.host.ends_here
+    }
+
+    /// The key of the host.
+    pub fn host_key(&self) -> Fingerprint {
+        self.host.key
+    }
+
+    /// How the key of the host was judged.
+    pub fn host_key_status(&self) -> &HostKeyStatus {
+        &self.host.status
     }
 
     /// Signs off: what was handed to [`Signaling::send`] goes out first, unless that takes more than a few seconds.

@@ -6,6 +6,7 @@ use rdv_proto::wire::error::DecodeError;
 use rdv_proto::wire::signon::LoginErrorCode;
 
 use crate::transport::connect::ConnectError;
+use crate::transport::tls::HostTlsError;
 
 /// Why a sign-on failed.
 #[derive(Debug, thiserror::Error)]
@@ -19,13 +20,13 @@ pub enum OscarError {
         /// Why.
         source: ConnectError,
     },
-    /// TLS did not come about: another key than the known one, or no TLS 1.3 at all. See [`OscarError::tls_reason`].
+    /// TLS did not come about, or the host has another key than it should.
     #[error("no secure connection to host {host}")]
     TlsFailed {
         /// `HOST:PORT` as it was asked for.
         host: String,
         /// Why.
-        source: io::Error,
+        source: HostTlsError,
     },
     /// The host said no.
     #[error("the host refused the sign-on: {code:?}")]
@@ -42,14 +43,4 @@ pub enum OscarError {
     /// The connection ended before the sign-on was complete.
     #[error("the host closed the connection during sign-on")]
     Closed(#[source] Option<io::Error>),
-}
-
-impl OscarError {
-    /// What the TLS library or the certificate verifier said, if TLS failed.
-    pub fn tls_reason(&self) -> Option<&rustls::Error> {
-        match self {
-            Self::TlsFailed { source, .. } => source.get_ref()?.downcast_ref(),
-            _ => None,
-        }
-    }
 }

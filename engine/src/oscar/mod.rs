@@ -1,18 +1,13 @@
 //! Our own client of a host: signs on as a guest over TLS, carries rendezvous messages, asks for a relay.
 //!
 //! ```no_run
-//! # async fn run(tls: std::sync::Arc<rustls::ClientConfig>) -> Result<(), Box<dyn std::error::Error>> {
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! use std::time::Duration;
 //! use rdv::oscar::{Client, SignOn};
-//! let hour = Duration::from_secs(3600);
-//! let client = Client::connect(
-//!     "host.example:5190",
-//!     "host.example".try_into()?,
-//!     tls,
-//!     SignOn::Owner { expire: hour },
-//!     Duration::from_secs(10),
-//! )
-//! .await?;
+//! use rdv::trust::HostTrust;
+//! let sign_on = SignOn::Owner { expire: Duration::from_secs(3600) };
+//! let limit = Duration::from_secs(10);
+//! let client = Client::connect("192.0.2.1:5190", &HostTrust::AcceptAny, sign_on, limit).await?;
 //! println!("our number is {}", client.name().as_str());
 //! client.close().await;
 //! # Ok(())

@@ -1,13 +1,13 @@
 //! The client against a scripted host behind real TLS on loopback.
 
+use std::sync::Arc;
+
 use rdv_proto::wire::flap::Frame;
 use rdv_proto::wire::icbm::UserInfo;
 use rdv_proto::wire::signon::{LoginErrorCode, LoginReply, RateReply, ServiceReply, UserList, tlv};
 use rdv_proto::wire::snac::{Foodgroup, Snac};
 use rdv_proto::wire::tlv::TlvList;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
-use rustls::{DigitallySignedStruct, SignatureScheme};
+use rustls::pki_types::PrivateKeyDer;
 use tokio::io::{AsyncWriteExt, split};
 use tokio::net::TcpListener;
 use tokio_rustls::{TlsAcceptor, server};
@@ -16,65 +16,8 @@ use super::*;
 
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Takes any certificate, or none.
-#[derive(Debug)]
-struct Verifier {
-    accepts: bool,
-}
-
-impl ServerCertVerifier for Verifier {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        match self.accepts {
-            true => Ok(ServerCertVerified::assertion()),
-            false => Err(rustls::Error::General("another key than before".into())),
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("TLS 1.2".into()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![
-            SignatureScheme::ECDSA_NISTP256_SHA256,
-            SignatureScheme::ED25519,
-        ]
-    }
-}
-
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
-}
-
-fn client_tls(accepts: bool) -> Arc<rustls::ClientConfig> {
-    let config = rustls::ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Verifier { accepts }))
-        .with_no_client_auth();
-    Arc::new(config)
 }
 
 fn acceptor() -> TlsAcceptor {
@@ -90,12 +33,19 @@ fn acceptor() -> TlsAcceptor {
     TlsAcceptor::from(Arc::new(config))
 }
 
-async fn connect_to(address: &str, accepts: bool, limit: Duration) -> Result<Client, OscarError> {
-    let name = ServerName::try_from("host.example").unwrap();
+async fn connect_with(
+    address: &str,
+    trust: &HostTrust,
+    limit: Duration,
+) -> Result<Client, OscarError> {
     let sign_on = SignOn::Owner {
         expire: Duration::from_secs(60),
     };
-    Client::connect(address, name, client_tls(accepts), sign_on, limit).await
+    Client::connect(address, trust, sign_on, limit).await
+}
+
+async fn connect_to(address: &str) -> Result<Client, OscarError> {
+    connect_with(address, &HostTrust::AcceptAny, LIMIT).await
 }
 
 /// The host's end of one connection.
@@ -205,7 +155,7 @@ async fn signed_on() -> (Client, Host) {
         host.say(&answers).await;
         host
     };
-    let (client, host) = tokio::join!(connect_to(&address, true, LIMIT), host);
+    let (client, host) = tokio::join!(connect_to(&address), host);
     (client.unwrap(), host)
 }
 
@@ -219,6 +169,7 @@ async fn a_number_is_there_after_one_burst() {
         Some("203.0.113.5:51234".parse().unwrap())
     );
     assert!(client.host_is_local());
+    assert!(matches!(client.host_key_status(), HostKeyStatus::Unchecked));
     let relay = client.relay().await.unwrap().unwrap();
     assert_eq!(
         (relay.address.as_str(), relay.ticket),
@@ -238,7 +189,7 @@ async fn answers_may_come_byte_by_byte() {
         }
         host
     };
-    let (client, _host) = tokio::join!(connect_to(&address, true, LIMIT), host);
+    let (client, _host) = tokio::join!(connect_to(&address), host);
     assert_eq!(client.unwrap().name().as_str(), "7");
 }
 
@@ -287,7 +238,7 @@ async fn a_refusal_keeps_its_reason() {
         host.say(&answers).await;
         host
     };
-    let (refused, _host) = tokio::join!(connect_to(&address, true, LIMIT), host);
+    let (refused, _host) = tokio::join!(connect_to(&address), host);
     let refused = refused.unwrap_err();
     assert!(
         matches!(
@@ -304,7 +255,7 @@ async fn a_refusal_keeps_its_reason() {
 async fn each_step_fails_with_its_own_error() {
     let (listener, address) = listen().await;
     drop(listener);
-    let refused = connect_to(&address, true, LIMIT).await.unwrap_err();
+    let refused = connect_to(&address).await.unwrap_err();
     assert!(
         matches!(refused, OscarError::Unreachable { .. }),
         "{refused:?}"
@@ -316,21 +267,26 @@ async fn each_step_fails_with_its_own_error() {
         stream.write_all(b"SSH-2.0-OpenSSH").await.unwrap();
         stream
     };
-    let (no_tls, _) = tokio::join!(connect_to(&address, true, LIMIT), plain);
+    let (no_tls, _) = tokio::join!(connect_to(&address), plain);
     let no_tls = no_tls.unwrap_err();
     assert!(matches!(no_tls, OscarError::TlsFailed { .. }), "{no_tls:?}");
 
     let (listener, address) = listen().await;
+    let pinned = HostTrust::Pinned(Fingerprint::of(&[7; 32]));
     let other_key = async {
         let (stream, _) = listener.accept().await.unwrap();
         acceptor().accept(stream).await.is_err()
     };
-    let (changed, _) = tokio::join!(connect_to(&address, false, LIMIT), other_key);
+    let (changed, _) = tokio::join!(connect_with(&address, &pinned, LIMIT), other_key);
     let changed = changed.unwrap_err();
-    assert_eq!(
-        changed.tls_reason(),
-        Some(&rustls::Error::General("another key than before".into()))
+    let wrong_key = matches!(
+        changed,
+        OscarError::TlsFailed {
+            source: tls::HostTlsError::Key(_),
+            ..
+        }
     );
+    assert!(wrong_key, "{changed:?}");
 
     let (listener, address) = listen().await;
     let http = async {
@@ -338,19 +294,19 @@ async fn each_step_fails_with_its_own_error() {
         host.say(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
         host
     };
-    let (foreign, _) = tokio::join!(connect_to(&address, true, LIMIT), http);
+    let (foreign, _) = tokio::join!(connect_to(&address), http);
     let foreign = foreign.unwrap_err();
     assert!(matches!(foreign, OscarError::Protocol(_)), "{foreign:?}");
 
     let (listener, address) = listen().await;
-    let (closed, ()) = tokio::join!(connect_to(&address, true, LIMIT), async {
+    let (closed, ()) = tokio::join!(connect_to(&address), async {
         drop(Host::accept(&listener).await)
     });
     let closed = closed.unwrap_err();
     assert!(matches!(closed, OscarError::Closed(_)), "{closed:?}");
 
     let (_listener, address) = listen().await;
-    let silent = connect_to(&address, true, Duration::from_millis(50))
+    let silent = connect_with(&address, &HostTrust::AcceptAny, Duration::from_millis(50))
         .await
         .unwrap_err();
     assert!(matches!(silent, OscarError::Timeout), "{silent:?}");
