@@ -1,1 +1,3 @@
 //! Scenarios, a module per subject.
+
+mod rendezvous;

@@ -1,1 +1,4 @@
 //! What the scenarios share.
+
+pub mod pair;
+pub mod road;

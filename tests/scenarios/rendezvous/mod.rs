@@ -1,0 +1,3 @@
+//! Two endpoints over a simulated road.
+
+mod native;
