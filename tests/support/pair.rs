@@ -88,7 +88,7 @@ pub struct Pair {
 
 /// Something on its way to a side.
 enum Parcel {
-    Input(Input),
+    Input(Box<Input>),
     /// A signal from the other side.
     Signal(Bytes),
     /// A connection from there.
@@ -98,6 +98,12 @@ enum Parcel {
     },
     /// The far end hung up.
     Gone(AttemptId, AttemptError),
+}
+
+impl Parcel {
+    fn input(input: Input) -> Self {
+        Self::Input(Box::new(input))
+    }
 }
 
 impl Pair {
@@ -165,7 +171,7 @@ impl Pair {
 
     /// Lets something happen to a side later.
     pub fn later(&mut self, delay: Duration, side: usize, input: Input) {
-        self.post(delay, side, Parcel::Input(input));
+        self.post(delay, side, Parcel::input(input));
     }
 
     /// A side shows a code and waits.
@@ -288,7 +294,7 @@ impl Pair {
     /// Runs for so long.
     pub fn run_for(&mut self, duration: Duration) {
         let end = self.elapsed + duration;
-        self.post(duration, ALICE, Parcel::Input(Input::Timeout));
+        self.post(duration, ALICE, Parcel::input(Input::Timeout));
         while self.elapsed < end && self.step() {}
     }
 
@@ -454,7 +460,7 @@ impl Pair {
             Parcel::Input(input) => {
                 // What is reported of an attempt that was dropped meanwhile crossed with the order
                 // to drop it; a driver would not report it, but the machine must stand it.
-                self.input(side, input);
+                self.input(side, *input);
             }
             Parcel::Signal(body) => {
                 let from = self.sides[1 - side].name.clone();
@@ -512,7 +518,7 @@ impl Pair {
                 cookie: signal.cookie(),
                 code: 4,
             };
-            self.post(road.delay, side, Parcel::Input(input));
+            self.post(road.delay, side, Parcel::input(input));
             return;
         }
         let delivered = match &mut self.road.meddler {
@@ -556,7 +562,7 @@ impl Pair {
             listen_port: port,
             candidates: candidates.into_iter().collect(),
         };
-        self.post(self.road.gather_delay, side, Parcel::Input(input));
+        self.post(self.road.gather_delay, side, Parcel::input(input));
     }
 
     fn dial(&mut self, side: usize, attempt: AttemptId, to: SocketAddr) {
@@ -566,7 +572,7 @@ impl Pair {
             self.post(
                 self.road.tcp_delay,
                 side,
-                Parcel::Input(Input::Connected { attempt }),
+                Parcel::input(Input::Connected { attempt }),
             );
             return;
         }
@@ -607,7 +613,7 @@ impl Pair {
         self.post(
             Duration::ZERO,
             other,
-            Parcel::Input(Input::Connected { attempt: dialling }),
+            Parcel::input(Input::Connected { attempt: dialling }),
         );
         self.input(side, Input::Incoming { id, attempt, from });
     }
@@ -643,7 +649,7 @@ impl Pair {
         self.post(
             delay,
             side,
-            Parcel::Input(Input::RelayCreated { attempt, relay }),
+            Parcel::input(Input::RelayCreated { attempt, relay }),
         );
     }
 
@@ -665,11 +671,11 @@ impl Pair {
         session.joined = true;
         let creator = session.creator;
         self.connect((side, attempt), creator);
-        self.post(delay, side, Parcel::Input(Input::Connected { attempt }));
+        self.post(delay, side, Parcel::input(Input::Connected { attempt }));
         self.post(
             delay,
             creator.0,
-            Parcel::Input(Input::Connected { attempt: creator.1 }),
+            Parcel::input(Input::Connected { attempt: creator.1 }),
         );
     }
 
@@ -711,7 +717,7 @@ impl Pair {
             match fits {
                 Ok(()) => {
                     self.secured.insert((side, attempt), self.elapsed + delay);
-                    self.post(delay, side, Parcel::Input(Input::Secured { attempt }));
+                    self.post(delay, side, Parcel::input(Input::Secured { attempt }));
                 }
                 Err(error) => self.post(delay, side, Parcel::Gone(attempt, error)),
             }
@@ -730,7 +736,7 @@ impl Pair {
             .unwrap_or_default();
         let delay = (self.road.tcp_delay / 2)
             .max(proven.saturating_sub(self.elapsed) + Duration::from_micros(1));
-        self.post(delay, far, Parcel::Input(Input::Nominated { attempt }));
+        self.post(delay, far, Parcel::input(Input::Nominated { attempt }));
     }
 
     fn hang_up(&mut self, side: usize, attempt: AttemptId) {

@@ -449,7 +449,8 @@ impl Offered {
                 ));
             }
             Happening::Proposal(message, number) => {
-                if common.receive(number)? != Arrival::Stale && !self.native {
+                let counts = common.receive(number)? != Arrival::Stale;
+                if counts && !self.native {
                     self.latest = message;
                 }
             }

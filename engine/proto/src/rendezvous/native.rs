@@ -91,7 +91,8 @@ impl Proposed {
                 }
             }
             Happening::Proposal(message, number) => {
-                if common.receive(number)? != Arrival::Stale {
+                let counts = common.receive(number)? != Arrival::Stale;
+                if counts {
                     return self.answered(common, context, &message, number);
                 }
             }
