@@ -3,7 +3,7 @@
 //! Source: `sign-on`, section 6. Per class and per SNAC, in integers:
 //! `level = min((level * (window - 1) + ms since the last SNAC) / window, max)`.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The numbers of one class, as SNAC 0x0001/0x0007 announces them. Levels are milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +93,23 @@ impl RateState {
         }
     }
 
+    /// A client as the host describes it (0x0001/0x0007, 0x0001/0x000A): where its level stood after its last SNAC, and since
+    /// when nothing came.
+    pub fn described(
+        class: RateClass,
+        level: u32,
+        idle: Duration,
+        limited: bool,
+        now: Instant,
+    ) -> Self {
+        Self {
+            class,
+            level: level.min(class.max),
+            last: now.checked_sub(idle).unwrap_or(now),
+            limited,
+        }
+    }
+
     /// The class.
     pub fn class(&self) -> &RateClass {
         &self.class
@@ -131,6 +148,34 @@ impl RateState {
         };
         self.limited = matches!(verdict, Verdict::Limited | Verdict::Disconnect);
         verdict
+    }
+
+    /// How long a client has to wait until its next SNAC leaves the level above `alert`, as libpurple paces itself.
+    pub fn delay_until_clear(&self, now: Instant) -> Duration {
+        self.delay_until(self.class.alert.saturating_add(1), now)
+    }
+
+    /// How long a client has to wait until its next SNAC is not dropped; for its last words before a sign-off.
+    pub fn delay_until_passed(&self, now: Instant) -> Duration {
+        self.delay_until(self.class.limit.saturating_add(1), now)
+    }
+
+    fn delay_until(&self, wanted: u32, now: Instant) -> Duration {
+        let wanted = if self.limited {
+            wanted.max(self.class.clear)
+        } else {
+            wanted
+        };
+        // A class that asks for more than its own maximum must not stop the traffic for ever.
+        let wanted = u64::from(wanted.min(self.class.max));
+        let window = u64::from(self.class.window.max(1));
+        let carried = u64::from(self.level) * (window - 1);
+        let idle = u64::from(self.idle_ms(now));
+        Duration::from_millis(
+            (wanted * window)
+                .saturating_sub(carried)
+                .saturating_sub(idle),
+        )
     }
 }
 
@@ -225,5 +270,67 @@ mod tests {
         );
         now += Duration::from_secs(26);
         assert_eq!(state.count(now), Verdict::Clear);
+    }
+
+    #[test]
+    fn whoever_waits_as_told_is_never_warned_and_waits_no_longer_than_needed() {
+        for class in [RateClass::GENERAL, RateClass::ICBM_LEGACY, RateClass::ICBM] {
+            let mut now = start();
+            let mut state = RateState::new(class, now);
+            let mut waited = 0;
+            for _ in 0..300 {
+                let delay = state.delay_until_clear(now);
+                if !delay.is_zero() {
+                    waited += 1;
+                    let mut hasty = state.clone();
+                    hasty.count(now + delay - Duration::from_millis(1));
+                    assert_eq!(
+                        hasty.level(),
+                        class.alert,
+                        "a millisecond less is too early"
+                    );
+                }
+                now += delay;
+                assert_eq!(state.count(now), Verdict::Clear);
+            }
+            assert!(waited > 0, "the class was never tight");
+        }
+    }
+
+    #[test]
+    fn a_limited_client_learns_how_long_it_stays_so() {
+        let now = start();
+        let mut state = RateState::new(RateClass::ICBM_LEGACY, now);
+        while state.count(now) != Verdict::Limited {}
+        assert_eq!(state.level(), 3977);
+        let delay = state.delay_until_passed(now);
+        assert_eq!(delay, Duration::from_millis(5100 * 20 - 3977 * 19));
+        assert_eq!(
+            state.clone().count(now + delay - Duration::from_millis(1)),
+            Verdict::Limited
+        );
+        assert_eq!(state.count(now + delay), Verdict::Clear);
+    }
+
+    #[test]
+    fn no_described_class_waits_for_ever_or_panics() {
+        for number in [0, 1, 20, u32::MAX] {
+            let (window, clear, alert, limit, disconnect, max) =
+                (number, u32::MAX, u32::MAX, u32::MAX, 0, number);
+            let class = RateClass {
+                id: 3,
+                window,
+                clear,
+                alert,
+                limit,
+                disconnect,
+                max,
+            };
+            let idle = Duration::from_secs(u64::from(number));
+            let mut state = RateState::described(class, u32::MAX, idle, true, start());
+            state.count(start());
+            assert!(state.delay_until_clear(start()) <= Duration::from_millis(u64::MAX));
+            assert!(state.delay_until_passed(start()) <= Duration::from_millis(u64::MAX));
+        }
     }
 }
