@@ -1,6 +1,6 @@
 //! Scenarios, a module per subject.
 
-mod host;
 mod fuzz_smoke;
-mod wire;
+mod host;
 mod rendezvous;
+mod wire;
