@@ -73,6 +73,7 @@ impl Attempts {
         match report {
             Report::RelayCreated { attempt, relay } => Input::RelayCreated { attempt, relay },
             Report::Connected { attempt } => Input::Connected { attempt },
+            Report::Heard { attempt } => Input::Heard { attempt },
             Report::Secured { attempt, lane } => {
                 self.keep(attempt, lane);
                 Input::Secured { attempt }

@@ -45,6 +45,8 @@ pub(crate) enum Report {
     },
     /// TCP is up, or the relay said READY.
     Connected { attempt: AttemptId },
+    /// The other end of an accepted connection has sent its first byte.
+    Heard { attempt: AttemptId },
     /// TLS and BIND are done. The controller gets the lane at once; the other side when the lane is nominated.
     Secured {
         attempt: AttemptId,
@@ -202,6 +204,11 @@ async fn run(
 ) -> Result<(), Why> {
     let stream = connect(attempt, origin, reports).await?;
     let order = order.await.map_err(|_| Why::Dropped)?;
+    if !order.tls_client {
+        // Who only connects and says nothing makes room first (`security.md` 6.2).
+        stream.readable().await.map_err(Why::Dial)?;
+        report(reports, Report::Heard { attempt }).await;
+    }
     let mut lane = tls::secure(
         stream,
         &order.session,
