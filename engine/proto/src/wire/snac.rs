@@ -129,3 +129,141 @@ impl Snac {
         out.freeze()
     }
 }
+
+wire_enum! {
+    /// Why a host refuses a request. Not all of them leave a host of ours.
+    pub struct ErrorCode(u16) {
+        /// The foodgroup has no such subgroup.
+        INVALID_SNAC = 0x01,
+        /// Dropped by the rate limit.
+        RATE_TO_HOST = 0x02,
+        /// The recipient's rate limit is reached.
+        RATE_TO_CLIENT = 0x03,
+        /// The recipient is offline, unknown, or blocks the sender: deliberately the same.
+        NOT_LOGGED_ON = 0x04,
+        /// The service is down.
+        SERVICE_UNAVAILABLE = 0x05,
+        /// There is no such service.
+        SERVICE_NOT_DEFINED = 0x06,
+        /// Not listed among the host's foodgroups, or an unknown ICBM channel.
+        NOT_SUPPORTED_BY_HOST = 0x08,
+        /// The recipient lacks the capability.
+        NOT_SUPPORTED_BY_CLIENT = 0x09,
+        /// Larger than the recipient takes.
+        REFUSED_BY_CLIENT = 0x0A,
+        /// The recipient's queue overflowed.
+        RESPONSES_LOST = 0x0C,
+        /// Not allowed.
+        REQUEST_DENIED = 0x0D,
+        /// The body could not be read.
+        BUSTED_PAYLOAD = 0x0E,
+        /// The account may not.
+        INSUFFICIENT_RIGHTS = 0x0F,
+        /// The sender himself blocks the recipient.
+        IN_LOCAL_PERMIT_DENY = 0x10,
+        /// The host's queue is full.
+        QUEUE_FULL = 0x17,
+    }
+}
+
+/// Subgroup 0x0001 of every foodgroup, the host refuses a request: `[code: u16][TLVs]`. The request id says which one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnacError {
+    /// See [`ErrorCode`].
+    pub code: u16,
+    /// Tag 0x0008 is a u16 sub-code.
+    pub tlvs: TlvList,
+}
+
+impl SnacError {
+    /// A refusal without TLVs.
+    pub fn new(code: ErrorCode) -> Self {
+        Self {
+            code: code.0,
+            tlvs: TlvList::new(),
+        }
+    }
+
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// What is missing or malformed.
+    pub fn decode(body: &Bytes) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(body, "SNAC error");
+        Ok(Self {
+            code: reader.u16()?,
+            tlvs: TlvList::decode_rest(body.slice_ref(reader.rest()))?,
+        })
+    }
+
+    /// The body's bytes.
+    pub fn encode(&self) -> Bytes {
+        let mut out = BytesMut::new();
+        out.put_u16(self.code);
+        self.tlvs.encode_rest(&mut out);
+        out.freeze()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::hex;
+
+    #[test]
+    fn l_30_a_flagged_prefix_is_skipped_and_kept() {
+        let bytes = hex("000400078000800000010006000100020004cafe");
+        let snac = Snac::decode(bytes.clone()).expect("a good SNAC");
+        assert!(snac.is(Foodgroup::ICBM, 7));
+        assert_eq!(
+            (snac.request_id, &snac.body[..]),
+            (0x8000_0001, &[0xCA, 0xFE][..])
+        );
+        assert_eq!(snac.prefix, Some(TlvList::new().with_u16(1, 4)));
+        assert_eq!(snac.encode(), bytes);
+    }
+
+    #[test]
+    fn l_30_a_prefix_past_the_end_is_malformed() {
+        assert!(Snac::decode(hex("000400078000800000010007000100020004")).is_err());
+        assert!(Snac::decode(hex("00040007800080000001")).is_err());
+    }
+
+    #[test]
+    fn a_snac_of_ours_has_no_flags_and_no_prefix() {
+        let snac = Snac::new(Foodgroup::OSERVICE, 6, 4, Bytes::new());
+        assert_eq!(snac.encode(), hex("00010006000000000004"));
+        let mut flagged = snac.clone();
+        flagged.flags = FLAG_PREFIX | FLAG_MORE;
+        assert_eq!(
+            flagged.encode(),
+            hex("00010006000100000004"),
+            "the flag goes with the prefix"
+        );
+    }
+
+    #[test]
+    fn unknown_families_survive_and_short_ones_are_refused() {
+        let bytes = hex("7fff1234004000000001aabb");
+        assert_eq!(
+            Snac::decode(bytes.clone()).map(|snac| snac.encode()),
+            Ok(bytes.clone())
+        );
+        assert!(matches!(
+            Snac::decode(bytes.slice(..9)),
+            Err(DecodeError::Truncated {
+                needed: 4,
+                available: 3,
+                ..
+            })
+        ));
+    }
+
+    #[test]
+    fn an_error_names_its_code() {
+        let error = SnacError::decode(&hex("0004")).expect("a good error");
+        assert_eq!(error, SnacError::new(ErrorCode::NOT_LOGGED_ON));
+        assert_eq!(error.encode(), hex("0004"));
+        assert!(SnacError::decode(&hex("00")).is_err());
+    }
+}
