@@ -1,5 +1,6 @@
 //! Scenarios, a module per subject.
 
+mod host;
 mod fuzz_smoke;
 mod rendezvous;
 mod wire;
