@@ -1,0 +1,207 @@
+//! Frames of a link: what travels over a lane after both sides proved themselves.
+//!
+//! `[length of type and payload: u32, 1 byte to 1 MiB][type: u8][payload]`. Types below 0x20 control the link, those above belong to
+//! what uses it.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+use super::codec::{Reader, wire_enum};
+use super::error::{DecodeError, EncodeError};
+use crate::limits;
+
+/// Bytes in front of the payload.
+pub const HEADER_LEN: usize = 5;
+/// First type that does not belong to the link.
+pub const FIRST_APPLICATION_TYPE: u8 = 0x20;
+
+wire_enum! {
+    /// What a frame is. The link's own ones; the others are defined by what uses it.
+    pub struct FrameType(u8) {
+        /// First frame of the lane that the controller chose.
+        USE = 0x01,
+        /// The sender gives up.
+        ABORT = 0x02,
+        /// Asks for an answer.
+        PING = 0x03,
+        /// The answer.
+        PONG = 0x04,
+        /// Reserved for moving to another lane.
+        MOVED = 0x05,
+        /// Reserved for moving to another lane.
+        FROM = 0x06,
+        /// Reserved for moving to another lane.
+        RESUME = 0x07,
+    }
+}
+
+impl FrameType {
+    /// Whether the link itself handles the frame.
+    pub fn is_control(self) -> bool {
+        self.0 < FIRST_APPLICATION_TYPE
+    }
+}
+
+/// One frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// What it is.
+    pub kind: FrameType,
+    /// At most 1 MiB less one byte.
+    pub payload: Bytes,
+}
+
+impl Frame {
+    /// Reads the header alone, for those who read payloads on their own: the type and the payload's length in bytes.
+    ///
+    /// # Errors
+    /// [`DecodeError::BadLength`] outside of 1 to 1,048,576.
+    pub fn decode_header(header: [u8; HEADER_LEN]) -> Result<(FrameType, usize), DecodeError> {
+        let [length @ .., kind] = header;
+        let announced = u32::from_be_bytes(length);
+        let max = limits::LINK_FRAME;
+        match usize::try_from(announced).unwrap_or(usize::MAX) {
+            length @ 1.. if length <= max => Ok((FrameType(kind), length - 1)),
+            length => Err(DecodeError::BadLength {
+                what: "link frame",
+                length,
+                min: 1,
+                max,
+            }),
+        }
+    }
+
+    /// The header of a frame, for those who write payloads on their own.
+    ///
+    /// # Errors
+    /// [`EncodeError::TooLong`] if the payload has more than 1 MiB less one byte.
+    pub fn encode_header(
+        kind: FrameType,
+        payload_len: usize,
+    ) -> Result<[u8; HEADER_LEN], EncodeError> {
+        let max = limits::LINK_FRAME - 1;
+        let length = u32::try_from(payload_len)
+            .ok()
+            .filter(|_| payload_len <= max);
+        let length = length.ok_or(EncodeError::TooLong {
+            what: "link frame",
+            length: payload_len,
+            max,
+        })?;
+        let [a, b, c, d] = (length + 1).to_be_bytes();
+        Ok([a, b, c, d, kind.0])
+    }
+
+    /// Takes the next frame from the front of `buffer`, or nothing until all of it is there.
+    ///
+    /// # Errors
+    /// As [`Frame::decode_header`]: close the lane.
+    pub fn decode(buffer: &mut BytesMut) -> Result<Option<Self>, DecodeError> {
+        let Some(&header) = buffer.first_chunk::<HEADER_LEN>() else {
+            return Ok(None);
+        };
+        let (kind, length) = Self::decode_header(header)?;
+        if buffer.len() - HEADER_LEN < length {
+            return Ok(None);
+        }
+        buffer.advance(HEADER_LEN);
+        Ok(Some(Self {
+            kind,
+            payload: buffer.split_to(length).freeze(),
+        }))
+    }
+
+    /// Appends the frame.
+    ///
+    /// # Errors
+    /// As [`Frame::encode_header`]; nothing is written then.
+    pub fn encode(&self, out: &mut BytesMut) -> Result<(), EncodeError> {
+        out.put_slice(&Self::encode_header(self.kind, self.payload.len())?);
+        out.put_slice(&self.payload);
+        Ok(())
+    }
+}
+
+/// What a control frame says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Control {
+    /// This lane is the one. Sent once, by the controller. No payload.
+    Use,
+    /// The sender gives up. `[reason: u16][UTF-8 text, at most 200 bytes]`
+    Abort {
+        /// A cancel reason, or a code of what uses the link.
+        reason: u16,
+        /// Foreign text.
+        text: String,
+    },
+    /// Asks for an answer. `[any number: u64]`
+    Ping(u64),
+    /// The answer, with the same number.
+    Pong(u64),
+    /// Reserved: up to which block was sent before a move. Decoded and not used.
+    Moved(u64),
+    /// Reserved: from which block on this lane sends. Decoded and not used.
+    From(u64),
+    /// Reserved: from which block on the receiver wants more. Decoded and not used.
+    Resume(u64),
+}
+
+impl Control {
+    /// Reads a control frame; none if its type is not one of the link's known ones. Those below 0x20 are to be ignored then.
+    ///
+    /// # Errors
+    /// What is wrong with the payload. Bytes behind it are ignored.
+    pub fn decode(frame: &Frame) -> Result<Option<Self>, DecodeError> {
+        let mut reader = Reader::new(&frame.payload, "link control frame");
+        Ok(Some(match frame.kind {
+            FrameType::USE => Self::Use,
+            FrameType::ABORT => {
+                let reason = reader.u16()?;
+                let text = reader.rest();
+                if text.len() > limits::ABORT_TEXT {
+                    let (length, max) = (text.len(), limits::ABORT_TEXT);
+                    return Err(DecodeError::BadLength {
+                        what: "abort text",
+                        length,
+                        min: 0,
+                        max,
+                    });
+                }
+                let text = std::str::from_utf8(text)
+                    .map_err(|_| DecodeError::NotText { what: "abort text" })?;
+                Self::Abort {
+                    reason,
+                    text: text.to_owned(),
+                }
+            }
+            FrameType::PING => Self::Ping(reader.u64()?),
+            FrameType::PONG => Self::Pong(reader.u64()?),
+            FrameType::MOVED => Self::Moved(reader.u64()?),
+            FrameType::FROM => Self::From(reader.u64()?),
+            FrameType::RESUME => Self::Resume(reader.u64()?),
+            _ => return Ok(None),
+        }))
+    }
+
+    /// The frame that says it. The text of an abort is cut at 200 bytes.
+    pub fn to_frame(&self) -> Frame {
+        let (kind, payload) = match self {
+            Self::Use => (FrameType::USE, Bytes::new()),
+            Self::Abort { reason, text } => {
+                let mut payload = BytesMut::from(&reason.to_be_bytes()[..]);
+                payload.put_slice(text[..text.floor_char_boundary(limits::ABORT_TEXT)].as_bytes());
+                (FrameType::ABORT, payload.freeze())
+            }
+            Self::Ping(number) => (FrameType::PING, number_payload(*number)),
+            Self::Pong(number) => (FrameType::PONG, number_payload(*number)),
+            Self::Moved(block) => (FrameType::MOVED, number_payload(*block)),
+            Self::From(block) => (FrameType::FROM, number_payload(*block)),
+            Self::Resume(block) => (FrameType::RESUME, number_payload(*block)),
+        };
+        Frame { kind, payload }
+    }
+}
+
+fn number_payload(number: u64) -> Bytes {
+    Bytes::copy_from_slice(&number.to_be_bytes())
+}

@@ -1,0 +1,164 @@
+//! Services: their UUIDs, and what a send-file proposal says about its files (SERVICE_DATA).
+//!
+//! UUIDs stand on the wire as 16 raw bytes in the order of their text.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use uuid::Uuid;
+
+use super::codec::{Reader, wire_enum};
+use super::error::DecodeError;
+use super::text::Charset;
+use crate::limits;
+
+/// The UUID of a short capability XXYY: `0946XXYY-4C7F-11D1-8222-444553540000`.
+pub const fn short_capability(short: u16) -> Uuid {
+    Uuid::from_u128(0x0946_0000_4C7F_11D1_8222_4445_5354_0000 | (short as u128) << 96)
+}
+
+/// Sending files to old clients (OFT2).
+pub const SEND_FILE: Uuid = short_capability(0x1343);
+/// Fetching shared files from old clients (OFT2 with list headers).
+pub const GET_FILE: Uuid = short_capability(0x1348);
+/// Direct IM (ODC2).
+pub const DIRECT_IM: Uuid = short_capability(0x1345);
+/// Buddy icon, inside of the proposal.
+pub const BUDDY_ICON: Uuid = short_capability(0x1346);
+/// Chat-room invitation, inside of the proposal.
+pub const CHAT: Uuid = Uuid::from_u128(0x748F_2420_6287_11D1_8222_4445_5354_0000);
+/// Games.
+pub const GAMES: Uuid = short_capability(0x134A);
+/// Our own transfers. Fixed for ever.
+pub const NATIVE: Uuid = Uuid::from_u128(0x7D6B_8A52_3C1E_4F0A_9B47_D2E5_610C_98AF);
+/// The only version of [`NATIVE`] so far, lowest and highest.
+pub const NATIVE_VERSION: u16 = 1;
+
+const GAMES_SWAPPED: Uuid = Uuid::from_u128(0x0946_134A_4C7F_11D1_2282_4445_5354_0000);
+const AV_MISTYPED: Uuid = Uuid::from_u128(0x0946_0105_4C7F_11D1_8222_4445_4553_5400);
+const AV_AVAILABLE: Uuid = short_capability(0x0105);
+
+/// The usual spelling of a UUID that some old clients misspell.
+pub fn usual_spelling(uuid: Uuid) -> Uuid {
+    match uuid {
+        GAMES_SWAPPED => GAMES,
+        AV_MISTYPED => AV_AVAILABLE,
+        other => other,
+    }
+}
+
+wire_enum! {
+    /// What a send-file proposal offers.
+    pub struct FileSetKind(u16) {
+        /// One file.
+        ONE_FILE = 1,
+        /// Several files, or a folder; the name is that of the folder.
+        SEVERAL = 2,
+    }
+}
+
+/// SERVICE_DATA of a send-file proposal.
+///
+/// `[kind: u16][file count: u16][total bytes modulo 2^32: u32][name, NUL-terminated; more may follow]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SendFileData {
+    /// One file or several.
+    pub kind: FileSetKind,
+    /// How many files; never 0.
+    pub count: u16,
+    /// Bytes of all files, modulo 2^32.
+    pub total: u32,
+    /// All behind the numbers. Old clients: the name, one NUL or many. Ours: the name twice, each with its NUL, because
+    /// libpurple 2.10.11 to 2.14.2 cannot read a name that stands there once (capture `stock-drops-offer`).
+    pub name_field: Bytes,
+}
+
+impl SendFileData {
+    /// What we say of files to an old client. `total` is the true number of bytes; send it as tag 0x2713, too.
+    ///
+    /// # Errors
+    /// [`DecodeError::Missing`] if `count` is 0 or `name` is empty or holds a NUL, [`DecodeError::BadLength`] if the
+    /// data would pass 4 KiB.
+    pub fn new(kind: FileSetKind, count: u16, total: u64, name: &str) -> Result<Self, DecodeError> {
+        if name.contains('\0') {
+            return Err(DecodeError::Missing { what: "file name" });
+        }
+        let mut field = BytesMut::with_capacity(2 * (name.len() + 1));
+        for _ in 0..2 {
+            field.put_slice(name.as_bytes());
+            field.put_u8(0);
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "the field is defined modulo 2^32"
+        )]
+        let data = Self {
+            kind,
+            count,
+            total: total as u32,
+            name_field: field.freeze(),
+        };
+        data.check()?;
+        Ok(data)
+    }
+
+    /// Reads tag 0x2711 of a send-file proposal.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`] below eight bytes, [`DecodeError::BadLength`] above 4 KiB, [`DecodeError::Missing`]
+    /// if the count is 0 or there is no name.
+    pub fn decode(value: &Bytes) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(value, "send-file data");
+        let kind = FileSetKind(reader.u16()?);
+        let count = reader.u16()?;
+        let total = reader.u32()?;
+        let data = Self {
+            kind,
+            count,
+            total,
+            name_field: value.slice_ref(reader.rest()),
+        };
+        data.check()?;
+        Ok(data)
+    }
+
+    /// The bytes of tag 0x2711.
+    pub fn encode(&self) -> Bytes {
+        let mut out = BytesMut::with_capacity(8 + self.name_field.len());
+        out.put_u16(self.kind.0);
+        out.put_u16(self.count);
+        out.put_u32(self.total);
+        out.put_slice(&self.name_field);
+        out.freeze()
+    }
+
+    /// The name up to its first NUL, decoded. Foreign text: clean it before it meets a file system or a screen.
+    pub fn name(&self, charset: Charset) -> String {
+        charset.decode(charset.until_nul(&self.name_field))
+    }
+
+    /// Bytes of all files: `size64` (tag 0x2713) counts only for one file and if its low half equals [`SendFileData::total`].
+    pub fn total_bytes(&self, size64: Option<u64>) -> u64 {
+        let short = u64::from(self.total);
+        let fits = |size: &u64| self.count == 1 && size & u64::from(u32::MAX) == short;
+        size64.filter(fits).unwrap_or(short)
+    }
+
+    fn check(&self) -> Result<(), DecodeError> {
+        let length = 8 + self.name_field.len();
+        if length > limits::SERVICE_DATA {
+            return Err(DecodeError::BadLength {
+                what: "service data",
+                length,
+                min: 8,
+                max: limits::SERVICE_DATA,
+            });
+        }
+        if self.count == 0 {
+            return Err(DecodeError::Missing { what: "file count" });
+        }
+        // An empty UTF-16 name begins with a NUL as well; one in UTF-16 may begin with a zero byte.
+        if self.name_field.iter().all(|&byte| byte == 0) {
+            return Err(DecodeError::Missing { what: "file name" });
+        }
+        Ok(())
+    }
+}
