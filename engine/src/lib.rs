@@ -1,1 +1,4 @@
 //! Peer-to-peer rendezvous and file transfer.
+
+pub mod signaling;
+pub mod transport;
