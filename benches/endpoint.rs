@@ -10,8 +10,9 @@ use rdv_benches::cadence::nanoseconds;
 use rdv_benches::report::headline;
 use rdv_benches::{Failure, quick};
 use rdv_proto::rendezvous::{
-    Answer, AttemptId, CandidateKind, Config, ConversationId, Endpoint, Event, Input, LegacySecurity, LocalCandidate, Output,
-    Proposal, RelayAddress, RelayCandidate, RelayPolicy, Subnet,
+    Answer, AttemptId, CandidateKind, Config, ConversationId, Endpoint, Event, Input,
+    LegacySecurity, LocalCandidate, Output, Proposal, RelayAddress, RelayCandidate, RelayPolicy,
+    Subnet,
 };
 use rdv_proto::trust::{CodeWords, Randomness, Secret};
 use rdv_proto::wire::rendezvous::Cookie;
@@ -26,12 +27,19 @@ const STEPS_MAX: usize = 1_000;
 
 fn main() -> Result<(), Failure> {
     headline("Rendezvous of two endpoints, both sides together");
-    println!("{:<36} {:>12} {:>12} {:>22} {:>14}", "", "µs", "a second", "a second, all cores", "virtual ms");
+    println!(
+        "{:<36} {:>12} {:>12} {:>22} {:>14}",
+        "", "µs", "a second", "a second, all cores", "virtual ms"
+    );
     row("code, direct", Kind::Code, RelayPolicy::Never)?;
     row("code, relay only", Kind::Code, RelayPolicy::Only)?;
     row("code, both at once", Kind::Code, RelayPolicy::Auto)?;
     row("no code, direct", Kind::NoCode, RelayPolicy::Never)?;
-    row("old client, plain, direct", Kind::Legacy, RelayPolicy::Never)
+    row(
+        "old client, plain, direct",
+        Kind::Legacy,
+        RelayPolicy::Never,
+    )
 }
 
 /// Who meets whom, and with what proof.
@@ -46,7 +54,11 @@ fn row(name: &str, kind: Kind, relay: RelayPolicy) -> Result<(), Failure> {
     let took = meet(kind, relay)?;
     let us = nanoseconds(|| meet(kind, relay).is_ok()) / 1e3;
     let all = on_all_cores(kind, relay);
-    println!("{name:<36} {us:>12.0} {:>12.0} {all:>22.0} {:>14}", 1e6 / us, took.as_millis());
+    println!(
+        "{name:<36} {us:>12.0} {:>12.0} {all:>22.0} {:>14}",
+        1e6 / us,
+        took.as_millis()
+    );
     Ok(())
 }
 
@@ -63,7 +75,10 @@ fn on_all_cores(kind: Kind, relay: RelayPolicy) -> f64 {
         met
     };
     let workers: Vec<_> = (0..cores).map(|_| std::thread::spawn(count)).collect();
-    let met: u32 = workers.into_iter().filter_map(|worker| worker.join().ok()).sum();
+    let met: u32 = workers
+        .into_iter()
+        .filter_map(|worker| worker.join().ok())
+        .sum();
     f64::from(met) / start.elapsed().as_secs_f64()
 }
 
@@ -73,7 +88,12 @@ fn meet(kind: Kind, relay: RelayPolicy) -> Result<Duration, Failure> {
     let cookie = Cookie(*b"meetings");
     let [waiting, proposing] = [0, 1];
     let id = world.id(proposing, cookie);
-    let native = |secret| Proposal::Native { service: NATIVE, secret, key_hash: [1; 32], random: random(3) };
+    let native = |secret| Proposal::Native {
+        service: NATIVE,
+        secret,
+        key_hash: [1; 32],
+        random: random(3),
+    };
     let proposal = match kind {
         Kind::Code => {
             let expect = Input::Expect {
@@ -91,11 +111,21 @@ fn meet(kind: Kind, relay: RelayPolicy) -> Result<Duration, Failure> {
         Kind::NoCode => native(Secret::None),
         Kind::Legacy => Proposal::Legacy {
             service: SEND_FILE,
-            service_tags: TlvList(vec![Tlv::new(0x2711, SendFileData::new(FileSetKind::ONE_FILE, 1, 9, "a.txt")?.encode())]),
+            service_tags: TlvList(vec![Tlv::new(
+                0x2711,
+                SendFileData::new(FileSetKind::ONE_FILE, 1, 9, "a.txt")?.encode(),
+            )]),
             security: LegacySecurity::Plain,
         },
     };
-    world.input(proposing, Input::Propose { id, proposal, relay });
+    world.input(
+        proposing,
+        Input::Propose {
+            id,
+            proposal,
+            relay,
+        },
+    );
     for _ in 0..STEPS_MAX {
         if world.established == [true, true] {
             return Ok(world.now - world.start);
@@ -127,12 +157,18 @@ struct World {
 
 impl World {
     fn new(relay: RelayPolicy) -> Result<Self, Failure> {
-        let names = [ScreenName::new("4711")?, ScreenName::new("guestabcdefgh23")?];
+        let names = [
+            ScreenName::new("4711")?,
+            ScreenName::new("guestabcdefgh23")?,
+        ];
         let endpoint = |side: usize| {
             let config = Config {
                 services: [NATIVE, SEND_FILE].into(),
                 legacy_security: LegacySecurity::Plain,
-                interfaces: vec![Subnet { address: address(side).ip(), prefix_bits: 24 }],
+                interfaces: vec![Subnet {
+                    address: address(side).ip(),
+                    prefix_bits: 24,
+                }],
                 relay_known: relay != RelayPolicy::Never,
                 ..Config::default()
             };
@@ -157,7 +193,10 @@ impl World {
 
     /// The conversation as `side` names it.
     fn id(&self, side: usize, cookie: Cookie) -> ConversationId {
-        ConversationId { peer: self.names[1 - side].clone(), cookie }
+        ConversationId {
+            peer: self.names[1 - side].clone(),
+            cookie,
+        }
     }
 
     /// Jumps to whatever happens next; false once nothing ever will.
@@ -202,20 +241,37 @@ impl World {
                 self.later(other, Input::Signal { from, body });
             }
             Output::Gather { id, .. } => {
-                let own = LocalCandidate { address: address(side), kind: CandidateKind::HOST };
-                let gathered = Input::Gathered { id, listen_port: Some(own.address.port()), candidates: vec![own] };
+                let own = LocalCandidate {
+                    address: address(side),
+                    kind: CandidateKind::HOST,
+                };
+                let gathered = Input::Gathered {
+                    id,
+                    listen_port: Some(own.address.port()),
+                    candidates: vec![own],
+                };
                 self.sides[side].handle_input(self.now, gathered);
             }
             Output::Dial { id, attempt, to } if to == address(other) => {
                 let accepted = self.sides[other].new_attempt();
                 self.join((side, attempt), (other, accepted));
                 let id = self.id(other, id.cookie);
-                self.later(other, Input::Incoming { id, attempt: accepted, from: address(side) });
+                self.later(
+                    other,
+                    Input::Incoming {
+                        id,
+                        attempt: accepted,
+                        from: address(side),
+                    },
+                );
                 self.later(side, Input::Connected { attempt });
             }
             Output::RelayCreate { attempt, .. } => {
                 let relay = RelayCandidate {
-                    address: RelayAddress::Name { host: "relay.example".into(), port: 5190 },
+                    address: RelayAddress::Name {
+                        host: "relay.example".into(),
+                        port: 5190,
+                    },
                     token: 7,
                     cookie: Cookie(*b"relaying"),
                     ticket: None,
@@ -232,7 +288,11 @@ impl World {
             }
             Output::Secure { attempt, .. } => {
                 self.securing.push((side, attempt));
-                if let Some(&peer) = self.ends.get(&(side, attempt)).filter(|peer| self.securing.contains(peer)) {
+                if let Some(&peer) = self
+                    .ends
+                    .get(&(side, attempt))
+                    .filter(|peer| self.securing.contains(peer))
+                {
                     self.later(side, Input::Secured { attempt });
                     self.later(peer.0, Input::Secured { attempt: peer.1 });
                 }
@@ -244,11 +304,23 @@ impl World {
             }
             Output::Event(Event::Proposed { id, offer }) => {
                 let answer = if offer.service == NATIVE {
-                    Answer::Native { key_hash: [2; 32], random: random(7) }
+                    Answer::Native {
+                        key_hash: [2; 32],
+                        random: random(7),
+                    }
                 } else {
-                    Answer::Legacy { security: LegacySecurity::Plain }
+                    Answer::Legacy {
+                        security: LegacySecurity::Plain,
+                    }
                 };
-                self.sides[side].handle_input(self.now, Input::Accept { id, answer, relay: self.relay });
+                self.sides[side].handle_input(
+                    self.now,
+                    Input::Accept {
+                        id,
+                        answer,
+                        relay: self.relay,
+                    },
+                );
             }
             Output::Event(Event::Established { .. }) => self.established[side] = true,
             _ => {}
@@ -275,5 +347,9 @@ fn words() -> Result<CodeWords, Failure> {
 
 /// Randomness that is always the same: what is measured must not vary.
 fn random(seed: u8) -> Randomness {
-    Randomness { pake: [seed; 64], ephemeral: [seed + 1; 32], nonce: [seed + 2; 16] }
+    Randomness {
+        pake: [seed; 64],
+        ephemeral: [seed + 1; 32],
+        nonce: [seed + 2; 16],
+    }
 }
