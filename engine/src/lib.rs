@@ -1,4 +1,5 @@
 //! Peer-to-peer rendezvous and file transfer.
 
+pub mod transfer;
 pub mod signaling;
 pub mod transport;
