@@ -3,3 +3,4 @@
 pub mod transfer;
 pub mod signaling;
 pub mod transport;
+pub mod trust;

@@ -1,1 +1,5 @@
 //! What the scenarios share.
+
+pub mod captures;
+#[path = "../fuzz/src/lib.rs"]
+pub mod fuzz;
