@@ -2,3 +2,4 @@
 
 mod fuzz_smoke;
 mod wire;
+mod rendezvous;

@@ -3,3 +3,5 @@
 pub mod captures;
 #[path = "../fuzz/src/lib.rs"]
 pub mod fuzz;
+pub mod pair;
+pub mod road;
