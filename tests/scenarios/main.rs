@@ -1,5 +1,5 @@
 //! Scenarios, a module per subject.
 
 mod fuzz_smoke;
-mod wire;
 mod rendezvous;
+mod wire;
