@@ -1,1 +1,9 @@
-//! What the scenarios share.
+//! What the scenarios and the tests of the binary share.
+
+#[cfg(target_os = "linux")]
+pub mod files;
+#[cfg(target_os = "linux")]
+pub mod netns;
+#[cfg(target_os = "linux")]
+pub mod process;
+pub mod tap;
