@@ -1,8 +1,16 @@
 //! The rendezvous protocol without I/O: no socket, clock, file, thread or random number is touched here.
 //!
 //! [`wire`] says what bytes mean: it decodes any input to a value or to a typed error, and encodes values canonically.
-//! [`limits`] holds every bound that foreign input is held to.
+//! [`rendezvous`] decides who connects to whom, and how; [`trust`] is the arithmetic of identity: codes, key exchange,
+//! channel binding; [`transfer`] says which frame comes next and which names are safe.
+//! [`session`] is the host's half of a client's session, [`relay`] the relay's half of ARS.
+//! [`limits`] holds every bound that foreign input is held to, [`pace`] how often strangers may do what.
 
 pub mod limits;
+pub mod pace;
+pub mod relay;
+pub mod rendezvous;
 pub mod session;
+pub mod transfer;
+pub mod trust;
 pub mod wire;

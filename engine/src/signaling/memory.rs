@@ -165,11 +165,7 @@ mod tests {
     }
 
     fn signal(last: u8) -> Bytes {
-        Signal::client_error(
-            Cookie([0, 0, 0, 0, 0, 0, 0, last]),
-            NakCode::DENIED,
-        )
-        .encode()
+        Signal::client_error(Cookie([0, 0, 0, 0, 0, 0, 0, last]), NakCode::DENIED).encode()
     }
 
     #[tokio::test]

@@ -6,8 +6,9 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use rdv_proto::rendezvous::{CandidateKind, LocalCandidate, Subnet};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
 /// Candidates of our own at most, loopback not counted (`connectivity.md` 2).
 const CANDIDATES_MAX: usize = 4;
@@ -16,50 +17,86 @@ const BACKLOG: i32 = 64;
 /// Tries to get the same port in both families.
 const PORT_TRIES: usize = 8;
 
-/// One address of one interface that is up.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OwnAddress {
-    /// Name of the interface, as the system calls it.
-    pub interface: String,
-    /// The address.
-    pub ip: IpAddr,
-    /// Bits of the subnet; 32 or 128 for a single address.
-    pub prefix: u8,
-    /// A temporary (privacy) IPv6 address, as far as the system tells.
-    pub temporary: bool,
-    /// An IPv6 address that must not be used for anything new.
-    pub deprecated: bool,
+/// Addresses of this machine that a peer may dial on `port`, best first: at most four, no link-local or deprecated ones,
+/// tunnels and container bridges only if there is nothing else. With `loopback` the loopback addresses follow at the end.
+/// None if the system does not tell.
+pub fn own_addresses(port: u16, loopback: bool) -> Vec<LocalCandidate> {
+    let kind = |ip: IpAddr| {
+        if ip.is_loopback() {
+            CandidateKind::LOOPBACK
+        } else {
+            CandidateKind::HOST
+        }
+    };
+    let candidates = candidates(&interfaces(), loopback).into_iter();
+    candidates
+        .map(|ip| LocalCandidate {
+            address: SocketAddr::new(ip, port),
+            kind: kind(ip),
+        })
+        .collect()
 }
 
-impl OwnAddress {
-    /// Whether `other` is in the subnet of this address.
-    pub fn subnet_contains(&self, other: IpAddr) -> bool {
-        let differing_bits = match (self.ip, other.to_canonical()) {
-            (IpAddr::V4(own), IpAddr::V4(other)) => {
-                (own.to_bits() ^ other.to_bits()).leading_zeros()
-            }
-            (IpAddr::V6(own), IpAddr::V6(other)) => {
-                (own.to_bits() ^ other.to_bits()).leading_zeros()
-            }
-            _ => return false,
-        };
-        differing_bits >= u32::from(self.prefix)
-    }
+/// The subnets of this machine's interfaces that are up, loopback and link-local included. None if the system does not tell.
+pub fn own_subnets() -> Vec<Subnet> {
+    let all = interfaces().into_iter();
+    all.map(|own| Subnet {
+        address: own.ip,
+        prefix_bits: own.prefix_bits,
+    })
+    .collect()
 }
 
-/// All addresses of this machine's interfaces that are up, loopback and link-local included. Its subnets and "is this
-/// one of ours" come from here; [`candidates`] chooses what to tell a peer.
+/// Whether `ip` is loopback or an address of this machine: a connection to it ends here.
+pub fn is_this_machine(ip: IpAddr) -> bool {
+    let ip = ip.to_canonical();
+    ip.is_loopback() || interfaces().iter().any(|own| own.ip == ip)
+}
+
+/// Opens a free TCP port on all interfaces: a listener for each family that there is, on the same port. IPv4 alone if no
+/// port is free in both.
 ///
 /// # Errors
-/// What the system reports when it cannot list its interfaces.
-pub fn own_addresses() -> io::Result<Vec<OwnAddress>> {
+/// What the system reports if neither family can be bound.
+pub fn listen() -> io::Result<(Vec<TcpListener>, u16)> {
+    for _ in 0..PORT_TRIES {
+        let Ok(v6) = bind(Ipv6Addr::UNSPECIFIED.into(), 0) else {
+            break;
+        };
+        let port = v6.local_addr()?.port();
+        match bind(Ipv4Addr::UNSPECIFIED.into(), port) {
+            Ok(v4) => return Ok((vec![v4, v6], port)),
+            Err(taken) if taken.kind() == io::ErrorKind::AddrInUse => {}
+            Err(_no_v4) => return Ok((vec![v6], port)),
+        }
+    }
+    let v4 = bind(Ipv4Addr::UNSPECIFIED.into(), 0)?;
+    let port = v4.local_addr()?.port();
+    Ok((vec![v4], port))
+}
+
+/// One address of one interface that is up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct OwnAddress {
+    interface: String,
+    ip: IpAddr,
+    prefix_bits: u8,
+    /// A temporary (privacy) IPv6 address, as far as the system tells.
+    temporary: bool,
+    /// An IPv6 address that must not be used for anything new.
+    deprecated: bool,
+}
+
+fn interfaces() -> Vec<OwnAddress> {
     let flags = v6_flags();
-    let interfaces = if_addrs::get_if_addrs()?
-        .into_iter()
-        .filter(|one| one.is_oper_up());
-    Ok(interfaces
+    let all = if_addrs::get_if_addrs().unwrap_or_else(|error| {
+        tracing::debug!(%error, "cannot list interfaces");
+        Vec::new()
+    });
+    all.into_iter()
+        .filter(|one| one.is_oper_up())
         .map(|one| {
-            let (ip, prefix) = match &one.addr {
+            let (ip, prefix_bits) = match &one.addr {
                 if_addrs::IfAddr::V4(v4) => (IpAddr::V4(v4.ip), v4.prefixlen),
                 if_addrs::IfAddr::V6(v6) => (IpAddr::V6(v6.ip), v6.prefixlen),
             };
@@ -69,23 +106,17 @@ pub fn own_addresses() -> io::Result<Vec<OwnAddress>> {
             OwnAddress {
                 interface: one.name,
                 ip,
-                prefix,
+                prefix_bits,
                 temporary,
                 deprecated,
             }
         })
-        .collect())
-}
-
-/// Whether `ip` is loopback or an address of this machine: a connection to it ends here.
-pub fn is_this_machine(ip: IpAddr, own: &[OwnAddress]) -> bool {
-    let ip = ip.to_canonical();
-    ip.is_loopback() || own.iter().any(|address| address.ip == ip)
+        .collect()
 }
 
 /// What a peer may try, best first: at most four, no link-local or deprecated ones, tunnels and container bridges only
 /// if there is nothing else. With `loopback` the loopback addresses follow at the end.
-pub fn candidates(own: &[OwnAddress], loopback: bool) -> Vec<IpAddr> {
+fn candidates(own: &[OwnAddress], loopback: bool) -> Vec<IpAddr> {
     let mut chosen = outside_candidates(own, false);
     if chosen.is_empty() {
         chosen = outside_candidates(own, true);
@@ -200,95 +231,6 @@ fn parse_v6_flags(line: &str) -> Option<(Ipv6Addr, u32)> {
     Some((Ipv6Addr::from_bits(address), flags))
 }
 
-/// TCP on one port, in each family that this machine has.
-#[derive(Debug)]
-pub struct Listener {
-    v4: Option<TcpListener>,
-    v6: Option<TcpListener>,
-    port: u16,
-}
-
-impl Listener {
-    /// Opens a free port on all interfaces, the same one for IPv4 and IPv6 if it can be had; else IPv4 alone.
-    ///
-    /// # Errors
-    /// What the system reports if neither family can be bound.
-    pub fn open() -> io::Result<Self> {
-        for _ in 0..PORT_TRIES {
-            let Ok(v6) = bind(Ipv6Addr::UNSPECIFIED.into(), 0) else {
-                break;
-            };
-            let port = v6.local_addr()?.port();
-            match bind(Ipv4Addr::UNSPECIFIED.into(), port) {
-                Ok(v4) => {
-                    return Ok(Self {
-                        v4: Some(v4),
-                        v6: Some(v6),
-                        port,
-                    });
-                }
-                Err(taken) if taken.kind() == io::ErrorKind::AddrInUse => {}
-                Err(_no_v4) => {
-                    return Ok(Self {
-                        v4: None,
-                        v6: Some(v6),
-                        port,
-                    });
-                }
-            }
-        }
-        let v4 = bind(Ipv4Addr::UNSPECIFIED.into(), 0)?;
-        let port = v4.local_addr()?.port();
-        Ok(Self {
-            v4: Some(v4),
-            v6: None,
-            port,
-        })
-    }
-
-    /// The port, the same in both families.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// Where a peer finds this listener: [`candidates`] of the families that it has.
-    pub fn candidates(&self, own: &[OwnAddress], loopback: bool) -> Vec<SocketAddr> {
-        let mut found = candidates(own, loopback);
-        found.retain(|ip| {
-            if ip.is_ipv4() {
-                self.v4.is_some()
-            } else {
-                self.v6.is_some()
-            }
-        });
-        found
-            .into_iter()
-            .map(|ip| SocketAddr::new(ip, self.port))
-            .collect()
-    }
-
-    /// The next connection of either family. Cancel-safe.
-    ///
-    /// # Errors
-    /// What the system reports; most errors are of one connection or pass (no descriptors left).
-    pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let accepted = tokio::select! {
-            accepted = accept_on(self.v4.as_ref()) => accepted,
-            accepted = accept_on(self.v6.as_ref()) => accepted,
-        };
-        let (stream, from) = accepted?;
-        stream.set_nodelay(true)?;
-        Ok((stream, from))
-    }
-}
-
-async fn accept_on(listener: Option<&TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
-    match listener {
-        Some(listener) => listener.accept().await,
-        None => std::future::pending().await,
-    }
-}
-
 fn bind(ip: IpAddr, port: u16) -> io::Result<TcpListener> {
     let address = SocketAddr::new(ip, port);
     let socket = Socket::new(
@@ -308,15 +250,16 @@ fn bind(ip: IpAddr, port: u16) -> io::Result<TcpListener> {
 #[cfg(test)]
 mod tests {
     use tokio::io::AsyncReadExt;
+    use tokio::net::TcpStream;
 
     use super::*;
 
-    fn own(interface: &str, ip: &str, prefix: u8) -> OwnAddress {
+    fn own(interface: &str, ip: &str, prefix_bits: u8) -> OwnAddress {
         let ip = ip.parse().unwrap();
         OwnAddress {
             interface: interface.into(),
             ip,
-            prefix,
+            prefix_bits,
             temporary: false,
             deprecated: false,
         }
@@ -372,25 +315,14 @@ mod tests {
     }
 
     #[test]
-    fn subnets_contain_their_neighbours_and_nobody_else() {
-        let address = own("eth0", "192.168.1.4", 24);
-        assert!(address.subnet_contains("192.168.1.200".parse().unwrap()));
-        assert!(address.subnet_contains("::ffff:192.168.1.200".parse().unwrap()));
-        assert!(!address.subnet_contains("192.168.2.4".parse().unwrap()));
-        assert!(!address.subnet_contains("fd00::1".parse().unwrap()));
-        let point = own("eth0", "fd00::1", 128);
-        assert!(point.subnet_contains("fd00::1".parse().unwrap()));
-        assert!(!point.subnet_contains("fd00::2".parse().unwrap()));
-        assert!(own("odd", "10.0.0.1", 0).subnet_contains("198.51.100.1".parse().unwrap()));
-    }
-
-    #[test]
     fn loopback_and_own_addresses_are_this_machine() {
-        let all = [own("eth0", "192.168.1.4", 24)];
-        for here in ["127.0.0.9", "::1", "192.168.1.4", "::ffff:192.168.1.4"] {
-            assert!(is_this_machine(here.parse().unwrap(), &all), "{here}");
+        for here in ["127.0.0.9", "::1", "::ffff:127.0.0.1"] {
+            assert!(is_this_machine(here.parse().unwrap()), "{here}");
         }
-        assert!(!is_this_machine("192.168.1.5".parse().unwrap(), &all));
+        for own in own_addresses(1, false) {
+            assert!(is_this_machine(own.address.ip()), "{own:?}");
+        }
+        assert!(!is_this_machine("203.0.113.77".parse().unwrap()));
     }
 
     #[test]
@@ -402,24 +334,22 @@ mod tests {
         );
         assert_eq!(parse_v6_flags("garbage"), None);
         assert!(
-            own_addresses()
-                .unwrap()
+            own_subnets()
                 .iter()
-                .any(|address| address.ip.is_loopback())
+                .any(|subnet| subnet.address.is_loopback())
         );
     }
 
     #[tokio::test]
-    async fn one_port_answers_in_both_families() {
-        let listener = Listener::open().unwrap();
-        let own = own_addresses().unwrap();
-        let inside = listener.candidates(&own, true);
-        let inside: Vec<_> = inside
-            .into_iter()
-            .filter(|address| address.ip().is_loopback())
-            .collect();
-        assert!(!inside.is_empty());
-        for address in inside {
+    async fn one_port_answers_wherever_it_is_announced() {
+        let (listeners, port) = listen().unwrap();
+        let own = own_addresses(port, true);
+        assert!(own.iter().any(|own| own.kind == CandidateKind::LOOPBACK));
+        for LocalCandidate { address, .. } in own {
+            let listener = listeners
+                .iter()
+                .find(|one| one.local_addr().unwrap().is_ipv4() == address.is_ipv4())
+                .unwrap();
             let mut dialled = TcpStream::connect(address).await.unwrap();
             let (stream, from) = listener.accept().await.unwrap();
             assert_eq!(from, dialled.local_addr().unwrap());

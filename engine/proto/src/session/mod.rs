@@ -1,3 +1,12 @@
-//! Sign-on and SNAC traffic between a client and a host, without I/O.
+//! The host's half of a session, as far as it is arithmetic: sign-on, numbers, rate classes, and what a host does to the
+//! messages that pass through it.
 
-pub mod rate;
+mod duties;
+mod numbers;
+mod proposals;
+mod rate;
+
+pub use duties::{BustedBlock, Carried, carry};
+pub use numbers::{Numbers, ReclaimError, Token};
+pub use proposals::{ProposalBook, ProposalLimits};
+pub use rate::{RateClass, RateState, Verdict};

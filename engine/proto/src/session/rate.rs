@@ -1,293 +1,336 @@
-//! Rate classes: how fast a client may send SNACs. Host and client compute the same level from the same times.
+//! Rate classes: the formula that host and client both compute.
 //!
-//! Source: `SNAC 0x0001/0x0007` as sent by AOL-style hosts (Shutko, `rate_limits.html`; libpurple). Integer division, for every
-//! SNAC of a class before it is acted upon:
+//! Source: `sign-on`, section 6. Per class and per SNAC, in integers:
 //! `level = min((level * (window - 1) + ms since the last SNAC) / window, max)`.
-//!
-//! ```
-//! use rdv_proto::session::rate::{RateClass, RateLimits, Verdict};
-//! let mut icbm = RateClass::new(RateLimits::ICBM, 0);
-//! for _ in 0..3 {
-//!     assert_eq!(icbm.on_snac(0), Verdict::Clear);
-//! }
-//! let wait_ms = icbm.delay_until_clear(0);
-//! assert_eq!(wait_ms, 2284);
-//! assert_eq!(icbm.on_snac(wait_ms), Verdict::Clear);
-//! ```
 
-/// The fixed numbers of one class. All levels are in milliseconds, as the level itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RateLimits {
-    /// Number of the class in 01/07 and 01/0A.
+use std::time::{Duration, Instant};
+
+/// The numbers of one class, as SNAC 0x0001/0x0007 announces them. Levels are milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateClass {
+    /// Class id.
     pub id: u16,
-    /// How many SNACs the mean goes over; 0 counts as 1.
+    /// How many SNACs the moving average looks back on.
     pub window: u32,
-    /// A limited client may send again from this level on.
+    /// At or above it, a limited client is clear again.
     pub clear: u32,
-    /// Below it the client is warned.
+    /// Below it, the client is warned.
     pub alert: u32,
-    /// Below it SNACs are dropped.
+    /// Below it, SNACs are dropped.
     pub limit: u32,
-    /// Below it the connection is closed.
+    /// Below it, the client is disconnected.
     pub disconnect: u32,
-    /// The level does not rise above this.
+    /// The level of a client at rest.
     pub max: u32,
 }
 
-impl RateLimits {
-    /// Class 1 of the usual set: everything that no other class names.
-    pub const GENERAL: Self = Self::class(1, 80, [2500, 2000, 1500, 800, 6000]);
-    /// Class 2: edits of the contact list.
-    pub const LIST_EDITS: Self = Self::class(2, 80, [3000, 2000, 1500, 1000, 6000]);
-    /// Class 3: 04/06 and 02/05. The one that rendezvous messages are in.
-    pub const ICBM: Self = Self::class(3, 20, [5100, 5000, 4000, 3000, 6000]);
-    /// Class 4: 02/09 and 02/0B.
-    pub const DIRECTORY: Self = Self::class(4, 20, [5500, 5300, 4200, 3000, 8000]);
-    /// Class 5: chat.
-    pub const CHAT: Self = Self::class(5, 10, [5500, 5300, 4200, 3000, 8000]);
-    /// The usual five classes, in order of their numbers.
-    pub const DEFAULTS: [Self; 5] = [
-        Self::GENERAL,
-        Self::LIST_EDITS,
-        Self::ICBM,
-        Self::DIRECTORY,
-        Self::CHAT,
-    ];
+impl RateClass {
+    /// Everything that no other class names: 87 back to back until alert, 109 until limited, 157 until disconnected.
+    pub const GENERAL: Self = Self {
+        id: 1,
+        window: 80,
+        clear: 2500,
+        alert: 2000,
+        limit: 1500,
+        disconnect: 800,
+        max: 6000,
+    };
 
-    const fn class(id: u16, window: u32, levels: [u32; 5]) -> Self {
-        let [clear, alert, limit, disconnect, max] = levels;
-        Self {
-            id,
-            window,
-            clear,
-            alert,
-            limit,
-            disconnect,
-            max,
-        }
-    }
+    /// ICBM as old clients know it: 4 back to back until alert, 8 until limited, 14 until disconnected.
+    pub const ICBM_LEGACY: Self = Self {
+        id: 3,
+        window: 20,
+        clear: 5100,
+        alert: 5000,
+        limit: 4000,
+        disconnect: 3000,
+        max: 6000,
+    };
 
-    fn window(&self) -> u64 {
-        u64::from(self.window).max(1)
-    }
+    /// ICBM for our own clients, whose rendezvous trickle their candidates: 53 back to back until alert, 62 until
+    /// limited, 79 until disconnected; four a second never limit.
+    pub const ICBM: Self = Self {
+        id: 3,
+        window: 20,
+        clear: 500,
+        alert: 400,
+        limit: 250,
+        disconnect: 100,
+        max: 6000,
+    };
 }
 
-/// What is to be done with one SNAC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// What a SNAC did to the level of its class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Pass it.
+    /// Pass it on.
     Clear,
-    /// Pass it, the sender is near the limit.
+    /// Pass it on; the next ones come too fast.
     Alert,
     /// Drop it.
     Limited,
-    /// Close the connection.
+    /// Drop the client.
     Disconnect,
 }
 
-/// One class of one connection: its limits and where it stands.
-///
-/// Times are milliseconds of any clock that does not run backwards; only differences count.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RateClass {
-    limits: RateLimits,
+/// Where one client stands in one class.
+#[derive(Clone, Debug)]
+pub struct RateState {
+    class: RateClass,
     level: u32,
-    last_ms: u64,
+    last: Instant,
     limited: bool,
 }
 
-impl RateClass {
-    /// A class at rest: level at its maximum.
-    pub fn new(limits: RateLimits, now_ms: u64) -> Self {
-        Self::at(limits, limits.max, now_ms, false)
+impl RateState {
+    /// A client at rest.
+    pub fn new(class: RateClass, now: Instant) -> Self {
+        Self {
+            class,
+            level: class.max,
+            last: now,
+            limited: false,
+        }
     }
 
-    /// A class as the other side described it (01/07, 01/0A): its level when the last SNAC came, when that was, whether it
-    /// drops.
-    pub fn at(limits: RateLimits, level: u32, last_ms: u64, limited: bool) -> Self {
+    /// A client as the host describes it (0x0001/0x0007, 0x0001/0x000A): where its level stood after its last SNAC, and since
+    /// when nothing came.
+    pub fn described(
+        class: RateClass,
+        level: u32,
+        idle: Duration,
+        limited: bool,
+        now: Instant,
+    ) -> Self {
         Self {
-            limits,
-            level: level.min(limits.max),
-            last_ms,
+            class,
+            level: level.min(class.max),
+            last: now.checked_sub(idle).unwrap_or(now),
             limited,
         }
     }
 
-    /// The fixed numbers.
-    pub fn limits(&self) -> &RateLimits {
-        &self.limits
+    /// The class.
+    pub fn class(&self) -> &RateClass {
+        &self.class
     }
 
-    /// The level after the last SNAC.
+    /// The level after the last SNAC, in milliseconds.
     pub fn level(&self) -> u32 {
         self.level
     }
 
-    /// When the last SNAC came.
-    pub fn last_ms(&self) -> u64 {
-        self.last_ms
-    }
-
-    /// Whether SNACs are being dropped until the level is back at `clear`.
+    /// Whether SNACs of this class are being dropped.
     pub fn is_limited(&self) -> bool {
         self.limited
     }
 
-    /// Counts a SNAC and judges it. One that gets dropped counts as well.
-    pub fn on_snac(&mut self, now_ms: u64) -> Verdict {
-        self.level = self.level_at(now_ms);
-        self.last_ms = self.last_ms.max(now_ms);
-        let verdict = if self.level < self.limits.disconnect {
+    /// Milliseconds since the last SNAC of this class.
+    pub fn idle_ms(&self, now: Instant) -> u32 {
+        u32::try_from(now.saturating_duration_since(self.last).as_millis()).unwrap_or(u32::MAX)
+    }
+
+    /// Counts one SNAC that came at `now`.
+    pub fn count(&mut self, now: Instant) -> Verdict {
+        let window = u64::from(self.class.window.max(1));
+        let delta = u64::from(self.idle_ms(now));
+        let level = (u64::from(self.level) * (window - 1) + delta) / window;
+        self.level = u32::try_from(level).unwrap_or(u32::MAX).min(self.class.max);
+        self.last = now;
+        let verdict = if self.level < self.class.disconnect {
             Verdict::Disconnect
-        } else if self.level < self.limits.limit || (self.limited && self.level < self.limits.clear)
-        {
+        } else if (self.limited && self.level < self.class.clear) || self.level < self.class.limit {
             Verdict::Limited
-        } else if self.level < self.limits.alert {
+        } else if self.level < self.class.alert {
             Verdict::Alert
         } else {
             Verdict::Clear
         };
-        self.limited = verdict >= Verdict::Limited;
+        self.limited = matches!(verdict, Verdict::Limited | Verdict::Disconnect);
         verdict
     }
 
-    /// Milliseconds to wait until a SNAC leaves the level above `alert` (as libpurple paces itself).
-    pub fn delay_until_clear(&self, now_ms: u64) -> u64 {
-        self.delay_until(self.limits.alert.saturating_add(1), now_ms)
+    /// How long a client has to wait until its next SNAC leaves the level above `alert`, as libpurple paces itself.
+    pub fn delay_until_clear(&self, now: Instant) -> Duration {
+        self.delay_until(self.class.alert.saturating_add(1), now)
     }
 
-    /// Milliseconds to wait until a SNAC passes at all; for the last words before a sign-off.
-    pub fn delay_until_passed(&self, now_ms: u64) -> u64 {
-        self.delay_until(self.limits.limit.saturating_add(1), now_ms)
+    /// How long a client has to wait until its next SNAC is not dropped; for its last words before a sign-off.
+    pub fn delay_until_passed(&self, now: Instant) -> Duration {
+        self.delay_until(self.class.limit.saturating_add(1), now)
     }
 
-    fn level_at(&self, now_ms: u64) -> u32 {
-        let window = self.limits.window();
-        let since = now_ms.saturating_sub(self.last_ms);
-        let sum = (u64::from(self.level) * (window - 1)).saturating_add(since);
-        u32::try_from(sum / window)
-            .unwrap_or(u32::MAX)
-            .min(self.limits.max)
-    }
-
-    fn delay_until(&self, wanted: u32, now_ms: u64) -> u64 {
+    fn delay_until(&self, wanted: u32, now: Instant) -> Duration {
         let wanted = if self.limited {
-            wanted.max(self.limits.clear)
+            wanted.max(self.class.clear)
         } else {
             wanted
         };
-        // Limits that can never be met must not stop the traffic for ever.
-        let wanted = u64::from(wanted.min(self.limits.max));
-        let window = self.limits.window();
-        let sum = u64::from(self.level) * (window - 1);
-        let since = now_ms.saturating_sub(self.last_ms);
-        (wanted * window).saturating_sub(sum).saturating_sub(since)
+        // A class that asks for more than its own maximum must not stop the traffic for ever.
+        let wanted = u64::from(wanted.min(self.class.max));
+        let window = u64::from(self.class.window.max(1));
+        let carried = u64::from(self.level) * (window - 1);
+        let idle = u64::from(self.idle_ms(now));
+        Duration::from_millis(
+            (wanted * window)
+                .saturating_sub(carried)
+                .saturating_sub(idle),
+        )
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use std::time::Duration;
 
     use super::*;
 
-    /// How many SNACs back to back until alert, limit, disconnect.
-    fn burst(limits: RateLimits) -> (u32, u32, u32) {
-        let mut class = RateClass::new(limits, 1000);
-        let mut first = [0; 3];
-        for sent in 1.. {
-            let verdict = class.on_snac(1000);
-            for (at, least) in
-                first
-                    .iter_mut()
-                    .zip([Verdict::Alert, Verdict::Limited, Verdict::Disconnect])
-            {
-                if *at == 0 && verdict >= least {
-                    *at = sent;
-                }
+    #[allow(clippy::disallowed_methods, reason = "any instant will do")]
+    fn start() -> Instant {
+        Instant::now()
+    }
+
+    /// The number of the first back-to-back SNAC that is alerted, limited and disconnected.
+    fn firsts(class: RateClass) -> [u32; 3] {
+        let now = start();
+        let mut state = RateState::new(class, now);
+        let mut firsts = [0; 3];
+        for n in 1..1000 {
+            let place = match state.count(now) {
+                Verdict::Clear => continue,
+                Verdict::Alert => 0,
+                Verdict::Limited => 1,
+                Verdict::Disconnect => 2,
+            };
+            if firsts[place] == 0 {
+                firsts[place] = n;
             }
-            if verdict == Verdict::Disconnect {
+            if place == 2 {
                 break;
             }
         }
-        (first[0], first[1], first[2])
+        firsts
     }
 
-    /// SO-13: the table that was computed for the usual classes.
     #[test]
-    fn the_usual_classes_allow_exactly_the_known_bursts() {
-        let bursts = RateLimits::DEFAULTS.map(burst);
+    fn so_13_the_formula_reproduces_the_table() {
+        let edits = RateClass {
+            id: 2,
+            window: 80,
+            clear: 3000,
+            alert: 2000,
+            limit: 1500,
+            disconnect: 1000,
+            max: 6000,
+        };
+        let info = RateClass {
+            id: 4,
+            window: 20,
+            clear: 5500,
+            alert: 5300,
+            limit: 4200,
+            disconnect: 3000,
+            max: 8000,
+        };
+        let chat = RateClass {
+            id: 5,
+            window: 10,
+            ..info
+        };
+        assert_eq!(firsts(RateClass::GENERAL), [87, 109, 157]);
+        assert_eq!(firsts(edits), [87, 109, 140]);
+        assert_eq!(firsts(RateClass::ICBM_LEGACY), [4, 8, 14]);
+        assert_eq!(firsts(info), [9, 13, 20]);
+        assert_eq!(firsts(chat), [4, 7, 10]);
+    }
+
+    #[test]
+    fn our_own_class_gives_a_rendezvous_room() {
+        let [alert, limit, disconnect] = firsts(RateClass::ICBM);
+        assert_eq!([alert, limit, disconnect], [53, 62, 79]);
+        let mut now = start();
+        let mut state = RateState::new(RateClass::ICBM, now);
+        for _ in 0..1000 {
+            now += Duration::from_millis(260);
+            assert!(matches!(state.count(now), Verdict::Clear | Verdict::Alert));
+        }
+    }
+
+    #[test]
+    fn a_limited_client_stays_limited_until_it_is_clear_again() {
+        let mut now = start();
+        let mut state = RateState::new(RateClass::ICBM_LEGACY, now);
+        while state.count(now) != Verdict::Limited {}
+        now += Duration::from_secs(20);
         assert_eq!(
-            bursts,
-            [
-                (87, 109, 157),
-                (87, 109, 140),
-                (4, 8, 14),
-                (9, 13, 20),
-                (4, 7, 10)
-            ]
+            state.count(now),
+            Verdict::Limited,
+            "level {}",
+            state.level()
         );
+        now += Duration::from_secs(26);
+        assert_eq!(state.count(now), Verdict::Clear);
     }
 
     #[test]
-    fn one_icbm_each_four_seconds_never_limits_and_each_five_never_alerts() {
-        let worst = |pace_ms: u64| {
-            let mut class = RateClass::new(RateLimits::ICBM, 0);
-            (1..10_000).map(|n| class.on_snac(n * pace_ms)).max()
-        };
-        assert_eq!(worst(4000), Some(Verdict::Alert));
-        assert_eq!(worst(5000), Some(Verdict::Clear));
-    }
-
-    #[test]
-    fn after_being_limited_about_26_seconds_clear_it() {
-        let mut class = RateClass::new(RateLimits::ICBM, 0);
-        for _ in 0..8 {
-            class.on_snac(0);
-        }
-        assert!(class.is_limited());
-        assert_eq!(class.level(), 3977);
-        let wait = class.delay_until_passed(0);
-        assert_eq!(wait, 5100 * 20 - 3977 * 19);
-        let mut too_soon = class.clone();
-        assert_eq!(too_soon.on_snac(wait - 1), Verdict::Limited);
-        assert_eq!(class.on_snac(wait), Verdict::Clear);
-    }
-
-    #[test]
-    fn a_class_that_cannot_be_met_does_not_wait_for_ever() {
-        let odd = RateLimits {
-            window: 0,
-            alert: u32::MAX,
-            ..RateLimits::ICBM
-        };
-        let mut class = RateClass::new(odd, 0);
-        class.on_snac(0);
-        assert!(class.delay_until_clear(0) <= u64::from(odd.max));
-    }
-
-    proptest! {
-        #[test]
-        fn who_waits_as_told_is_never_warned(gaps in prop::collection::vec(0u64..8000, 1..200)) {
-            let mut class = RateClass::new(RateLimits::ICBM, 0);
-            let mut now = 0;
-            for gap in gaps {
-                now += gap;
-                now += class.delay_until_clear(now);
-                prop_assert_eq!(class.on_snac(now), Verdict::Clear);
+    fn whoever_waits_as_told_is_never_warned_and_waits_no_longer_than_needed() {
+        for class in [RateClass::GENERAL, RateClass::ICBM_LEGACY, RateClass::ICBM] {
+            let mut now = start();
+            let mut state = RateState::new(class, now);
+            let mut waited = 0;
+            for _ in 0..300 {
+                let delay = state.delay_until_clear(now);
+                if !delay.is_zero() {
+                    waited += 1;
+                    let mut hasty = state.clone();
+                    hasty.count(now + delay - Duration::from_millis(1));
+                    assert_eq!(
+                        hasty.level(),
+                        class.alert,
+                        "a millisecond less is too early"
+                    );
+                }
+                now += delay;
+                assert_eq!(state.count(now), Verdict::Clear);
             }
+            assert!(waited > 0, "the class was never tight");
         }
+    }
 
-        #[test]
-        fn no_numbers_panic(
-            numbers in any::<[u32; 7]>(), limited: bool, times in any::<[u64; 3]>(),
-        ) {
-            let [window, clear, alert, limit, disconnect, max, level] = numbers;
-            let limits = RateLimits { id: 3, window, clear, alert, limit, disconnect, max };
-            let mut class = RateClass::at(limits, level, times[0], limited);
-            class.on_snac(times[1]);
-            class.delay_until_clear(times[2]);
-            class.delay_until_passed(times[2]);
+    #[test]
+    fn a_limited_client_learns_how_long_it_stays_so() {
+        let now = start();
+        let mut state = RateState::new(RateClass::ICBM_LEGACY, now);
+        while state.count(now) != Verdict::Limited {}
+        assert_eq!(state.level(), 3977);
+        let delay = state.delay_until_passed(now);
+        assert_eq!(delay, Duration::from_millis(5100 * 20 - 3977 * 19));
+        assert_eq!(
+            state.clone().count(now + delay - Duration::from_millis(1)),
+            Verdict::Limited
+        );
+        assert_eq!(state.count(now + delay), Verdict::Clear);
+    }
+
+    #[test]
+    fn no_described_class_waits_for_ever_or_panics() {
+        for number in [0, 1, 20, u32::MAX] {
+            let (window, clear, alert, limit, disconnect, max) =
+                (number, u32::MAX, u32::MAX, u32::MAX, 0, number);
+            let class = RateClass {
+                id: 3,
+                window,
+                clear,
+                alert,
+                limit,
+                disconnect,
+                max,
+            };
+            let idle = Duration::from_secs(u64::from(number));
+            let mut state = RateState::described(class, u32::MAX, idle, true, start());
+            state.count(start());
+            assert!(state.delay_until_clear(start()) <= Duration::from_millis(u64::MAX));
+            assert!(state.delay_until_passed(start()) <= Duration::from_millis(u64::MAX));
         }
     }
 }

@@ -9,6 +9,7 @@ use super::codec::{Reader, wire_enum};
 use super::error::DecodeError;
 use super::rendezvous::{Cookie, NakCode};
 use super::service::short_capability;
+use super::snac::SnacError;
 use super::text::ScreenName;
 use super::tlv::TlvList;
 
@@ -331,33 +332,5 @@ pub(super) fn nak_from(code: ClientErrorCode, info: &[u8]) -> Option<NakCode> {
     }
 }
 
-/// 0x0004/0x0001, the host refuses a message: `[code: u16][TLVs]`. The request id says which one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IcbmError {
-    /// 0x0004: not online, unknown, or blocks us.
-    pub code: u16,
-    /// Tag 0x0008 is a u16 sub-code.
-    pub tlvs: TlvList,
-}
-
-impl IcbmError {
-    /// Reads a body.
-    ///
-    /// # Errors
-    /// What is missing or malformed.
-    pub fn decode(body: &Bytes) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(body, "ICBM error");
-        Ok(Self {
-            code: reader.u16()?,
-            tlvs: TlvList::decode_rest(body.slice_ref(reader.rest()))?,
-        })
-    }
-
-    /// The body's bytes.
-    pub fn encode(&self) -> Bytes {
-        let mut out = BytesMut::new();
-        out.put_u16(self.code);
-        self.tlvs.encode_rest(&mut out);
-        out.freeze()
-    }
-}
+/// 0x0004/0x0001, the host refuses a message. The request id says which one.
+pub type IcbmError = SnacError;

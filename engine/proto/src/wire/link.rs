@@ -189,7 +189,7 @@ impl Control {
             Self::Use => (FrameType::USE, Bytes::new()),
             Self::Abort { reason, text } => {
                 let mut payload = BytesMut::from(&reason.to_be_bytes()[..]);
-                payload.put_slice(text[..text.floor_char_boundary(limits::ABORT_TEXT)].as_bytes());
+                payload.put_slice(&text.as_bytes()[..text.floor_char_boundary(limits::ABORT_TEXT)]);
                 (FrameType::ABORT, payload.freeze())
             }
             Self::Ping(number) => (FrameType::PING, number_payload(*number)),

@@ -18,6 +18,9 @@ pub mod rendezvous;
 pub mod security;
 pub mod service;
 pub mod signal;
+pub mod signon;
 pub mod snac;
 pub mod text;
 pub mod tlv;
+
+pub mod bulk;

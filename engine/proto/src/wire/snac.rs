@@ -129,3 +129,78 @@ impl Snac {
         out.freeze()
     }
 }
+
+wire_enum! {
+    /// Why a host refuses a request. Not all of them leave a host of ours.
+    pub struct ErrorCode(u16) {
+        /// The foodgroup has no such subgroup.
+        INVALID_SNAC = 0x01,
+        /// Dropped by the rate limit.
+        RATE_TO_HOST = 0x02,
+        /// The recipient's rate limit is reached.
+        RATE_TO_CLIENT = 0x03,
+        /// The recipient is offline, unknown, or blocks the sender: deliberately the same.
+        NOT_LOGGED_ON = 0x04,
+        /// The service is down.
+        SERVICE_UNAVAILABLE = 0x05,
+        /// There is no such service.
+        SERVICE_NOT_DEFINED = 0x06,
+        /// Not listed among the host's foodgroups, or an unknown ICBM channel.
+        NOT_SUPPORTED_BY_HOST = 0x08,
+        /// The recipient lacks the capability.
+        NOT_SUPPORTED_BY_CLIENT = 0x09,
+        /// Larger than the recipient takes.
+        REFUSED_BY_CLIENT = 0x0A,
+        /// The recipient's queue overflowed.
+        RESPONSES_LOST = 0x0C,
+        /// Not allowed.
+        REQUEST_DENIED = 0x0D,
+        /// The body could not be read.
+        BUSTED_PAYLOAD = 0x0E,
+        /// The account may not.
+        INSUFFICIENT_RIGHTS = 0x0F,
+        /// The sender himself blocks the recipient.
+        IN_LOCAL_PERMIT_DENY = 0x10,
+        /// The host's queue is full.
+        QUEUE_FULL = 0x17,
+    }
+}
+
+/// Subgroup 0x0001 of every foodgroup, the host refuses a request: `[code: u16][TLVs]`. The request id says which one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnacError {
+    /// See [`ErrorCode`].
+    pub code: u16,
+    /// Tag 0x0008 is a u16 sub-code.
+    pub tlvs: TlvList,
+}
+
+impl SnacError {
+    /// A refusal without TLVs.
+    pub fn new(code: ErrorCode) -> Self {
+        Self {
+            code: code.0,
+            tlvs: TlvList::new(),
+        }
+    }
+
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// What is missing or malformed.
+    pub fn decode(body: &Bytes) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(body, "SNAC error");
+        Ok(Self {
+            code: reader.u16()?,
+            tlvs: TlvList::decode_rest(body.slice_ref(reader.rest()))?,
+        })
+    }
+
+    /// The body's bytes.
+    pub fn encode(&self) -> Bytes {
+        let mut out = BytesMut::new();
+        out.put_u16(self.code);
+        self.tlvs.encode_rest(&mut out);
+        out.freeze()
+    }
+}

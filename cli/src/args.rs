@@ -1,0 +1,168 @@
+//! What the user may type.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const AFTER: &str = "\
+Exit codes: 0 done and verified, 1 other failure, 2 usage, 3 nobody there or code unknown, used or expired, 4 declined or
+cancelled by the other side, 5 wrong code or security mismatch, 6 no path, 8 local file problem, 9 content did not verify,
+10 incompatible version, 11 rate limit, 12 host or relay, 13 accepted on another device, 124 timeout, 130 and 143 interrupted.";
+
+/// Sends files from one person to another: directly if the network allows it, through a relay if not.
+#[derive(Debug, Parser)]
+#[command(name = "rdv", version, after_help = AFTER, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What every verb understands.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Say only what must be said
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Say more; twice: say everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Send files, folders or a text to whoever enters the code that is shown
+    #[command(visible_alias = "tx")]
+    Send(Send),
+    /// Receive what somebody sends, by the code that they tell you
+    #[command(visible_aliases = ["rx", "recv"])]
+    Receive(Receive),
+    /// Run a host: it hands out codes and carries the messages of a rendezvous
+    Host(Host),
+    /// Run a relay: it joins two connections that cannot meet otherwise
+    Relay(Relay),
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Send {
+    /// Files and folders to send
+    #[arg(value_name = "PATH", required_unless_present = "text")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Send this text instead of files
+    #[arg(long, value_name = "STR", conflicts_with = "paths")]
+    pub(crate) text: Option<String>,
+    #[command(flatten)]
+    pub(crate) road: Road,
+    /// How long the code stays good, such as 30m, 1h or 2d
+    #[arg(long, value_name = "D", default_value = "1h", value_parser = humantime::parse_duration)]
+    pub(crate) expire: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Receive {
+    /// The code; better typed at the prompt, or given by RDV_CODE, --code-file or standard input
+    #[arg(value_name = "CODE")]
+    pub(crate) code: Option<String>,
+    /// Read the code from this file
+    #[arg(long, value_name = "FILE", conflicts_with = "code")]
+    pub(crate) code_file: Option<PathBuf>,
+    /// The folder to write into; made if it is missing
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    pub(crate) output: PathBuf,
+    /// Accept what is offered without asking
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// What to do if a name is taken
+    #[arg(long, value_enum, default_value_t = IfExists::Rename, value_name = "WHAT")]
+    pub(crate) if_exists: IfExists,
+    /// Keep the execute bits of files
+    #[arg(long)]
+    pub(crate) keep_exec: bool,
+    #[command(flatten)]
+    pub(crate) road: Road,
+}
+
+/// How to get to the other side.
+#[derive(Debug, Args)]
+pub(crate) struct Road {
+    /// The host to meet at; without it, a host of one's own in the local network
+    #[arg(long, value_name = "HOST:PORT", env = "RDV_HOST")]
+    pub(crate) host: Option<String>,
+    /// The fingerprint that the host must show; without it, the first one seen is remembered
+    #[arg(long, value_name = "FINGERPRINT", requires = "host")]
+    pub(crate) host_key: Option<String>,
+    /// Whether the relay may, must or must not carry the bytes
+    #[arg(long, value_enum, default_value_t = RelayUse::Auto, value_name = "WHEN")]
+    pub(crate) relay: RelayUse,
+    /// Print one JSON object per line on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Give up after this time
+    #[arg(long, value_name = "D", value_parser = humantime::parse_duration)]
+    pub(crate) timeout: Option<Duration>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RelayUse {
+    /// If nothing direct works
+    Auto,
+    /// Always: no address of yours goes out
+    Only,
+    /// Not at all
+    Never,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum IfExists {
+    /// Take a free name such as `name (1).ext`
+    Rename,
+    /// Replace the old file when the new one is whole
+    Overwrite,
+    /// Leave the old file and do not fetch the new one
+    Skip,
+    /// Refuse
+    Fail,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Host {
+    /// Where to listen; TLS, plain FLAP and relay connections share the port
+    #[arg(long, value_name = "ADDR:PORT", default_value = "[::]:5190")]
+    pub(crate) listen: Vec<SocketAddr>,
+    /// Run a relay on this address, too; without it the relay shares the port of the host
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) relay_listen: Option<SocketAddr>,
+    /// Name a relay that runs elsewhere instead of running one
+    #[arg(long, value_name = "ADDR:PORT", conflicts_with = "relay_listen")]
+    pub(crate) relay: Option<String>,
+    /// The relay address to tell clients, if it is not the one that they see
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) relay_public: Option<String>,
+    /// The certificate chain, PEM; without it one is made and kept
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The key of the certificate, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Where the certificate that was made is kept
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Relay {
+    /// Where to listen
+    #[arg(long, value_name = "ADDR:PORT", default_value = "[::]:5190")]
+    pub(crate) listen: Vec<SocketAddr>,
+    /// Serve everybody, without tickets
+    #[arg(long, required = true)]
+    pub(crate) open: bool,
+}

@@ -1,0 +1,81 @@
+//! Exit codes: the one table that turns an outcome into a number (`--help` lists them).
+
+use rdv::{By, Error, TransferError};
+
+/// What the process ends with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Exit(pub(crate) i32);
+
+impl Exit {
+    pub(crate) const DONE: Self = Self(0);
+    pub(crate) const OTHER: Self = Self(1);
+    pub(crate) const USAGE: Self = Self(2);
+    pub(crate) const NOBODY: Self = Self(3);
+    pub(crate) const DECLINED: Self = Self(4);
+    pub(crate) const SECURITY: Self = Self(5);
+    pub(crate) const NO_PATH: Self = Self(6);
+    pub(crate) const FILES: Self = Self(8);
+    pub(crate) const CONTENT: Self = Self(9);
+    pub(crate) const INCOMPATIBLE: Self = Self(10);
+    pub(crate) const LIMIT: Self = Self(11);
+    pub(crate) const HOST: Self = Self(12);
+    pub(crate) const ELSEWHERE: Self = Self(13);
+    pub(crate) const TIMEOUT: Self = Self(124);
+    pub(crate) const INTERRUPTED: Self = Self(130);
+    pub(crate) const TERMINATED: Self = Self(143);
+}
+
+/// An end that is not success: the number, and one clear sentence.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) exit: Exit,
+    pub(crate) sentence: String,
+}
+
+impl Failure {
+    pub(crate) fn new(exit: Exit, sentence: impl Into<String>) -> Self {
+        Self { exit, sentence: sentence.into() }
+    }
+}
+
+/// The number and the sentence for a transfer that did not work out.
+pub(crate) fn of(error: &Error) -> Failure {
+    let (exit, advice) = match error {
+        Error::PeerUnknown => (
+            Exit::NOBODY,
+            "no one waits under that code: it is mistyped, was used already, or has expired; ask for a new one",
+        ),
+        Error::CodeExpired => (Exit::NOBODY, "the code expired before anybody used it; send again for a new one"),
+        Error::PeerSilent => (Exit::NOBODY, "the other side does not answer; ask for a new code and try again"),
+        Error::Declined { by: By::Us } => (Exit::DECLINED, "declined; the other side was told"),
+        Error::Declined { by: By::Peer } => (Exit::DECLINED, "the other side declined"),
+        Error::Cancelled { by: By::Us } => (Exit::DECLINED, "cancelled; the other side was told"),
+        Error::Cancelled { by: By::Peer } => (Exit::DECLINED, "the other side cancelled"),
+        Error::WrongCode { by: By::Us } => (
+            Exit::SECURITY,
+            "the code is wrong, or the host changed the messages; the code is used up, ask for a new one",
+        ),
+        Error::WrongCode { by: By::Peer } => (
+            Exit::SECURITY,
+            "someone tried a wrong code, or the host changed the messages; nothing was sent and the code is used up, send again for a new one",
+        ),
+        Error::NoPath => (
+            Exit::NO_PATH,
+            "no connection between the two sides worked; try --relay auto, or meet at a host with a relay (--host)",
+        ),
+        Error::RateLimited => (Exit::LIMIT, "the other side takes no more for now; try again later"),
+        Error::AcceptedElsewhere => (Exit::ELSEWHERE, "accepted on another device"),
+        other => return Failure::new(class_of(other), other.to_string()),
+    };
+    Failure::new(exit, advice)
+}
+
+fn class_of(error: &Error) -> Exit {
+    match error {
+        Error::Security { .. } => Exit::SECURITY,
+        Error::Incompatible { .. } => Exit::INCOMPATIBLE,
+        Error::Signaling(_) => Exit::HOST,
+        Error::Transfer(TransferError::Local { .. }) => Exit::FILES,
+        _ => Exit::OTHER,
+    }
+}

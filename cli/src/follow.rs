@@ -1,0 +1,137 @@
+//! Follows one transfer to its end: events, progress, the question, signals, the time limit.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use rdv::{Path, Summary, Transfer, TransferEvent};
+
+use crate::exit::{self, Exit, Failure};
+use crate::ui::{self, TICK, Ui};
+
+/// How long the other side gets to hear of a cancel before we leave.
+const FAREWELL: Duration = Duration::from_millis(1500);
+
+/// Who says yes to an offer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Consent {
+    /// Nothing is asked: `--yes`, or we send.
+    Given,
+    /// The person at the terminal.
+    Ask,
+}
+
+type Question = Pin<Box<dyn Future<Output = Option<String>> + Send>>;
+
+/// How it ended, and over which path.
+pub(crate) struct Followed {
+    pub(crate) outcome: Result<Summary, Failure>,
+    pub(crate) path: Option<Path>,
+    pub(crate) verified: bool,
+}
+
+impl Followed {
+    pub(crate) fn path_name(&self) -> String {
+        self.path.as_ref().map(ToString::to_string).unwrap_or_default()
+    }
+}
+
+pub(crate) async fn follow(mut transfer: Transfer, ui: &mut Ui, consent: Consent, timeout: Option<Duration>) -> Followed {
+    let mut followed = Followed { outcome: Err(Failure::new(Exit::OTHER, "ended")), path: None, verified: false };
+    let mut question: Option<Question> = None;
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let deadline = deadline(timeout);
+    tokio::pin!(deadline);
+    let interrupted = interrupted();
+    tokio::pin!(interrupted);
+    let mut moving = false;
+
+    let stop = loop {
+        tokio::select! {
+            event = transfer.next_event() => match event {
+                Some(TransferEvent::PeerFound { .. }) => {
+                    ui.event(&serde_json::json!({ "event": "peer_found" }));
+                    ui.say("Found the other side, looking for a path ...");
+                }
+                Some(TransferEvent::Connected { path, verified, .. }) => {
+                    ui.connected(&path, verified);
+                    followed.path = Some(path);
+                    followed.verified = verified;
+                    moving = true;
+                }
+                Some(TransferEvent::Offered(offer)) => {
+                    ui.offered(&offer, followed.verified);
+                    match consent {
+                        Consent::Given => transfer.accept(),
+                        Consent::Ask => question = Some(Box::pin(ui::ask("Accept? [y/N]"))),
+                    }
+                }
+                Some(TransferEvent::Ended(outcome)) => {
+                    followed.outcome = outcome.map_err(|error| exit::of(&error));
+                    return followed;
+                }
+                Some(_) => {}
+                None => return followed,
+            },
+            answer = asked(&mut question) => {
+                question = None;
+                match answer.as_deref().map(str::to_lowercase).as_deref() {
+                    Some("y" | "yes") => transfer.accept(),
+                    _ => transfer.decline(),
+                }
+            }
+            _ = tick.tick(), if moving && question.is_none() => {
+                ui.progress(&transfer.progress(), &followed.path_name());
+            }
+            exit = &mut interrupted => break exit,
+            () = &mut deadline => break Exit::TIMEOUT,
+        }
+    };
+    farewell(transfer).await;
+    let sentence = if stop == Exit::TIMEOUT { "time is up; the other side was told" } else { "interrupted; the other side was told" };
+    followed.outcome = Err(Failure::new(stop, sentence));
+    followed
+}
+
+/// Tells the other side that it is over, and waits until that is said. A second signal ends the process at once.
+async fn farewell(mut transfer: Transfer) {
+    transfer.cancel().await;
+    let said = async { while transfer.next_event().await.is_some() {} };
+    tokio::select! {
+        _ = tokio::time::timeout(FAREWELL, said) => {}
+        exit = interrupted() => std::process::exit(exit.0),
+    }
+}
+
+async fn asked(question: &mut Option<Question>) -> Option<String> {
+    match question {
+        Some(question) => question.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn deadline(timeout: Option<Duration>) {
+    match timeout {
+        Some(timeout) => tokio::time::sleep(timeout).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Resolves when the process is asked to stop.
+pub(crate) async fn interrupted() -> Exit {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let Ok(mut term) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => Exit::INTERRUPTED,
+            _ = term.recv() => Exit::TERMINATED,
+        }
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = tokio::signal::ctrl_c().await;
+        Exit::INTERRUPTED
+    }
+}

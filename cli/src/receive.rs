@@ -1,0 +1,114 @@
+//! `rdv receive`.
+
+use std::io::{IsTerminal, Read};
+
+use rdv::{Code, Sink, SinkOptions};
+
+use crate::args;
+use crate::exit::{self, Exit, Failure};
+use crate::follow::{Consent, follow};
+use crate::road::Visit;
+use crate::ui::{self, Ui};
+
+/// Longest thing that is taken for a code; a whole file piped in by mistake is not read to its end.
+const CODE_MAX: u64 = 4096;
+
+pub(crate) async fn run(args: args::Receive, ui: &mut Ui) -> Result<Exit, Failure> {
+    if !args.yes && !ui::can_ask() {
+        return Err(Failure::new(
+            Exit::USAGE,
+            "standard input is not a terminal, so nobody can be asked; add --yes to accept what comes",
+        ));
+    }
+    let code = code(&args, ui).await?;
+    let options = SinkOptions { keep_exec: args.keep_exec, if_exists: args.if_exists.into(), ..SinkOptions::default() };
+    let sink = Sink::folder(&args.output, options).map_err(|error| Failure::new(Exit::FILES, error.to_string()))?;
+    let visit = Visit::open(&args.road, &code).await?;
+    let engine = visit.engine(args.road.relay);
+    let peer = visit.owner_of(code.number())?;
+    let transfer =
+        engine.fetch_with_code(peer, code.words().clone(), sink).await.map_err(|error| exit::of(&error))?;
+
+    let consent = if args.yes { Consent::Given } else { Consent::Ask };
+    let followed = follow(transfer, ui, consent, args.road.timeout).await;
+    engine.close().await;
+    visit.close().await;
+    let path = followed.path_name();
+    match followed.outcome {
+        Ok(summary) => {
+            if let Some(text) = &summary.text {
+                ui.text(text);
+            }
+            ui.done("Received", &summary, &path, followed.verified);
+            Ok(Exit::DONE)
+        }
+        Err(failure) => Ok(ui.failed(&failure, followed.path.as_ref().map(|_| path.as_str()))),
+    }
+}
+
+/// The code from wherever it was given; a person may try again after a slip.
+async fn code(args: &args::Receive, ui: &Ui) -> Result<Code, Failure> {
+    let given = if let Some(code) = &args.code {
+        ui.must_say("Note: other users of this machine can see a code on the command line; the prompt, RDV_CODE and --code-file keep it hidden.");
+        Some(code.clone())
+    } else if let Some(file) = &args.code_file {
+        let text = std::fs::read_to_string(file)
+            .map_err(|error| Failure::new(Exit::FILES, format!("cannot read the code from \"{}\": {error}", file.display())))?;
+        Some(text)
+    } else if let Ok(code) = std::env::var("RDV_CODE") {
+        Some(code)
+    } else if !std::io::stdin().is_terminal() {
+        let mut text = String::new();
+        std::io::stdin()
+            .take(CODE_MAX)
+            .read_to_string(&mut text)
+            .map_err(|error| Failure::new(Exit::USAGE, format!("cannot read the code from standard input: {error}")))?;
+        Some(text)
+    } else {
+        None
+    };
+    match given {
+        Some(text) => {
+            let code = parse(&text)?;
+            if let Some(slip) = slip(&code) {
+                if !ui::can_ask() {
+                    ui.must_say(format!("Note: {slip}"));
+                    return Ok(code);
+                }
+                ui.must_say(slip);
+                return prompted(ui).await;
+            }
+            Ok(code)
+        }
+        None => prompted(ui).await,
+    }
+}
+
+async fn prompted(ui: &Ui) -> Result<Code, Failure> {
+    loop {
+        let Some(text) = ui::ask("Code:").await else {
+            return Err(Failure::new(Exit::USAGE, "no code was given"));
+        };
+        match parse(&text) {
+            Ok(code) => match slip(&code) {
+                None => return Ok(code),
+                Some(slip) => ui.must_say(slip),
+            },
+            Err(failure) => ui.must_say(failure.sentence),
+        }
+    }
+}
+
+fn parse(text: &str) -> Result<Code, Failure> {
+    Code::parse(text.trim()).map_err(|error| Failure::new(Exit::USAGE, format!("that is not a code: {error}")))
+}
+
+/// Words that are on no list were misread or mistyped.
+fn slip(code: &Code) -> Option<String> {
+    let unknown = code.words().unknown_words();
+    if unknown.is_empty() {
+        return None;
+    }
+    let shown: Vec<String> = unknown.iter().map(|(_, word)| format!("\"{}\"", rdv::show(word, 40))).collect();
+    Some(format!("no code has the word {}; check it with the sender", shown.join(", ")))
+}

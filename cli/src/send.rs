@@ -1,0 +1,57 @@
+//! `rdv send`.
+
+use std::io::IsTerminal;
+
+use rdv::{Code, CodeWords, Source, SourceOptions};
+use serde_json::json;
+
+use crate::args;
+use crate::exit::{self, Exit, Failure};
+use crate::follow::{Consent, follow};
+use crate::road::Meeting;
+use crate::ui::Ui;
+
+pub(crate) async fn run(args: args::Send, ui: &mut Ui) -> Result<Exit, Failure> {
+    let source = match &args.text {
+        Some(text) => Source::text(text.clone()),
+        None => Source::paths(args.paths.clone(), SourceOptions::default())
+            .map_err(|error| Failure::new(Exit::FILES, error.to_string()))?,
+    };
+    let meeting = Meeting::open(&args.road, args.expire).await?;
+    let words = CodeWords::generate();
+    let code = Code::new(meeting.number(), words.clone(), meeting.addresses().to_vec())
+        .map_err(|error| Failure::new(Exit::HOST, error.to_string()))?;
+    let engine = meeting.engine(args.road.relay);
+    let transfer = engine.offer_with_code(words, source, Some(args.expire)).await.map_err(|error| exit::of(&error))?;
+    show_code(&code, meeting.is_embedded(), ui);
+
+    let followed = follow(transfer, ui, Consent::Given, args.road.timeout).await;
+    engine.close().await;
+    meeting.close().await;
+    let path = followed.path_name();
+    match followed.outcome {
+        Ok(summary) => {
+            ui.done("Sent", &summary, &path, followed.verified);
+            Ok(Exit::DONE)
+        }
+        Err(failure) => Ok(ui.failed(&failure, followed.path.as_ref().map(|_| path.as_str()))),
+    }
+}
+
+/// People get the short form, programs one line on standard output. With a host of our own that line is the long form, which
+/// works without multicast.
+fn show_code(code: &Code, embedded: bool, ui: &mut Ui) {
+    let short = code.short();
+    let long = code.to_string();
+    let for_programs = if embedded { &long } else { &short };
+    if ui.json {
+        ui.event(&json!({ "event": "code", "code": for_programs, "short": short }));
+    } else if !std::io::stdout().is_terminal() {
+        ui.payload(for_programs);
+    }
+    ui.must_say(format!("Code: {short}"));
+    ui.say(format!("The other side runs:  rdv receive {short}"));
+    if embedded {
+        ui.say(format!("If it finds nobody (a network without multicast):  rdv receive {long}"));
+    }
+}

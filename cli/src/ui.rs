@@ -1,0 +1,182 @@
+//! What people and programs get to see. Words go to standard error, payload and machine output to standard output.
+
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rdv::{Offer, Path, Progress, Summary, show};
+use serde_json::{Value, json};
+
+use crate::exit::{Exit, Failure};
+
+/// How many names the question lists before it counts the rest (S-25).
+const NAMES_SHOWN: usize = 20;
+
+/// Longest piece of foreign text on one line.
+const NAME_SHOWN_MAX: usize = 120;
+
+/// How often the bar and the JSON progress move.
+pub(crate) const TICK: Duration = Duration::from_millis(200);
+
+pub(crate) struct Ui {
+    pub(crate) json: bool,
+    quiet: bool,
+    bar: Option<ProgressBar>,
+}
+
+impl Ui {
+    pub(crate) fn new(json: bool, quiet: bool) -> Self {
+        let ui = Self { json, quiet, bar: None };
+        ui.event(&json!({ "event": "hello", "program": "rdv", "version": env!("CARGO_PKG_VERSION") }));
+        ui
+    }
+
+    /// A line for people.
+    pub(crate) fn say(&self, line: impl AsRef<str>) {
+        if !self.quiet {
+            self.must_say(line);
+        }
+    }
+
+    /// A line that even `--quiet` does not hold back.
+    pub(crate) fn must_say(&self, line: impl AsRef<str>) {
+        let line = line.as_ref();
+        match &self.bar {
+            Some(bar) => bar.suspend(|| to_stderr(line)),
+            None => to_stderr(line),
+        }
+    }
+
+    /// One line of JSON, if asked for.
+    pub(crate) fn event(&self, event: &Value) {
+        if self.json {
+            self.payload(&event.to_string());
+        }
+    }
+
+    /// One line on standard output. That nobody reads it is no reason to stop a transfer.
+    pub(crate) fn payload(&self, line: &str) {
+        let mut out = std::io::stdout().lock();
+        let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+    }
+
+    pub(crate) fn connected(&mut self, path: &Path, verified: bool) {
+        let security = if verified { "verified" } else { "unverified" };
+        self.event(&json!({ "event": "connected", "path": path.to_string(), "security": security }));
+        self.say(format!("Connected ({path}, encrypted, {security})."));
+    }
+
+    /// Shows how far it is; the bar appears when the total is known.
+    pub(crate) fn progress(&mut self, progress: &Progress, path: &str) {
+        self.event(&json!({
+            "event": "progress", "bytes": progress.bytes, "total": progress.total_bytes,
+            "files": progress.files, "total_files": progress.total_files,
+        }));
+        if self.quiet || self.json || !std::io::stderr().is_terminal() || progress.total_bytes == 0 {
+            return;
+        }
+        let bar = self.bar.get_or_insert_with(|| {
+            let bar = ProgressBar::with_draw_target(Some(progress.total_bytes), ProgressDrawTarget::stderr_with_hz(10));
+            if let Ok(style) = ProgressStyle::with_template(
+                "{prefix} {wide_bar} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta} {msg}",
+            ) {
+                bar.set_style(style);
+            }
+            bar.set_prefix(path.to_owned());
+            bar
+        });
+        bar.set_length(progress.total_bytes);
+        bar.set_position(progress.bytes);
+        if let Some(name) = &progress.current {
+            bar.set_message(show(name, 40));
+        }
+    }
+
+    fn clear(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    /// The last word of a transfer that worked.
+    pub(crate) fn done(&mut self, verb: &str, summary: &Summary, path: &str, verified: bool) {
+        self.clear();
+        let seconds = summary.elapsed.as_secs_f64().max(0.000_001);
+        #[expect(clippy::cast_precision_loss, clippy::cast_sign_loss, clippy::cast_possible_truncation, reason = "a rate for people")]
+        let rate = (summary.bytes as f64 / seconds) as u64;
+        let hash = summary.hash.map(|hash| hash.to_string());
+        let files = if summary.files == 1 { "1 file".to_owned() } else { format!("{} files", summary.files) };
+        let shown = hash.as_deref().map(|hash| format!(", BLAKE3 {}", &hash[..16])).unwrap_or_default();
+        self.say(format!(
+            "{verb} {files}, {} in {seconds:.1} s ({}/s, {path}{shown}).",
+            HumanBytes(summary.bytes),
+            HumanBytes(rate),
+        ));
+        self.event(&json!({
+            "event": "result", "ok": true, "exit": 0, "reason": null, "path": path,
+            "security": if verified { "verified" } else { "unverified" },
+            "files": summary.files, "bytes": summary.bytes, "seconds": seconds, "blake3": hash,
+        }));
+    }
+
+    /// The last word of anything that did not.
+    pub(crate) fn failed(&mut self, failure: &Failure, path: Option<&str>) -> Exit {
+        self.clear();
+        self.must_say(format!("rdv: {}", failure.sentence));
+        self.event(&json!({
+            "event": "result", "ok": false, "exit": failure.exit.0, "reason": failure.sentence,
+            "path": path, "security": null,
+        }));
+        failure.exit
+    }
+
+    /// Tells what is offered, all that is to be decided (S-25).
+    pub(crate) fn offered(&self, offer: &Offer, verified: bool) {
+        let names: Vec<&str> = offer.names.iter().map(|entry| entry.name.as_str()).collect();
+        self.event(&json!({
+            "event": "offer", "files": offer.files, "folders": offer.folders, "bytes": offer.total_bytes,
+            "text": offer.text, "names": names,
+        }));
+        let known = if verified { "verified by the code" } else { "NOT VERIFIED" };
+        if offer.text {
+            self.say(format!("Offered ({known}): a text of {} bytes.", offer.total_bytes));
+            return;
+        }
+        let files = if offer.files == 1 { "1 file".to_owned() } else { format!("{} files", offer.files) };
+        self.say(format!("Offered ({known}): {files}, {}:", HumanBytes(offer.total_bytes)));
+        for entry in offer.names.iter().take(NAMES_SHOWN) {
+            let mark = entry.mark.map(|mark| format!("  [{mark}]")).unwrap_or_default();
+            self.say(format!("  \"{}\"  {}{mark}", show(&entry.name, NAME_SHOWN_MAX), HumanBytes(entry.bytes)));
+        }
+        if offer.names.len() > NAMES_SHOWN {
+            self.say(format!("  and {} more", offer.names.len() - NAMES_SHOWN));
+        }
+    }
+}
+
+fn to_stderr(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
+/// Asks on the terminal; `None` if standard input ended.
+pub(crate) async fn ask(question: &str) -> Option<String> {
+    let question = question.to_owned();
+    tokio::task::spawn_blocking(move || {
+        let mut err = std::io::stderr().lock();
+        let _ = write!(err, "{question} ").and_then(|()| err.flush());
+        drop(err);
+        let mut line = String::new();
+        match std::io::stdin().read_line(&mut line) {
+            Ok(read) if read > 0 => Some(line.trim().to_owned()),
+            _ => None,
+        }
+    })
+    .await
+    .ok()
+    .flatten()
+}
+
+/// Whether a person can be asked.
+pub(crate) fn can_ask() -> bool {
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}

@@ -1,0 +1,466 @@
+//! The machine that joins two connections: commands and instants in, decisions out.
+//!
+//! After each input drain [`Pairing::poll_output`]; wake it with [`Input::Timeout`] at [`Pairing::poll_timeout`].
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Instant;
+
+use subtle::ConstantTimeEq as _;
+
+use super::ledger::Ledger;
+use super::limits::RelayLimits;
+use super::ticket::TicketKey;
+use crate::pace::Origin;
+use crate::wire::ars::{Command, ErrorCode, TLV_TICKET};
+use crate::wire::rendezvous::Cookie;
+use crate::wire::text::ScreenName;
+use crate::wire::tlv::TlvList;
+
+/// A connection, as the caller numbers them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u64);
+
+/// Whom the relay serves.
+#[derive(Clone, Debug)]
+pub enum Access {
+    /// Anybody.
+    Open,
+    /// Who shows a ticket made with this key.
+    Tickets(TicketKey),
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The time of [`Pairing::poll_timeout`] has come.
+    Timeout,
+    /// A connection came in.
+    Opened {
+        /// Its number, never used before.
+        connection: ConnectionId,
+        /// Its other end.
+        address: IpAddr,
+        /// The address that CREATED tells old clients to join at; unspecified where there is no IPv4.
+        announce: Ipv4Addr,
+    },
+    /// The first frame of a connection.
+    Command {
+        /// Whose.
+        connection: ConnectionId,
+        /// What it says.
+        command: Command,
+        /// The time of day, for tickets: seconds since 1970.
+        unix_s: u64,
+        /// Fresh random bytes, from which a token is drawn.
+        random: [u8; 32],
+    },
+    /// The first frame of a connection could not be read, or more came before READY than is kept.
+    Malformed {
+        /// Whose.
+        connection: ConnectionId,
+    },
+    /// A connection is gone. For a pair, of either side, and with it the whole pair.
+    Closed {
+        /// Whose.
+        connection: ConnectionId,
+        /// Bytes that its pair carried, both directions together.
+        carried: u64,
+    },
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Write this frame.
+    Send {
+        /// To whom.
+        connection: ConnectionId,
+        /// What.
+        command: Command,
+    },
+    /// Hang up, after what was sent. Nothing more is heard of this connection.
+    Close {
+        /// Whose.
+        connection: ConnectionId,
+    },
+    /// Copy bytes both ways between these two, until one of them is [`Input::Closed`].
+    Pair {
+        /// Who created the session.
+        creator: ConnectionId,
+        /// Who joined it.
+        joiner: ConnectionId,
+        /// How many bytes at most.
+        bytes_max: u64,
+    },
+}
+
+/// All sessions of a relay.
+#[derive(Debug)]
+pub struct Pairing {
+    limits: RelayLimits,
+    access: Access,
+    connections: BTreeMap<ConnectionId, Connection>,
+    /// By token.
+    waiting: BTreeMap<u16, Waiting>,
+    deadlines: BTreeSet<(Instant, ConnectionId)>,
+    silent: usize,
+    pairs: usize,
+    ledger: Ledger,
+    outputs: VecDeque<Output>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    origin: Origin,
+    announce: Ipv4Addr,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Silent {
+        until: Instant,
+    },
+    Waiting {
+        until: Instant,
+        token: u16,
+    },
+    Paired {
+        partner: ConnectionId,
+        account: Option<ScreenName>,
+    },
+}
+
+#[derive(Debug)]
+struct Waiting {
+    creator: ConnectionId,
+    name: ScreenName,
+    cookie: Cookie,
+    account: Option<ScreenName>,
+}
+
+impl Pairing {
+    /// A relay without connections.
+    pub fn new(access: Access, limits: RelayLimits) -> Self {
+        Self {
+            limits,
+            access,
+            connections: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            silent: 0,
+            pairs: 0,
+            ledger: Ledger::new(limits),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Takes in what happened at `now`.
+    pub fn handle_input(&mut self, now: Instant, input: Input) {
+        self.ledger.sweep(now);
+        match input {
+            Input::Timeout => self.expire(now),
+            Input::Opened {
+                connection,
+                address,
+                announce,
+            } => self.open(now, connection, Origin::of(address), announce),
+            Input::Command {
+                connection,
+                command,
+                unix_s,
+                random,
+            } => {
+                // Only the first command counts; what comes later is the partner's.
+                if self.is_silent(connection) {
+                    self.command(now, connection, command, unix_s, &random);
+                }
+            }
+            Input::Malformed { connection } => self.refuse(now, connection, ErrorCode::MALFORMED),
+            Input::Closed {
+                connection,
+                carried,
+            } => self.forget(now, connection, carried),
+        }
+    }
+
+    /// What to do next; none: wait.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Input::Timeout`] is due; none: not before something else happens.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    fn open(&mut self, now: Instant, connection: ConnectionId, origin: Origin, announce: Ipv4Addr) {
+        if self.ledger.is_closed(now, origin)
+            || self.silent >= self.limits.silent
+            || self.ledger.address(origin).silent >= self.limits.silent_per_address
+        {
+            self.outputs.push_back(Output::Close { connection });
+            return;
+        }
+        let until = now + self.limits.first_command;
+        self.silent += 1;
+        self.ledger.address(origin).silent += 1;
+        self.deadlines.insert((until, connection));
+        let stage = Stage::Silent { until };
+        self.connections.insert(
+            connection,
+            Connection {
+                origin,
+                announce,
+                stage,
+            },
+        );
+    }
+
+    fn command(
+        &mut self,
+        now: Instant,
+        connection: ConnectionId,
+        command: Command,
+        unix_s: u64,
+        random: &[u8; 32],
+    ) {
+        let done = match command {
+            Command::Create { name, cookie, tlvs } => self
+                .admit(&tlvs, unix_s)
+                .and_then(|account| self.create(now, connection, name, cookie, account, random)),
+            Command::Join {
+                token,
+                cookie,
+                tlvs,
+                ..
+            } => {
+                let joined = self
+                    .admit(&tlvs, unix_s)
+                    .and_then(|account| self.join(now, connection, token, cookie, account));
+                if let (None, Some(known)) = (joined, self.connections.get(&connection)) {
+                    self.ledger.wrong_join(now, known.origin);
+                }
+                joined
+            }
+            // Odd commands are a relay's own; the client may still send one of its.
+            other if other.number() % 2 == 1 => Some(()),
+            _ => None,
+        };
+        if done.is_none() {
+            self.refuse(now, connection, ErrorCode::BAD_REQUEST);
+        }
+    }
+
+    /// Whether the one who shows these TLVs may use the relay, and for whose account.
+    fn admit(&self, tlvs: &TlvList, unix_s: u64) -> Option<Option<ScreenName>> {
+        match &self.access {
+            Access::Open => Some(None),
+            Access::Tickets(key) => {
+                let ticket = key.check(tlvs.first(TLV_TICKET)?, unix_s).ok()?;
+                Some(Some(ticket.account))
+            }
+        }
+    }
+
+    fn create(
+        &mut self,
+        now: Instant,
+        connection: ConnectionId,
+        name: ScreenName,
+        cookie: Cookie,
+        account: Option<ScreenName>,
+        random: &[u8; 32],
+    ) -> Option<()> {
+        let (origin, announce) = self
+            .connections
+            .get(&connection)
+            .map(|known| (known.origin, known.announce))?;
+        let taken = self
+            .waiting
+            .values()
+            .any(|other| other.cookie == cookie && other.name == name);
+        if taken
+            || self.waiting.len() >= self.limits.waiting
+            || self.ledger.address(origin).waiting >= self.limits.waiting_per_address
+        {
+            return None;
+        }
+        if let Some(account) = &account
+            && (self.ledger.account(account).waiting >= self.limits.waiting_per_account
+                || self.ledger.bytes_left(now, account) == 0)
+        {
+            return None;
+        }
+        let token = self.ledger.take_token(now, random)?;
+        let until = now + self.limits.join;
+        self.leave_stage(now, connection, 0);
+        self.ledger.address(origin).waiting += 1;
+        if let Some(account) = &account {
+            self.ledger.account(account).waiting += 1;
+        }
+        self.deadlines.insert((until, connection));
+        self.set_stage(connection, Stage::Waiting { until, token });
+        self.waiting.insert(
+            token,
+            Waiting {
+                creator: connection,
+                name,
+                cookie,
+                account,
+            },
+        );
+        let ip = announce;
+        self.send(connection, Command::Created { token, ip });
+        Some(())
+    }
+
+    fn join(
+        &mut self,
+        now: Instant,
+        joiner: ConnectionId,
+        token: u16,
+        cookie: Cookie,
+        account: Option<ScreenName>,
+    ) -> Option<()> {
+        let session = self.waiting.get(&token).filter(|session| {
+            bool::from(session.cookie.0.ct_eq(&cookie.0)) && session.account == account
+        })?;
+        let creator = session.creator;
+        let origins: BTreeSet<Origin> = [creator, joiner]
+            .iter()
+            .filter_map(|id| self.connections.get(id).map(|known| known.origin))
+            .collect();
+        let per_address = self.limits.pairs_per_address;
+        let crowded = |&origin| self.ledger.address(origin).pairs >= per_address;
+        if self.pairs >= self.limits.pairs || origins.iter().any(crowded) {
+            return None;
+        }
+        let mut bytes_max = self.limits.pair_bytes;
+        if let Some(account) = &account {
+            if self.ledger.account(account).pairs >= self.limits.pairs_per_account {
+                return None;
+            }
+            bytes_max = bytes_max.min(self.ledger.bytes_left(now, account));
+        }
+        for (connection, partner) in [(creator, joiner), (joiner, creator)] {
+            self.leave_stage(now, connection, 0);
+            let account = account.clone();
+            self.set_stage(connection, Stage::Paired { partner, account });
+            self.send(connection, Command::Ready);
+        }
+        for origin in origins {
+            self.ledger.address(origin).pairs += 1;
+        }
+        if let Some(account) = &account {
+            self.ledger.account(account).pairs += 1;
+        }
+        self.pairs += 1;
+        self.outputs.push_back(Output::Pair {
+            creator,
+            joiner,
+            bytes_max,
+        });
+        Some(())
+    }
+
+    fn expire(&mut self, now: Instant) {
+        while let Some(&(at, connection)) = self.deadlines.first() {
+            if at > now {
+                break;
+            }
+            let code = if self.is_silent(connection) {
+                ErrorCode::NO_FIRST_COMMAND
+            } else {
+                ErrorCode::PEER_DID_NOT_JOIN
+            };
+            self.refuse(now, connection, code);
+        }
+    }
+
+    /// Says why, hangs up and forgets.
+    fn refuse(&mut self, now: Instant, connection: ConnectionId, code: ErrorCode) {
+        if self.connections.contains_key(&connection) {
+            self.send(connection, Command::Error(code));
+            self.outputs.push_back(Output::Close { connection });
+            self.forget(now, connection, 0);
+        }
+    }
+
+    fn forget(&mut self, now: Instant, connection: ConnectionId, carried: u64) {
+        let partner = self.leave_stage(now, connection, carried);
+        self.connections.remove(&connection);
+        if let Some(partner) = partner {
+            self.connections.remove(&partner);
+        }
+    }
+
+    /// Takes back what the stage of the connection counted for; for a paired one, that of its partner too.
+    fn leave_stage(
+        &mut self,
+        now: Instant,
+        connection: ConnectionId,
+        carried: u64,
+    ) -> Option<ConnectionId> {
+        let known = self.connections.get(&connection)?;
+        let address = self.ledger.address(known.origin);
+        match &known.stage {
+            Stage::Silent { until } => {
+                address.silent -= 1;
+                self.silent -= 1;
+                self.deadlines.remove(&(*until, connection));
+                None
+            }
+            Stage::Waiting { until, token } => {
+                address.waiting -= 1;
+                self.deadlines.remove(&(*until, connection));
+                self.ledger.rest_token(now, *token);
+                if let Some(account) = self
+                    .waiting
+                    .remove(token)
+                    .and_then(|session| session.account)
+                {
+                    self.ledger.account(&account).waiting -= 1;
+                }
+                None
+            }
+            Stage::Paired { partner, account } => {
+                address.pairs -= 1;
+                self.pairs -= 1;
+                let other = self.connections.get(partner).map(|other| other.origin);
+                if let Some(other) = other.filter(|&other| other != known.origin) {
+                    self.ledger.address(other).pairs -= 1;
+                }
+                if let Some(account) = account {
+                    self.ledger.account(account).pairs -= 1;
+                    self.ledger.carried(now, account, carried);
+                }
+                Some(*partner)
+            }
+        }
+    }
+
+    fn is_silent(&self, connection: ConnectionId) -> bool {
+        self.connections
+            .get(&connection)
+            .is_some_and(|known| matches!(known.stage, Stage::Silent { .. }))
+    }
+
+    fn set_stage(&mut self, connection: ConnectionId, stage: Stage) {
+        if let Some(known) = self.connections.get_mut(&connection) {
+            known.stage = stage;
+        }
+    }
+
+    fn send(&mut self, connection: ConnectionId, command: Command) {
+        self.outputs.push_back(Output::Send {
+            connection,
+            command,
+        });
+    }
+}
+
+#[cfg(test)]
+#[path = "pairing_tests.rs"]
+mod tests;

@@ -1,0 +1,428 @@
+use std::time::Duration;
+
+use super::*;
+use crate::relay::Ticket;
+
+const COOKIE: Cookie = Cookie(*b"TRYST01\0");
+const RANDOM: [u8; 32] = [0x23; 32];
+const TOKEN: u16 = 0x2323;
+const NOW_UNIX_S: u64 = 1_000;
+
+#[allow(clippy::disallowed_methods, reason = "any instant will do")]
+fn start() -> Instant {
+    Instant::now()
+}
+
+fn name(name: &str) -> ScreenName {
+    ScreenName::new(name).unwrap()
+}
+
+/// A relay and the time, told in sentences.
+struct Stage {
+    pairing: Pairing,
+    now: Instant,
+    next: u64,
+}
+
+impl Stage {
+    fn open() -> Self {
+        Self::with(Access::Open, RelayLimits::default())
+    }
+
+    fn with(access: Access, limits: RelayLimits) -> Self {
+        Self {
+            pairing: Pairing::new(access, limits),
+            now: start(),
+            next: 1,
+        }
+    }
+
+    fn arrives_from(&mut self, last: u8) -> ConnectionId {
+        let connection = ConnectionId(self.next);
+        self.next += 1;
+        let address = [192, 0, 2, last].into();
+        let announce = Ipv4Addr::new(198, 51, 100, 80);
+        self.pairing.handle_input(
+            self.now,
+            Input::Opened {
+                connection,
+                address,
+                announce,
+            },
+        );
+        connection
+    }
+
+    fn says(&mut self, connection: ConnectionId, command: Command, random: [u8; 32]) {
+        self.pairing.handle_input(
+            self.now,
+            Input::Command {
+                connection,
+                command,
+                unix_s: NOW_UNIX_S,
+                random,
+            },
+        );
+    }
+
+    fn creates(&mut self, connection: ConnectionId, cookie: Cookie, random: u8, tlvs: TlvList) {
+        let create = Command::Create {
+            name: name("alice"),
+            cookie,
+            tlvs,
+        };
+        self.says(connection, create, [random; 32]);
+    }
+
+    fn joins(&mut self, connection: ConnectionId, token: u16, cookie: Cookie, tlvs: TlvList) {
+        let join = Command::Join {
+            name: name("bob"),
+            token,
+            cookie,
+            tlvs,
+        };
+        self.says(connection, join, RANDOM);
+    }
+
+    fn closes(&mut self, connection: ConnectionId, carried: u64) {
+        self.pairing.handle_input(
+            self.now,
+            Input::Closed {
+                connection,
+                carried,
+            },
+        );
+    }
+
+    fn waits(&mut self, seconds: u64) {
+        self.now += Duration::from_secs(seconds);
+        self.pairing.handle_input(self.now, Input::Timeout);
+    }
+
+    fn outputs(&mut self) -> Vec<Output> {
+        std::iter::from_fn(|| self.pairing.poll_output()).collect()
+    }
+
+    /// A session with token 0x2323 that waits.
+    fn waiting(&mut self) -> ConnectionId {
+        let creator = self.arrives_from(1);
+        self.creates(creator, COOKIE, 0x23, TlvList::new());
+        let ip = Ipv4Addr::new(198, 51, 100, 80);
+        let created = Command::Created { token: TOKEN, ip };
+        assert_eq!(self.outputs(), [send(creator, created)]);
+        creator
+    }
+}
+
+fn send(connection: ConnectionId, command: Command) -> Output {
+    Output::Send {
+        connection,
+        command,
+    }
+}
+
+fn refused(connection: ConnectionId, code: ErrorCode) -> [Output; 2] {
+    [
+        send(connection, Command::Error(code)),
+        Output::Close { connection },
+    ]
+}
+
+fn ready(creator: ConnectionId, joiner: ConnectionId) -> [Output; 3] {
+    let bytes_max = RelayLimits::default().pair_bytes;
+    [
+        send(creator, Command::Ready),
+        send(joiner, Command::Ready),
+        Output::Pair {
+            creator,
+            joiner,
+            bytes_max,
+        },
+    ]
+}
+
+#[test]
+fn two_who_name_the_same_token_and_cookie_are_joined() {
+    let mut stage = Stage::open();
+    let creator = stage.waiting();
+    let joiner = stage.arrives_from(2);
+    stage.joins(joiner, TOKEN, COOKIE, TlvList::new());
+    assert_eq!(stage.outputs(), ready(creator, joiner));
+    assert_eq!(stage.pairing.poll_timeout(), None);
+}
+
+#[test]
+fn s_38_a_wrong_token_or_cookie_is_refused_and_the_session_stays() {
+    let mut stage = Stage::open();
+    let creator = stage.waiting();
+    for (token, cookie) in [(TOKEN + 1, COOKIE), (TOKEN, Cookie([9; 8]))] {
+        let stranger = stage.arrives_from(3);
+        stage.joins(stranger, token, cookie, TlvList::new());
+        assert_eq!(stage.outputs(), refused(stranger, ErrorCode::BAD_REQUEST));
+    }
+    let joiner = stage.arrives_from(2);
+    stage.joins(joiner, TOKEN, COOKIE, TlvList::new());
+    assert_eq!(stage.outputs(), ready(creator, joiner));
+}
+
+#[test]
+fn s_38_a_third_is_refused_and_the_pair_stays() {
+    let mut stage = Stage::open();
+    let creator = stage.waiting();
+    let joiner = stage.arrives_from(2);
+    stage.joins(joiner, TOKEN, COOKIE, TlvList::new());
+    assert_eq!(stage.outputs(), ready(creator, joiner));
+    let third = stage.arrives_from(3);
+    stage.joins(third, TOKEN, COOKIE, TlvList::new());
+    assert_eq!(stage.outputs(), refused(third, ErrorCode::BAD_REQUEST));
+}
+
+#[test]
+fn s_38_a_second_create_with_name_and_cookie_of_another_is_refused() {
+    let mut stage = Stage::open();
+    let creator = stage.waiting();
+    let second = stage.arrives_from(3);
+    stage.creates(second, COOKIE, 0x44, TlvList::new());
+    assert_eq!(stage.outputs(), refused(second, ErrorCode::BAD_REQUEST));
+    // On the same connection it is the partner's business.
+    stage.creates(creator, Cookie([4; 8]), 0x55, TlvList::new());
+    assert_eq!(stage.outputs(), []);
+}
+
+#[test]
+fn a_silent_connection_is_told_so_after_ten_seconds() {
+    let mut stage = Stage::open();
+    let silent = stage.arrives_from(1);
+    assert_eq!(
+        stage.pairing.poll_timeout(),
+        Some(stage.now + Duration::from_secs(10))
+    );
+    stage.waits(9);
+    assert_eq!(stage.outputs(), []);
+    stage.waits(1);
+    assert_eq!(
+        stage.outputs(),
+        refused(silent, ErrorCode::NO_FIRST_COMMAND)
+    );
+    assert_eq!(stage.pairing.poll_timeout(), None);
+}
+
+#[test]
+fn a_partner_who_does_not_come_within_two_minutes_comes_too_late() {
+    let mut stage = Stage::open();
+    let creator = stage.waiting();
+    stage.waits(119);
+    assert_eq!(stage.outputs(), []);
+    stage.waits(1);
+    assert_eq!(
+        stage.outputs(),
+        refused(creator, ErrorCode::PEER_DID_NOT_JOIN)
+    );
+    let joiner = stage.arrives_from(2);
+    stage.joins(joiner, TOKEN, COOKIE, TlvList::new());
+    assert_eq!(stage.outputs(), refused(joiner, ErrorCode::BAD_REQUEST));
+}
+
+#[test]
+fn a_creator_who_hangs_up_takes_the_session_along() {
+    let mut stage = Stage::open();
+    let creator = stage.waiting();
+    stage.closes(creator, 0);
+    let joiner = stage.arrives_from(2);
+    stage.joins(joiner, TOKEN, COOKIE, TlvList::new());
+    assert_eq!(stage.outputs(), refused(joiner, ErrorCode::BAD_REQUEST));
+}
+
+#[test]
+fn a_token_rests_ten_minutes_before_it_is_given_out_again() {
+    let mut stage = Stage::open();
+    let creator = stage.waiting();
+    stage.closes(creator, 0);
+    stage.waits(599);
+    let second = stage.arrives_from(1);
+    stage.creates(second, COOKIE, 0x23, TlvList::new());
+    assert_eq!(stage.outputs(), refused(second, ErrorCode::BAD_REQUEST));
+    stage.waits(1);
+    stage.waiting();
+}
+
+#[test]
+fn an_unknown_even_command_is_refused_and_an_odd_one_ignored() {
+    let mut stage = Stage::open();
+    let client = stage.arrives_from(1);
+    let unknown = |command| Command::Unknown {
+        command,
+        data: bytes::Bytes::new(),
+    };
+    stage.says(client, unknown(7), RANDOM);
+    assert_eq!(stage.outputs(), []);
+    stage.says(client, unknown(8), RANDOM);
+    assert_eq!(stage.outputs(), refused(client, ErrorCode::BAD_REQUEST));
+}
+
+#[test]
+fn a_frame_that_cannot_be_read_is_answered_once() {
+    let mut stage = Stage::open();
+    let connection = stage.arrives_from(1);
+    stage
+        .pairing
+        .handle_input(stage.now, Input::Malformed { connection });
+    assert_eq!(stage.outputs(), refused(connection, ErrorCode::MALFORMED));
+    stage
+        .pairing
+        .handle_input(stage.now, Input::Malformed { connection });
+    assert_eq!(stage.outputs(), []);
+}
+
+#[test]
+fn wrong_joins_close_the_door_to_an_address_for_ten_minutes() {
+    let mut stage = Stage::open();
+    for _ in 0..11 {
+        let guesser = stage.arrives_from(66);
+        stage.joins(guesser, 1, COOKIE, TlvList::new());
+    }
+    stage.outputs();
+    let guesser = stage.arrives_from(66);
+    assert_eq!(
+        stage.outputs(),
+        [Output::Close {
+            connection: guesser
+        }]
+    );
+    stage.arrives_from(1);
+    assert_eq!(stage.outputs(), [], "others are not concerned");
+    stage.waits(601);
+    stage.outputs();
+    stage.arrives_from(66);
+    assert_eq!(stage.outputs(), []);
+}
+
+#[test]
+fn an_address_has_sixteen_silent_connections_and_eight_waiting_sessions() {
+    let mut stage = Stage::open();
+    let silent: Vec<_> = (0..17).map(|_| stage.arrives_from(1)).collect();
+    assert_eq!(
+        stage.outputs(),
+        [Output::Close {
+            connection: silent[16]
+        }]
+    );
+    let mut created = 0;
+    for (n, &connection) in (0u8..).zip(&silent[..16]) {
+        stage.creates(connection, Cookie([n; 8]), 100 + n, TlvList::new());
+    }
+    for output in stage.outputs() {
+        created += usize::from(matches!(
+            output,
+            Output::Send {
+                command: Command::Created { .. },
+                ..
+            }
+        ));
+    }
+    assert_eq!(created, 8);
+}
+
+#[test]
+fn pairs_are_limited_per_address_and_a_full_one_leaves_the_session_waiting() {
+    let limits = RelayLimits {
+        pairs_per_address: 1,
+        ..RelayLimits::default()
+    };
+    let mut stage = Stage::with(Access::Open, limits);
+    let first = stage.waiting();
+    let bob = stage.arrives_from(2);
+    stage.joins(bob, TOKEN, COOKIE, TlvList::new());
+    assert_eq!(stage.outputs(), ready(first, bob));
+    let second = stage.arrives_from(3);
+    stage.creates(second, COOKIE, 0x44, TlvList::new());
+    stage.outputs();
+    let again = stage.arrives_from(2);
+    stage.joins(again, 0x4444, COOKIE, TlvList::new());
+    assert_eq!(stage.outputs(), refused(again, ErrorCode::BAD_REQUEST));
+    stage.closes(bob, 0);
+    let again = stage.arrives_from(2);
+    stage.joins(again, 0x4444, COOKIE, TlvList::new());
+    assert_eq!(stage.outputs(), ready(second, again));
+}
+
+#[test]
+fn nothing_is_remembered_of_those_who_are_gone() {
+    let mut stage = Stage::open();
+    for last in 1..=100 {
+        let connection = stage.arrives_from(last);
+        stage.closes(connection, 0);
+    }
+    let creator = stage.waiting();
+    let joiner = stage.arrives_from(2);
+    stage.joins(joiner, TOKEN, COOKIE, TlvList::new());
+    stage.closes(joiner, 5);
+    stage.closes(creator, 5);
+    stage.waits(60);
+    assert_eq!(stage.pairing.ledger.len(), 0);
+    assert_eq!((stage.pairing.pairs, stage.pairing.silent), (0, 0));
+    assert!(stage.pairing.connections.is_empty());
+}
+
+/// A key, and TLVs with a ticket of it for the account.
+fn ticket(key: &TicketKey, account: &str) -> TlvList {
+    let ticket = Ticket {
+        account: name(account),
+        expires_unix_s: NOW_UNIX_S + 60,
+    };
+    TlvList::new().with(TLV_TICKET, key.issue(&ticket, [1; 16]))
+}
+
+#[test]
+fn s_37_without_a_good_ticket_nobody_is_served() {
+    let key = TicketKey::new([7; 32]);
+    let mut stage = Stage::with(Access::Tickets(key.clone()), RelayLimits::default());
+    let mut cut = ticket(&key, "7");
+    cut.0[0].value = cut.0[0].value.slice(1..);
+    for tlvs in [TlvList::new(), ticket(&TicketKey::new([8; 32]), "7"), cut] {
+        let stranger = stage.arrives_from(9);
+        stage.creates(stranger, COOKIE, 0x23, tlvs);
+        assert_eq!(stage.outputs(), refused(stranger, ErrorCode::BAD_REQUEST));
+    }
+    let creator = stage.arrives_from(1);
+    stage.creates(creator, COOKIE, 0x23, ticket(&key, "7"));
+    stage.outputs();
+    for tlvs in [TlvList::new(), ticket(&key, "8")] {
+        let stranger = stage.arrives_from(3);
+        stage.joins(stranger, TOKEN, COOKIE, tlvs);
+        assert_eq!(stage.outputs(), refused(stranger, ErrorCode::BAD_REQUEST));
+    }
+    let joiner = stage.arrives_from(2);
+    stage.joins(joiner, TOKEN, COOKIE, ticket(&key, "7"));
+    assert_eq!(stage.outputs(), ready(creator, joiner));
+}
+
+#[test]
+fn an_account_has_four_pairs_and_a_daily_allowance() {
+    let key = TicketKey::new([7; 32]);
+    let mut stage = Stage::with(Access::Tickets(key.clone()), RelayLimits::default());
+    let pair = |stage: &mut Stage, n: u8| {
+        let creator = stage.arrives_from(n);
+        stage.creates(creator, Cookie([n; 8]), n, ticket(&key, "7"));
+        let joiner = stage.arrives_from(100 + n);
+        let token = u16::from_be_bytes([n; 2]);
+        stage.joins(joiner, token, Cookie([n; 8]), ticket(&key, "7"));
+        let budget = stage.outputs().into_iter().find_map(|output| match output {
+            Output::Pair { bytes_max, .. } => Some(bytes_max),
+            _ => None,
+        });
+        (creator, budget)
+    };
+    let pairs: Vec<_> = (1..=5).map(|n| pair(&mut stage, n)).collect();
+    assert_eq!(
+        pairs.iter().filter(|(_, budget)| budget.is_some()).count(),
+        4
+    );
+    for (creator, _) in &pairs {
+        stage.closes(*creator, 50 << 30);
+    }
+    // Four times 50 GiB are carried: the day's 200 GiB are used up.
+    assert_eq!(pair(&mut stage, 6).1, None);
+    stage.waits(24 * 3600);
+    assert_eq!(pair(&mut stage, 7).1, Some(64 << 30));
+}

@@ -1,0 +1,90 @@
+//! What the machine has to know about the place it runs in.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use uuid::Uuid;
+
+use super::LegacySecurity;
+use crate::wire::text::ScreenName;
+
+/// What the machine has to know about the place it runs in. May be replaced while conversations
+/// run (`Endpoint::config_mut`): addresses are judged when they arrive.
+///
+/// The default refuses everything that has to be allowed: no service of old clients, no loopback
+/// or inner addresses, no plain connections, no relay.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Services whose incoming proposals are put before the user. The native service belongs here
+    /// only if proposals without a code are welcome; codes work without. Others get NAK 0x00.
+    pub services: BTreeSet<Uuid>,
+    /// Least security of incoming legacy proposals. Those below get NAK 0x0A at once (S-03).
+    pub legacy_security: LegacySecurity,
+    /// Own interfaces: address and prefix. An address in one of these subnets is never refused
+    /// for its class.
+    pub interfaces: Vec<Subnet>,
+    /// Our own address as the host sees it. A peer with the same one is behind the same router.
+    pub verified: Option<Ipv4Addr>,
+    /// Whether our connection to the host ends on this machine; then loopback addresses are
+    /// meant, and needed.
+    pub host_is_local: bool,
+    /// Listening addresses of host and relay. Never dialled as a peer.
+    pub infrastructure: Vec<SocketAddr>,
+    /// The user allows loopback addresses.
+    pub allow_loopback: bool,
+    /// The user allows private addresses outside our own subnets.
+    pub allow_private: bool,
+    /// Whether a relay is known on which a session can be created.
+    pub relay_known: bool,
+    /// Peers the user knows. When too many proposals are open, those of others go first.
+    pub contacts: BTreeSet<ScreenName>,
+    /// Peers that get no answer of any kind.
+    pub ignored: BTreeSet<ScreenName>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            services: BTreeSet::new(),
+            legacy_security: LegacySecurity::Required,
+            interfaces: Vec::new(),
+            verified: None,
+            host_is_local: false,
+            infrastructure: Vec::new(),
+            allow_loopback: false,
+            allow_private: false,
+            relay_known: false,
+            contacts: BTreeSet::new(),
+            ignored: BTreeSet::new(),
+        }
+    }
+}
+
+/// An address of one of our interfaces and the length of its network prefix in bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subnet {
+    /// Our address on that interface.
+    pub address: IpAddr,
+    /// 0..=32 for IPv4, 0..=128 for IPv6. Larger values count as the largest.
+    pub prefix_bits: u8,
+}
+
+impl Subnet {
+    /// Whether `other` lies in this subnet.
+    #[must_use]
+    pub fn contains(&self, other: IpAddr) -> bool {
+        match (self.address, other) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                let host_bits = 32 - u32::from(self.prefix_bits.min(32));
+                let mask = u32::MAX.checked_shl(host_bits).unwrap_or(0);
+                u32::from(own) & mask == u32::from(other) & mask
+            }
+            (IpAddr::V6(own), IpAddr::V6(other)) => {
+                let host_bits = 128 - u32::from(self.prefix_bits.min(128));
+                let mask = u128::MAX.checked_shl(host_bits).unwrap_or(0);
+                u128::from(own) & mask == u128::from(other) & mask
+            }
+            _ => false,
+        }
+    }
+}

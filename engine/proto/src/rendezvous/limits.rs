@@ -1,0 +1,75 @@
+//! Every time and count of the machine, in one place.
+//!
+//! Sources: the timer table of the rendezvous flows (T-07) and the limits on open things and times
+//! of the security rules.
+
+use std::time::Duration;
+
+/// How long a user may think about a proposal; then NAK 0x04 and CANCEL 2 go out.
+pub const USER_DECISION: Duration = Duration::from_secs(120);
+/// How long we wait for the answer to a first proposal that a user has to decide about (L-28).
+pub const FIRST_ANSWER: Duration = Duration::from_secs(120);
+/// How long we wait for the answer to a first proposal made with a code: a machine answers it.
+pub const CODE_ANSWER: Duration = Duration::from_secs(30);
+/// How long our own listener waits for a connection after a further proposal.
+pub const LISTENER_WAIT: Duration = Duration::from_secs(30);
+/// Legacy: first answer to connected; then CANCEL 2.
+pub const LEGACY_NEGOTIATION: Duration = Duration::from_secs(90);
+/// Native: keys exchanged to the first lane; then CANCEL 2.
+pub const NATIVE_NEGOTIATION: Duration = Duration::from_secs(15);
+/// How long own addresses may take to find before a proposal goes out without them.
+pub const GATHER_BUDGET: Duration = Duration::from_millis(300);
+
+/// Time between the starts of two dials (RFC 8305 §5).
+pub const DIAL_PACE: Duration = Duration::from_millis(250);
+/// Life of one dial; in legacy conversations of all dials of a proposal together.
+pub const DIAL_LIFE: Duration = Duration::from_secs(5);
+/// Dials open at once in a native conversation.
+pub const DIALS_OPEN_MAX: usize = 3;
+
+/// Relay connect and CREATED.
+pub const RELAY_CREATE: Duration = Duration::from_secs(10);
+/// Relay READY after a further proposal.
+pub const RELAY_READY: Duration = Duration::from_secs(60);
+/// Relay READY when the relay was in the first proposal: a user is deciding.
+pub const RELAY_READY_FIRST: Duration = Duration::from_secs(120);
+/// The TCP port that every relay listens on for legacy peers (L-25).
+pub const RELAY_PORT: u16 = 5190;
+
+/// From a connection that is up to the proof, native: TLS handshake 10 s and BIND 5 s.
+pub const PROOF: Duration = Duration::from_secs(15);
+/// The same for a connection that somebody made to our listener, native.
+pub const ACCEPTED_PROOF: Duration = Duration::from_secs(10);
+/// Connections at a listener that have not proven themselves yet.
+pub const ACCEPTED_MAX: usize = 8;
+
+/// A relayed lane waits at least this long for a direct one, plus one estimated round trip.
+pub const RELAY_GRACE: Duration = Duration::from_millis(300);
+/// A relayed lane never waits longer than this for a direct one.
+pub const RELAY_GRACE_MAX: Duration = Duration::from_secs(1);
+
+/// ADDR_LIST entries that are looked at (T-06).
+pub const ADDRESSES_READ_MAX: usize = 16;
+/// Foreign addresses that are tried in one conversation.
+pub const ADDRESSES_TRIED_MAX: usize = 8;
+/// Own addresses that are told to the peer.
+pub const ADDRESSES_TOLD_MAX: usize = 8;
+
+/// A conversation whose numbers pass this is cancelled (T-03).
+pub const SEQUENCE_MAX: u16 = 64;
+/// Native proposals that arrived before the answer they build upon, kept until it comes.
+pub const EARLY_MAX: usize = 4;
+
+/// Incoming proposals of one peer that nobody has answered.
+pub const UNANSWERED_PER_PEER_MAX: usize = 4;
+/// Incoming proposals of all peers that nobody has answered.
+pub const UNANSWERED_MAX: usize = 16;
+/// Outgoing conversations open at once.
+pub const OUTGOING_MAX: usize = 16;
+/// Codes waited for at once.
+pub const EXPECTATIONS_MAX: usize = 64;
+
+/// Conversations remembered after their end (T-05).
+pub const REMEMBERED_MAX: usize = 1_024;
+/// How long a conversation is remembered after its end (T-05).
+pub const REMEMBERED_FOR: Duration = Duration::from_secs(300);

@@ -1,0 +1,51 @@
+//! Who may connect to whom, and how: the rendezvous state machine.
+//!
+//! An [`Endpoint`] holds every conversation of one signed-on user. It does no I/O and knows no
+//! clock: the caller hands in what happened ([`Input`]) with the time at which it happened,
+//! carries out what comes back ([`Output`]), and calls again with [`Input::Timeout`] when
+//! [`Endpoint::poll_timeout`] says so. Cookies and randomness are handed in, too. A whole run is
+//! therefore a list of `(Instant, Input)` that can be logged, replayed and shrunk.
+//!
+//! ```text
+//! loop {
+//!     while let Some(output) = endpoint.poll_output() { carry_out(output) }
+//!     match wait_until(endpoint.poll_timeout()) {
+//!         Happened(input) => endpoint.handle_input(now(), input),
+//!         TimedOut => endpoint.handle_input(now(), Input::Timeout),
+//!     }
+//! }
+//! ```
+//!
+//! Drain the outputs after each input before the next one is handed in.
+//!
+//! Two policies share the machine. **Native** conversations carry a security block: keys first,
+//! addresses sealed, every lane proven before it counts, one side (the controller) chooses the lane.
+//! **Legacy** ones carry addresses in plain tags and go through the methods of old clients in turn:
+//! direct, redirect, relay. Where to look:
+//!
+//! | file | concern |
+//! |---|---|
+//! | `endpoint.rs` | routes inputs to conversations, opens and forgets them, limits |
+//! | `conversation.rs` | the states of one rendezvous, what all of them share |
+//! | `native.rs`, `meeting.rs` | native policy: the key exchange; then candidates, lanes, nomination |
+//! | `legacy.rs`, `methods.rs` | legacy policy: proposals and answers; direct → redirect → relay → null |
+//! | `proposal.rs` | what we put into a message, what we make of theirs |
+//! | `candidate.rs`, `race.rs` | which addresses are dialled, in which order and at which pace |
+//! | `sealed.rs` | the layout of what travels under the seal |
+//! | `numbers.rs`, `memory.rs` | sequence numbers; conversations that have ended |
+//! | `limits.rs` | every time and count, in one place |
+
+mod config;
+mod input;
+mod output;
+
+pub mod limits;
+
+pub use config::{Config, Subnet};
+pub use input::{
+    Answer, AttemptError, AttemptId, CandidateKind, ConversationId, Input, LegacySecurity,
+    LocalCandidate, Proposal, RelayAddress, RelayCandidate, RelayPolicy,
+};
+pub use output::{
+    EndReason, Event, Offer, Output, Path, Security, SecurityFault, Wait, WrongCodeSeenBy,
+};

@@ -1,0 +1,231 @@
+//! Signing on: the first frame of a connection, and foodgroup 0x0017.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::tlv;
+use crate::wire::codec::{Reader, put_string16, wire_enum};
+use crate::wire::error::DecodeError;
+use crate::wire::flap;
+use crate::wire::text::ScreenName;
+use crate::wire::tlv::TlvList;
+
+wire_enum! {
+    /// What a guest wants of the host; value of [`tlv::GUEST`].
+    pub struct GuestWish(u8) {
+        /// A number, under which it can be found.
+        NUMBER = 1,
+        /// To go to somebody's number.
+        JOIN = 2,
+        /// The number back that it had.
+        RECLAIM = 3,
+    }
+}
+
+wire_enum! {
+    /// Why sign-on failed; value of [`tlv::ERROR_CODE`].
+    pub struct LoginErrorCode(u16) {
+        /// Nothing free, or maintenance; try later.
+        UNAVAILABLE = 0x02,
+        /// Wrong password or unknown name, or not allowed.
+        WRONG_PASSWORD = 0x05,
+        /// The request could not be read.
+        BAD_INPUT = 0x06,
+        /// The account was deleted.
+        DELETED = 0x08,
+        /// The account expired.
+        EXPIRED = 0x09,
+        /// The account is suspended.
+        SUSPENDED = 0x11,
+        /// Too many sessions from one address.
+        TOO_MANY_FROM_ADDRESS = 0x16,
+        /// The account connects too often.
+        ACCOUNT_RATE_LIMITED = 0x18,
+        /// The cookie is wrong or too old.
+        BAD_COOKIE = 0x1A,
+        /// The address connects too often, or the account has too many sessions.
+        ADDRESS_RATE_LIMITED = 0x1D,
+    }
+}
+
+/// Data of the sign-on frame, the first of either side: `[FLAP version: u32 = 1][TLVs]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hello {
+    /// 1.
+    pub version: u32,
+    /// [`tlv::COOKIE`] on connections after the first.
+    pub tlvs: TlvList,
+}
+
+impl Hello {
+    /// Version 1 without TLVs, as hosts and new sessions send it.
+    pub fn new() -> Self {
+        Self {
+            version: u32::from_be_bytes(flap::VERSION),
+            tlvs: TlvList::new(),
+        }
+    }
+
+    /// Reads the data of a sign-on frame.
+    ///
+    /// # Errors
+    /// What is missing or malformed.
+    pub fn decode(data: &Bytes) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(data, "sign-on frame");
+        Ok(Self {
+            version: reader.u32()?,
+            tlvs: TlvList::decode_rest(data.slice_ref(reader.rest()))?,
+        })
+    }
+
+    /// The data's bytes.
+    pub fn encode(&self) -> Bytes {
+        let mut out = BytesMut::new();
+        out.put_u32(self.version);
+        self.tlvs.encode_rest(&mut out);
+        out.freeze()
+    }
+}
+
+impl Default for Hello {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// 0x0017/0x0007, the host's challenge: `[key: string16][TLVs]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Challenge {
+    /// Printable ASCII, fresh for each attempt.
+    pub key: Bytes,
+    /// [`tlv::SHORT_PASSWORD`] may be among them.
+    pub tlvs: TlvList,
+}
+
+impl Challenge {
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// What is missing or malformed.
+    pub fn decode(body: &Bytes) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(body, "challenge");
+        let key = body.slice_ref(reader.string16()?);
+        Ok(Self {
+            key,
+            tlvs: TlvList::decode_rest(body.slice_ref(reader.rest()))?,
+        })
+    }
+
+    /// The body's bytes.
+    ///
+    /// # Panics
+    /// If the key has more than 65,535 bytes: hosts make it of fixed length.
+    pub fn encode(&self) -> Bytes {
+        let mut out = BytesMut::new();
+        put_string16(&mut out, &self.key);
+        self.tlvs.encode_rest(&mut out);
+        out.freeze()
+    }
+}
+
+/// Declares a body that is nothing but TLVs.
+macro_rules! tlv_body {
+    ($(#[$meta:meta])* pub struct $name:ident;) => {
+        $(#[$meta])*
+        #[derive(Clone, Default, PartialEq, Eq)]
+        pub struct $name {
+            /// In the order of the wire; the first of a tag counts.
+            pub tlvs: TlvList,
+        }
+
+        /// Shows tags and lengths only: digests, tokens and tickets are among the values.
+        impl ::core::fmt::Debug for $name {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                let shapes = self.tlvs.0.iter().map(|tlv| (tlv.tag, tlv.value.len()));
+                write!(f, "{} ", stringify!($name))?;
+                f.debug_map().entries(shapes).finish()
+            }
+        }
+
+        impl $name {
+            /// Reads a body.
+            ///
+            /// # Errors
+            /// As [`TlvList::decode_rest`].
+            pub fn decode(body: &Bytes) -> Result<Self, DecodeError> {
+                TlvList::decode_rest(body.clone()).map(|tlvs| Self { tlvs })
+            }
+
+            /// The body's bytes.
+            pub fn encode(&self) -> Bytes {
+                let mut out = BytesMut::new();
+                self.tlvs.encode_rest(&mut out);
+                out.freeze()
+            }
+        }
+    };
+}
+pub(super) use tlv_body;
+
+tlv_body! {
+    /// 0x0017/0x0006, a client asks for the challenge of [`tlv::SCREEN_NAME`].
+    pub struct ChallengeRequest;
+}
+
+tlv_body! {
+    /// 0x0017/0x0002, a client signs on.
+    pub struct Login;
+}
+
+tlv_body! {
+    /// 0x0017/0x0003, the host's answer: a name and what comes next, or an error.
+    pub struct LoginReply;
+}
+
+impl ChallengeRequest {
+    /// The name.
+    ///
+    /// # Errors
+    /// [`DecodeError::Missing`], or what is wrong with it.
+    pub fn screen_name(&self) -> Result<ScreenName, DecodeError> {
+        screen_name(&self.tlvs)
+    }
+}
+
+impl Login {
+    /// The name.
+    ///
+    /// # Errors
+    /// [`DecodeError::Missing`], or what is wrong with it.
+    pub fn screen_name(&self) -> Result<ScreenName, DecodeError> {
+        screen_name(&self.tlvs)
+    }
+
+    /// What a guest wants; none if this is no guest of ours.
+    pub fn guest_wish(&self) -> Option<GuestWish> {
+        match self.tlvs.first(tlv::GUEST)?[..] {
+            [wish] => Some(GuestWish(wish)),
+            _ => None,
+        }
+    }
+}
+
+impl LoginReply {
+    /// The name, as the host formats or assigns it.
+    ///
+    /// # Errors
+    /// [`DecodeError::Missing`], or what is wrong with it.
+    pub fn screen_name(&self) -> Result<ScreenName, DecodeError> {
+        screen_name(&self.tlvs)
+    }
+
+    /// Why sign-on failed; none if it did not.
+    pub fn error(&self) -> Option<LoginErrorCode> {
+        self.tlvs.u16(tlv::ERROR_CODE).map(LoginErrorCode)
+    }
+}
+
+fn screen_name(tlvs: &TlvList) -> Result<ScreenName, DecodeError> {
+    ScreenName::from_bytes(tlvs.first(tlv::SCREEN_NAME).ok_or(DecodeError::Missing {
+        what: "screen name",
+    })?)
+}

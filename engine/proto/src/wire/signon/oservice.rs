@@ -1,0 +1,187 @@
+//! Foodgroup 0x0001: what both sides speak, and where other services are.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::bucp::tlv_body;
+use super::tlv;
+use crate::wire::codec::Reader;
+use crate::wire::error::DecodeError;
+use crate::wire::snac::Foodgroup;
+use crate::wire::tlv::TlvList;
+
+/// 0x0001/0x0003, the foodgroups that a host offers: `[foodgroup: u16]*`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HostOnline {
+    /// Order has no meaning.
+    pub foodgroups: Vec<Foodgroup>,
+}
+
+impl HostOnline {
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`] if a byte is left over.
+    pub fn decode(body: &Bytes) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(body, "host online");
+        let mut foodgroups = Vec::new();
+        while !reader.is_empty() {
+            foodgroups.push(Foodgroup(reader.u16()?));
+        }
+        Ok(Self { foodgroups })
+    }
+
+    /// The body's bytes.
+    pub fn encode(&self) -> Bytes {
+        let mut out = BytesMut::new();
+        for foodgroup in &self.foodgroups {
+            out.put_u16(foodgroup.0);
+        }
+        out.freeze()
+    }
+}
+
+/// 0x0001/0x0017 from a client and 0x0001/0x0018 from a host: `[foodgroup: u16, version: u16]*`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Versions {
+    /// Order has no meaning.
+    pub pairs: Vec<(Foodgroup, u16)>,
+}
+
+impl Versions {
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`] if less than a pair is left over.
+    pub fn decode(body: &Bytes) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(body, "versions");
+        let mut pairs = Vec::new();
+        while !reader.is_empty() {
+            pairs.push((Foodgroup(reader.u16()?), reader.u16()?));
+        }
+        Ok(Self { pairs })
+    }
+
+    /// The body's bytes.
+    pub fn encode(&self) -> Bytes {
+        let mut out = BytesMut::new();
+        for (foodgroup, version) in &self.pairs {
+            out.put_u16(foodgroup.0);
+            out.put_u16(*version);
+        }
+        out.freeze()
+    }
+
+    /// The version of a foodgroup.
+    pub fn of(&self, foodgroup: Foodgroup) -> Option<u16> {
+        self.pairs
+            .iter()
+            .find(|(other, _)| *other == foodgroup)
+            .map(|&(_, version)| version)
+    }
+}
+
+/// What a client program says about its part for one foodgroup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tool {
+    /// Which.
+    pub foodgroup: Foodgroup,
+    /// Version of the foodgroup.
+    pub version: u16,
+    /// Number of the program part.
+    pub tool: u16,
+    /// Its version.
+    pub tool_version: u16,
+}
+
+/// 0x0001/0x0002, a client is ready: `[foodgroup, version, tool, tool version: u16 each]*`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClientOnline {
+    /// Order has no meaning.
+    pub tools: Vec<Tool>,
+}
+
+impl ClientOnline {
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`] if less than an entry is left over.
+    pub fn decode(body: &Bytes) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(body, "client online");
+        let mut tools = Vec::new();
+        while !reader.is_empty() {
+            tools.push(Tool {
+                foodgroup: Foodgroup(reader.u16()?),
+                version: reader.u16()?,
+                tool: reader.u16()?,
+                tool_version: reader.u16()?,
+            });
+        }
+        Ok(Self { tools })
+    }
+
+    /// The body's bytes.
+    pub fn encode(&self) -> Bytes {
+        let mut out = BytesMut::new();
+        for tool in &self.tools {
+            out.put_u16(tool.foodgroup.0);
+            out.put_u16(tool.version);
+            out.put_u16(tool.tool);
+            out.put_u16(tool.tool_version);
+        }
+        out.freeze()
+    }
+}
+
+/// 0x0001/0x0004, a client asks where a service is: `[foodgroup: u16][TLVs]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceRequest {
+    /// Which service.
+    pub foodgroup: Foodgroup,
+    /// Tag 0x008C: wants TLS; empty.
+    pub tlvs: TlvList,
+}
+
+impl ServiceRequest {
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// What is missing or malformed.
+    pub fn decode(body: &Bytes) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(body, "service request");
+        let foodgroup = Foodgroup(reader.u16()?);
+        Ok(Self {
+            foodgroup,
+            tlvs: TlvList::decode_rest(body.slice_ref(reader.rest()))?,
+        })
+    }
+
+    /// The body's bytes.
+    pub fn encode(&self) -> Bytes {
+        let mut out = BytesMut::new();
+        out.put_u16(self.foodgroup.0);
+        self.tlvs.encode_rest(&mut out);
+        out.freeze()
+    }
+}
+
+tlv_body! {
+    /// 0x0001/0x0005, where a service is: [`tlv::SERVICE`], [`tlv::ADDRESS`], [`tlv::COOKIE`].
+    pub struct ServiceReply;
+}
+
+impl ServiceReply {
+    /// Which service.
+    pub fn foodgroup(&self) -> Option<Foodgroup> {
+        self.tlvs.u16(tlv::SERVICE).map(Foodgroup)
+    }
+
+    /// `host:port`, as the host wrote it. Foreign text.
+    pub fn address(&self) -> Option<&str> {
+        self.tlvs.text(tlv::ADDRESS)
+    }
+
+    /// The cookie or, for a relay, the ticket.
+    pub fn cookie(&self) -> Option<&Bytes> {
+        self.tlvs.first(tlv::COOKIE)
+    }
+}

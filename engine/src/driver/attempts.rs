@@ -1,0 +1,181 @@
+//! The table of attempts and listeners: what the machine ordered, as tasks and sockets.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdv_proto::rendezvous::{AttemptError, AttemptId, CandidateKind, ConversationId, Input, LocalCandidate, RelayCandidate};
+use rdv_proto::trust::Session;
+use rdv_proto::wire::rendezvous::Cookie;
+use rdv_proto::wire::service;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::Setup;
+use crate::transport::attempt::{Attempt, Lane, Origin, Report, SecureOrder};
+use crate::transport::gather;
+use crate::trust::Identity;
+
+/// How many reports may wait for the driver; an attempt with more to say waits.
+const REPORTS_MAX: usize = 64;
+
+/// How long a listener rests after an error.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What comes up to the driver.
+pub(crate) enum Arrival {
+    Report(Report),
+    Incoming { id: ConversationId, stream: TcpStream, from: SocketAddr },
+}
+
+pub(crate) struct Attempts {
+    running: BTreeMap<AttemptId, Attempt>,
+    listeners: BTreeMap<ConversationId, Listener>,
+    arrivals: mpsc::Receiver<Arrival>,
+    out: mpsc::Sender<Arrival>,
+}
+
+/// The accept loop of one conversation; dropped, the port is closed.
+struct Listener {
+    task: JoinHandle<()>,
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Attempts {
+    pub(crate) fn new() -> Self {
+        let (out, arrivals) = mpsc::channel(REPORTS_MAX);
+        Self { running: BTreeMap::new(), listeners: BTreeMap::new(), arrivals, out }
+    }
+
+    /// The next thing that sockets have to say. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> Arrival {
+        match self.arrivals.recv().await {
+            Some(arrival) => arrival,
+            // We hold a sender ourselves, so the channel never closes.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Turns a report into the machine's input and keeps the lane that it may carry.
+    pub(crate) fn reported(&mut self, report: Report) -> Input {
+        match report {
+            Report::RelayCreated { attempt, relay } => Input::RelayCreated { attempt, relay },
+            Report::Connected { attempt } => Input::Connected { attempt },
+            Report::Secured { attempt, lane } => {
+                self.keep(attempt, lane);
+                Input::Secured { attempt }
+            }
+            Report::Nominated { attempt, lane } => {
+                self.keep(attempt, Some(lane));
+                Input::Nominated { attempt }
+            }
+            Report::Failed { attempt, error } => {
+                self.running.remove(&attempt);
+                Input::Failed { attempt, error }
+            }
+        }
+    }
+
+    fn keep(&mut self, attempt: AttemptId, lane: Option<Lane>) {
+        // An attempt that was hung up meanwhile is no longer in the table; its lane closes here.
+        if let Some(running) = self.running.get_mut(&attempt) {
+            running.lane = lane;
+        }
+    }
+
+    /// The lane of an attempt that was proven, and what proved it; the attempt is over with it.
+    pub(crate) fn take_lane(&mut self, attempt: AttemptId) -> Option<(Lane, Session)> {
+        let mut running = self.running.remove(&attempt)?;
+        Some((running.lane.take()?, running.session.take()?))
+    }
+
+    pub(crate) fn hang_up(&mut self, attempt: AttemptId) {
+        self.running.remove(&attempt);
+    }
+
+    pub(crate) fn stop_listening(&mut self, id: &ConversationId) {
+        self.listeners.remove(id);
+    }
+
+    pub(crate) fn dial(&mut self, attempt: AttemptId, to: SocketAddr) {
+        self.spawn(attempt, Origin::Dial(to));
+    }
+
+    pub(crate) fn accepted(&mut self, attempt: AttemptId, stream: TcpStream) {
+        self.spawn(attempt, Origin::Accepted(stream));
+    }
+
+    pub(crate) fn relay_create(&mut self, attempt: AttemptId, setup: &Setup) {
+        let Some(directory) = setup.relays.clone() else {
+            let _ = self.out.try_send(Arrival::Report(Report::Failed { attempt, error: AttemptError::Local }));
+            return;
+        };
+        let name = setup.signaling.local_name();
+        let cookie = Cookie(crate::random::bytes());
+        self.spawn(attempt, Origin::RelayCreate { directory, name, cookie, service: service::NATIVE });
+    }
+
+    pub(crate) fn relay_join(&mut self, attempt: AttemptId, relay: RelayCandidate, setup: &Setup) {
+        let name = setup.signaling.local_name();
+        self.spawn(attempt, Origin::RelayJoin { relay, name, service: service::NATIVE });
+    }
+
+    pub(crate) fn secure(&mut self, attempt: AttemptId, session: Session, identity: Arc<Identity>, tls_client: bool) {
+        if let Some(running) = self.running.get_mut(&attempt) {
+            running.secure(SecureOrder { session, identity, tls_client });
+        }
+    }
+
+    fn spawn(&mut self, attempt: AttemptId, origin: Origin) {
+        self.running.insert(attempt, Attempt::spawn(attempt, origin, self.out.clone()));
+    }
+
+    /// Opens the listener of a conversation and lists our own addresses. What cannot be had is left out: the machine goes on
+    /// with what there is.
+    pub(crate) fn gather(&mut self, id: ConversationId, addresses: bool, loopback: bool) -> Input {
+        let listener = match gather::Listener::open() {
+            Ok(listener) => listener,
+            Err(error) => {
+                tracing::debug!(%error, "cannot listen");
+                return Input::Gathered { id, listen_port: None, candidates: Vec::new() };
+            }
+        };
+        let listen_port = Some(listener.port());
+        let candidates = if addresses { local_candidates(&listener, loopback) } else { Vec::new() };
+        let task = tokio::spawn(accept_loop(id.clone(), listener, self.out.clone()));
+        self.listeners.insert(id.clone(), Listener { task });
+        Input::Gathered { id, listen_port, candidates }
+    }
+}
+
+fn local_candidates(listener: &gather::Listener, loopback: bool) -> Vec<LocalCandidate> {
+    let own = gather::own_addresses().unwrap_or_default();
+    let kind = |address: &SocketAddr| {
+        if address.ip().is_loopback() { CandidateKind::LOOPBACK } else { CandidateKind::HOST }
+    };
+    listener.candidates(&own, loopback).into_iter().map(|address| LocalCandidate { address, kind: kind(&address) }).collect()
+}
+
+async fn accept_loop(id: ConversationId, listener: gather::Listener, out: mpsc::Sender<Arrival>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, from)) => {
+                if out.send(Arrival::Incoming { id: id.clone(), stream, from }).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                // Out of descriptors, or the connection died in the queue: give others a moment.
+                tracing::debug!(%error, "accept failed");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}

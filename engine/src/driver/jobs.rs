@@ -1,0 +1,243 @@
+//! Transfers from the driver's side: which conversation serves which, and how each ended.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rdv_proto::rendezvous::{ConversationId, EndReason};
+use rdv_proto::trust::Session;
+use tokio::sync::{mpsc, oneshot};
+
+use super::outcome;
+use crate::error::{By, Error};
+use crate::handle::{Answer, EVENTS_MAX, TransferEvent};
+use crate::transfer::{self, Control, Sink, Source, Summary, TransferError};
+use crate::transport::Link;
+use crate::trust::Identity;
+
+/// How long the user may think (`security.md` 6.4).
+const QUESTION_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Names a transfer within one engine; for a code it is the machine's expectation, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct JobId(pub(crate) u64);
+
+/// Which way the files go.
+pub(crate) enum Direction {
+    Send(Source),
+    Receive(Sink),
+}
+
+/// A transfer task has come to its end.
+pub(crate) struct TransferEnded {
+    pub(crate) job: JobId,
+    pub(crate) outcome: Result<Summary, TransferError>,
+}
+
+type Waiting = Arc<Mutex<Option<oneshot::Sender<Answer>>>>;
+
+struct Job {
+    /// Taken when the transfer starts.
+    direction: Option<Direction>,
+    receives: bool,
+    identity: Arc<Identity>,
+    conversation: Option<ConversationId>,
+    verified: bool,
+    events: mpsc::Sender<TransferEvent>,
+    control: Control,
+    answer: Waiting,
+    /// The user called it off; whatever ends it, that was the reason.
+    cancelled: bool,
+}
+
+impl Job {
+    /// The channel holds more events than a transfer has, so that a handle that nobody reads blocks nothing.
+    fn tell(&self, event: TransferEvent) {
+        let _ = self.events.try_send(event);
+    }
+
+    fn running(&self) -> bool {
+        self.direction.is_none()
+    }
+}
+
+/// What the handle of a new transfer needs.
+pub(crate) struct Opened {
+    pub(crate) job: JobId,
+    pub(crate) events: mpsc::Receiver<TransferEvent>,
+    pub(crate) control: Control,
+    pub(crate) answer: Waiting,
+}
+
+pub(crate) struct Jobs {
+    jobs: BTreeMap<JobId, Job>,
+    by_conversation: BTreeMap<ConversationId, JobId>,
+    next: u64,
+    ended: mpsc::Sender<TransferEnded>,
+}
+
+impl Jobs {
+    pub(crate) fn new(ended: mpsc::Sender<TransferEnded>) -> Self {
+        Self { jobs: BTreeMap::new(), by_conversation: BTreeMap::new(), next: 1, ended }
+    }
+
+    pub(crate) fn open(
+        &mut self,
+        direction: Direction,
+        identity: Arc<Identity>,
+        conversation: Option<ConversationId>,
+        verified: bool,
+    ) -> Opened {
+        let job = JobId(self.next);
+        self.next += 1;
+        let (events_out, events) = mpsc::channel(EVENTS_MAX);
+        let control = Control::new();
+        let answer = Waiting::default();
+        if let Some(id) = &conversation {
+            self.by_conversation.insert(id.clone(), job);
+        }
+        self.jobs.insert(
+            job,
+            Job {
+                receives: matches!(direction, Direction::Receive(_)),
+                direction: Some(direction),
+                identity,
+                conversation,
+                verified,
+                events: events_out,
+                control: control.clone(),
+                answer: Arc::clone(&answer),
+                cancelled: false,
+            },
+        );
+        Opened { job, events, control, answer }
+    }
+
+    /// Somebody proposed with the code of this transfer.
+    pub(crate) fn matched(&mut self, job: JobId, id: ConversationId) {
+        if let Some(found) = self.jobs.get_mut(&job) {
+            found.conversation = Some(id.clone());
+            self.by_conversation.insert(id, job);
+        }
+    }
+
+    pub(crate) fn peer_found(&self, id: &ConversationId) {
+        if let Some(job) = self.of(id) {
+            job.tell(TransferEvent::PeerFound { peer: id.peer.clone() });
+        }
+    }
+
+    pub(crate) fn identity(&self, id: &ConversationId) -> Option<Arc<Identity>> {
+        self.of(id).map(|job| Arc::clone(&job.identity))
+    }
+
+    fn of(&self, id: &ConversationId) -> Option<&Job> {
+        self.jobs.get(self.by_conversation.get(id)?)
+    }
+
+    /// Hands the lane over: from here on the bytes are the transfer's.
+    pub(crate) fn start(&mut self, id: &ConversationId, link: Link, session: &Session) {
+        let Some(&job_id) = self.by_conversation.get(id) else { return };
+        let Some(job) = self.jobs.get_mut(&job_id) else { return };
+        let Some(direction) = job.direction.take() else { return };
+        job.tell(TransferEvent::Connected {
+            path: link.path.clone(),
+            peer_key: session.peer_key_hash(),
+            verified: job.verified,
+        });
+        let run = transfer_task(direction, link, job.control.clone(), job.events.clone(), Arc::clone(&job.answer));
+        let ended = self.ended.clone();
+        tokio::spawn(async move {
+            let outcome = run.await;
+            let _ = ended.send(TransferEnded { job: job_id, outcome }).await;
+        });
+    }
+
+    /// A transfer task is over. Returns its conversation, which is over with it.
+    pub(crate) fn transfer_ended(&mut self, ended: TransferEnded) -> Option<ConversationId> {
+        let job = self.remove(ended.job)?;
+        let outcome = match ended.outcome {
+            Ok(summary) => Ok(summary),
+            Err(_) if job.cancelled => Err(Error::Cancelled { by: By::Us }),
+            Err(error) => Err(outcome::of_transfer(error, job.receives)),
+        };
+        job.tell(TransferEvent::Ended(outcome));
+        job.conversation
+    }
+
+    /// The machine has ended a conversation.
+    pub(crate) fn conversation_ended(&mut self, id: &ConversationId, reason: &EndReason, candidates_exchanged: bool) {
+        let Some(&job_id) = self.by_conversation.get(id) else { return };
+        let Some(job) = self.jobs.get_mut(&job_id) else { return };
+        if job.running() {
+            // The lane ends it: it is told in there, too, and what is whole by now stays whole.
+            job.control.cancel_by_peer();
+            return;
+        }
+        let error = if job.cancelled { Error::Cancelled { by: By::Us } } else { outcome::of_conversation(reason, candidates_exchanged) };
+        self.end(job_id, error);
+    }
+
+    /// Ends a transfer that has no lane.
+    pub(crate) fn end(&mut self, job: JobId, error: Error) {
+        if let Some(job) = self.remove(job) {
+            job.tell(TransferEvent::Ended(Err(error)));
+        }
+    }
+
+    /// Marks a transfer as called off by our user. Returns its conversation, if it has one by now.
+    pub(crate) fn cancel(&mut self, job_id: JobId) -> Option<ConversationId> {
+        let job = self.jobs.get_mut(&job_id)?;
+        job.cancelled = true;
+        let conversation = job.conversation.clone();
+        if job.running() {
+            job.control.cancel();
+        } else if conversation.is_none() {
+            self.end(job_id, Error::Cancelled { by: By::Us });
+        }
+        conversation
+    }
+
+    /// Every transfer that has no lane yet, with its conversation.
+    pub(crate) fn without_lane(&self) -> Vec<(JobId, Option<ConversationId>)> {
+        self.jobs.iter().filter(|(_, job)| !job.running()).map(|(id, job)| (*id, job.conversation.clone())).collect()
+    }
+
+    /// All transfers.
+    pub(crate) fn all(&self) -> Vec<JobId> {
+        self.jobs.keys().copied().collect()
+    }
+
+    fn remove(&mut self, job: JobId) -> Option<Job> {
+        let job = self.jobs.remove(&job)?;
+        if let Some(id) = &job.conversation {
+            self.by_conversation.remove(id);
+        }
+        Some(job)
+    }
+}
+
+/// Runs the bulk protocol over the link, from the nomination to the last acknowledgement.
+async fn transfer_task(
+    direction: Direction,
+    link: Link,
+    control: Control,
+    events: mpsc::Sender<TransferEvent>,
+    answer: Waiting,
+) -> Result<Summary, TransferError> {
+    let lane = link.open().await.map_err(TransferError::LinkLost)?;
+    match direction {
+        Direction::Send(source) => transfer::send(lane, source, control).await,
+        Direction::Receive(sink) => {
+            let consent = move |offer| async move {
+                let (out, said) = oneshot::channel();
+                if let Ok(mut answer) = answer.lock() {
+                    *answer = Some(out);
+                }
+                let _ = events.try_send(TransferEvent::Offered(offer));
+                matches!(tokio::time::timeout(QUESTION_TIMEOUT, said).await, Ok(Ok(Answer::Accept)))
+            };
+            transfer::receive(lane, sink, consent, control).await
+        }
+    }
+}

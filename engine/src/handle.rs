@@ -1,0 +1,120 @@
+//! `Transfer`: the handle that the application holds while files go across.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::driver::{Command, JobId};
+use crate::error::Error;
+use crate::transfer::{Control, Offer, Progress, Summary};
+use crate::transport::Path;
+use rdv_proto::wire::text::ScreenName;
+
+/// How many events may wait for the application. There are at most five in a transfer.
+pub(crate) const EVENTS_MAX: usize = 16;
+
+/// What happens in a transfer, in this order; `Ended` comes exactly once and last.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum TransferEvent {
+    /// The other side answered; both now look for a path.
+    PeerFound {
+        /// Its name on the signalling channel.
+        peer: ScreenName,
+    },
+    /// A lane has proven itself.
+    Connected {
+        /// How the bytes will travel.
+        path: Path,
+        /// SHA-256 of the peer's SubjectPublicKeyInfo.
+        peer_key: [u8; 32],
+        /// Whether a code proved who the peer is; else it is a first contact.
+        verified: bool,
+    },
+    /// Receiver only: this is what is offered. Answer with [`Transfer::accept`] or [`Transfer::decline`].
+    Offered(Offer),
+    /// It is over.
+    Ended(Result<Summary, Error>),
+}
+
+/// The user's answer, waited for by the transfer task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Accept,
+    Decline,
+}
+
+/// One transfer under way. Dropped, it is cancelled.
+pub struct Transfer {
+    pub(crate) job: JobId,
+    pub(crate) events: mpsc::Receiver<TransferEvent>,
+    pub(crate) commands: mpsc::WeakSender<Command>,
+    pub(crate) control: Control,
+    pub(crate) answer: Arc<Mutex<Option<oneshot::Sender<Answer>>>>,
+    pub(crate) over: bool,
+}
+
+impl Transfer {
+    /// The next event; `None` after `Ended`.
+    pub async fn next_event(&mut self) -> Option<TransferEvent> {
+        if self.over {
+            return None;
+        }
+        let event = self.events.recv().await.unwrap_or(TransferEvent::Ended(Err(Error::EngineEnded)));
+        self.over = matches!(event, TransferEvent::Ended(_));
+        Some(event)
+    }
+
+    /// Says yes to what was offered.
+    pub fn accept(&self) {
+        self.answer(Answer::Accept);
+    }
+
+    /// Says no to what was offered. The transfer ends with [`Error::Declined`] on both sides.
+    pub fn decline(&self) {
+        self.answer(Answer::Decline);
+    }
+
+    fn answer(&self, answer: Answer) {
+        let waiting = self.answer.lock().map(|mut waiting| waiting.take()).unwrap_or_default();
+        if let Some(waiting) = waiting {
+            let _ = waiting.send(answer);
+        }
+    }
+
+    /// How far it is.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        self.control.progress()
+    }
+
+    /// Calls it off and tells the other side; `Ended` follows.
+    pub async fn cancel(&self) {
+        if let Some(commands) = self.commands.upgrade() {
+            let _ = commands.send(Command::Cancel { job: self.job }).await;
+        }
+    }
+
+    /// Events are skipped until the end, whose outcome is returned. An offer is accepted if `accept` says so.
+    pub async fn finish(mut self, accept: impl Fn(&Offer) -> bool) -> Result<Summary, Error> {
+        while let Some(event) = self.next_event().await {
+            match event {
+                TransferEvent::Offered(offer) if accept(&offer) => self.accept(),
+                TransferEvent::Offered(_) => self.decline(),
+                TransferEvent::Ended(outcome) => return outcome,
+                _ => {}
+            }
+        }
+        Err(Error::EngineEnded)
+    }
+}
+
+impl Drop for Transfer {
+    fn drop(&mut self) {
+        if !self.over
+            && let Some(commands) = self.commands.upgrade()
+        {
+            let _ = commands.try_send(Command::Cancel { job: self.job });
+        }
+    }
+}

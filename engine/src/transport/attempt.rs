@@ -1,0 +1,187 @@
+//! One attempt: a task that carries one try at one candidate from nothing to a proven lane.
+//!
+//! Dropping the handle hangs up: the task is aborted and its socket closed with it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdv_proto::rendezvous::{AttemptError, AttemptId, RelayCandidate};
+use rdv_proto::trust::{Role, Session};
+use rdv_proto::wire::text::ScreenName;
+use rdv_proto::wire::rendezvous::Cookie;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use super::ars;
+use super::tls::{self, SecureError};
+use crate::signaling::RelayDirectory;
+use crate::trust::Identity;
+
+/// One authenticated connection of a session, positioned behind BIND (and, where it was nominated by the peer, behind USE).
+pub type Lane = tokio_rustls::TlsStream<TcpStream>;
+
+/// The frame that nominates a lane: `[len = 1][type = USE]` (link control 0x01).
+pub(crate) const USE_FRAME: [u8; 5] = [0, 0, 0, 1, FrameType::USE.0];
+
+/// One TCP connect may take this long (`security.md` 6.4: candidates are dropped after 5 s).
+const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What an attempt tells the driver, in this order, ending with `Failed` if it does.
+pub(crate) enum Report {
+    /// The relay gave a token; the attempt waits for the peer there.
+    RelayCreated { attempt: AttemptId, relay: RelayCandidate },
+    /// TCP is up, or the relay said READY.
+    Connected { attempt: AttemptId },
+    /// TLS and BIND are done. The controller gets the lane at once; the other side when the lane is nominated.
+    Secured { attempt: AttemptId, lane: Option<Lane> },
+    /// The controller's USE arrived.
+    Nominated { attempt: AttemptId, lane: Lane },
+    /// It came to nothing.
+    Failed { attempt: AttemptId, error: AttemptError },
+}
+
+/// Where an attempt begins.
+pub(crate) enum Origin {
+    /// We dial a direct candidate.
+    Dial(SocketAddr),
+    /// Our listener accepted it.
+    Accepted(TcpStream),
+    /// We make a relay session and wait there.
+    RelayCreate { directory: Arc<dyn RelayDirectory>, name: ScreenName, cookie: Cookie, service: Uuid },
+    /// We join the peer's relay session.
+    RelayJoin { relay: RelayCandidate, name: ScreenName, service: Uuid },
+}
+
+/// The order to put TLS and BIND on a connected attempt.
+pub(crate) struct SecureOrder {
+    pub(crate) session: Session,
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) tls_client: bool,
+}
+
+/// A running attempt; dropped, it hangs up.
+pub(crate) struct Attempt {
+    task: JoinHandle<()>,
+    secure: Option<oneshot::Sender<SecureOrder>>,
+    /// The proven lane, from `Secured` or `Nominated` until the transfer takes it.
+    pub(crate) lane: Option<Lane>,
+    /// What secures it, from the order on.
+    pub(crate) session: Option<Session>,
+}
+
+impl Attempt {
+    pub(crate) fn spawn(attempt: AttemptId, origin: Origin, reports: mpsc::Sender<Arrival>) -> Self {
+        let (secure, order) = oneshot::channel();
+        let task = tokio::spawn(async move {
+            if let Err(error) = run(attempt, origin, order, &reports).await {
+                tracing::debug!(attempt = attempt.0, %error, "attempt failed");
+                let _ = reports.send(Report::Failed { attempt, error: error.into() }).await;
+            }
+        });
+        Self { task, secure: Some(secure), lane: None, session: None }
+    }
+
+    /// Starts TLS and BIND. A second order is ignored.
+    pub(crate) fn secure(&mut self, order: SecureOrder) {
+        if let Some(secure) = self.secure.take() {
+            self.session = Some(order.session.clone());
+            let _ = secure.send(order);
+        }
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Why an attempt ended, told in our own log; the machine gets the class of it, the peer nothing (S-10, S-30).
+#[derive(Debug, thiserror::Error)]
+enum Why {
+    #[error("could not connect: {0}")]
+    Dial(std::io::Error),
+    #[error("no answer to the connect within {} s", DIAL_TIMEOUT.as_secs())]
+    DialTimeout,
+    #[error("no relay is known")]
+    NoRelay,
+    #[error("relay: {0}")]
+    Relay(#[from] ars::ArsError),
+    #[error("{0}")]
+    Secure(#[from] SecureError),
+    #[error("the lane closed before it was nominated")]
+    NotNominated,
+    #[error("given up")]
+    Dropped,
+}
+
+impl From<Why> for AttemptError {
+    fn from(why: Why) -> Self {
+        use std::io::ErrorKind;
+        match why {
+            Why::Dial(error) => match error.kind() {
+                ErrorKind::ConnectionRefused => Self::Refused,
+                _ => Self::Unreachable,
+            },
+            Why::DialTimeout => Self::TimedOut,
+            Why::NoRelay | Why::Relay(_) => Self::Relay,
+            Why::Secure(_) => Self::NotAuthenticated,
+            Why::NotNominated | Why::Dropped => Self::Closed,
+        }
+    }
+}
+
+async fn run(
+    attempt: AttemptId,
+    origin: Origin,
+    order: oneshot::Receiver<SecureOrder>,
+    reports: &mpsc::Sender<Report>,
+) -> Result<(), Why> {
+    let stream = connect(attempt, origin, reports).await?;
+    let order = order.await.map_err(|_| Why::Dropped)?;
+    let mut lane = tls::secure(stream, &order.session, &order.identity, order.tls_client, 0).await?;
+    if order.session.role() == Role::Answerer {
+        // The sender of C2 is the controller: it nominates, so the lane goes to the driver as it is.
+        let _ = reports.send(Report::Secured { attempt, lane: Some(lane) }).await;
+        return Ok(());
+    }
+    let _ = reports.send(Report::Secured { attempt, lane: None }).await;
+    let mut frame = [0; USE_FRAME.len()];
+    lane.read_exact(&mut frame).await.map_err(|_| Why::NotNominated)?;
+    if frame != USE_FRAME {
+        return Err(Why::NotNominated);
+    }
+    let _ = reports.send(Report::Nominated { attempt, lane }).await;
+    Ok(())
+}
+
+/// Brings up the TCP stream that TLS will stand on, and reports it where the machine does not know yet.
+async fn connect(attempt: AttemptId, origin: Origin, reports: &mpsc::Sender<Report>) -> Result<TcpStream, Why> {
+    let stream = match origin {
+        Origin::Accepted(stream) => {
+            let _ = stream.set_nodelay(true);
+            return Ok(stream);
+        }
+        Origin::Dial(address) => tokio::time::timeout(DIAL_TIMEOUT, TcpStream::connect(address))
+            .await
+            .map_err(|_| Why::DialTimeout)?
+            .map_err(Why::Dial)?,
+        Origin::RelayCreate { directory, name, cookie, service } => {
+            let info = directory.relay().await.ok().flatten().ok_or(Why::NoRelay)?;
+            let (waiting, created) = ars::create(&info.address, &name, cookie, service, info.ticket.clone()).await?;
+            let relay = RelayCandidate { address: info.address, token: created.token, cookie, ticket: info.ticket };
+            let _ = reports.send(Report::RelayCreated { attempt, relay }).await;
+            ars::wait_ready(waiting).await?
+        }
+        Origin::RelayJoin { relay, name, service } => {
+            ars::join(&relay.address, &name, relay.token, relay.cookie, service, relay.ticket).await?
+        }
+    };
+    let _ = stream.set_nodelay(true);
+    let _ = reports.send(Report::Connected { attempt }).await;
+    Ok(stream)
+}

@@ -1,0 +1,153 @@
+//! TCP to a server by name: host or relay. Peers are never dialled here; their candidates are literal addresses.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+/// Head start of one address before the next one is tried beside it (RFC 8305 §5).
+const HEAD_START: Duration = Duration::from_millis(250);
+/// Addresses of one name that are tried.
+const ADDRESSES_MAX: usize = 8;
+/// A connection that carries nothing is asked after this time whether its other end still lives.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// Why there is no connection to a server.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The name has no address, or is not of the form `HOST:PORT`.
+    #[error("name cannot be resolved")]
+    Unresolved(#[source] io::Error),
+    /// No address of it took the connection; the error of the last one.
+    #[error("no address takes the connection")]
+    Refused(#[source] io::Error),
+}
+
+/// Connects to `address`, `HOST:PORT` with an IPv6 address in brackets. All addresses of the name are tried, IPv6 and IPv4
+/// in turn, each with a head start of 250 ms before the next. Never ends by itself: the caller sets the deadline.
+///
+/// # Errors
+/// [`ConnectError`].
+pub async fn connect(address: &str) -> Result<TcpStream, ConnectError> {
+    let resolved = tokio::net::lookup_host(address)
+        .await
+        .map_err(ConnectError::Unresolved)?;
+    let addresses = in_turn(resolved);
+    if addresses.is_empty() {
+        return Err(ConnectError::Unresolved(
+            io::ErrorKind::AddrNotAvailable.into(),
+        ));
+    }
+    race(addresses).await.map_err(ConnectError::Refused)
+}
+
+/// The families in turn, IPv6 first, each in the resolver's order.
+fn in_turn(resolved: impl Iterator<Item = SocketAddr>) -> VecDeque<SocketAddr> {
+    let (mut v6, mut v4): (VecDeque<_>, VecDeque<_>) = resolved.partition(SocketAddr::is_ipv6);
+    let mut addresses = VecDeque::new();
+    while addresses.len() < ADDRESSES_MAX && !(v6.is_empty() && v4.is_empty()) {
+        addresses.extend(v6.pop_front());
+        addresses.extend(v4.pop_front());
+    }
+    addresses.truncate(ADDRESSES_MAX);
+    addresses
+}
+
+async fn race(mut waiting: VecDeque<SocketAddr>) -> io::Result<TcpStream> {
+    // Dropped with the attempts that are still open.
+    let mut open = JoinSet::new();
+    let mut last_error = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    let mut next_start = Instant::now();
+    loop {
+        if open.is_empty() {
+            match waiting.pop_front() {
+                Some(address) => open.spawn(TcpStream::connect(address)),
+                None => return Err(last_error),
+            };
+            next_start = Instant::now() + HEAD_START;
+        }
+        tokio::select! {
+            ended = open.join_next() => match ended {
+                Some(Ok(Ok(stream))) => {
+                    prepare(&stream)?;
+                    return Ok(stream);
+                }
+                Some(Ok(Err(error))) => {
+                    last_error = error;
+                    next_start = Instant::now();
+                }
+                Some(Err(_)) | None => {}
+            },
+            () = sleep_until(next_start), if !waiting.is_empty() => {
+                if let Some(address) = waiting.pop_front() {
+                    open.spawn(TcpStream::connect(address));
+                }
+                next_start = Instant::now() + HEAD_START;
+            }
+        }
+    }
+}
+
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn families_take_turns() {
+        let all = ["192.0.2.1:1", "192.0.2.2:1", "[2001:db8::1]:1"].map(|one| one.parse().unwrap());
+        let order: Vec<String> = in_turn(all.into_iter())
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(order, ["[2001:db8::1]:1", "192.0.2.1:1", "192.0.2.2:1"]);
+        let many = (0..20).map(|port| SocketAddr::from(([192, 0, 2, 1], port)));
+        assert_eq!(in_turn(many).len(), ADDRESSES_MAX);
+    }
+
+    #[tokio::test]
+    async fn a_dead_address_does_not_hide_a_living_one() {
+        let closed = TcpListener::bind("127.0.0.1:0")
+            .await
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let living = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = living.local_addr().unwrap();
+        let stream = race([closed, address].into()).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), address);
+    }
+
+    #[tokio::test]
+    async fn names_that_lead_nowhere_are_told_apart() {
+        let closed = TcpListener::bind("127.0.0.1:0")
+            .await
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let refused = connect(&closed.to_string()).await;
+        assert!(
+            matches!(refused, Err(ConnectError::Refused(_))),
+            "{refused:?}"
+        );
+        for bad in ["", "no-port", "[::1]", "host.invalid:1"] {
+            let unresolved = connect(bad).await;
+            assert!(
+                matches!(unresolved, Err(ConnectError::Unresolved(_))),
+                "{bad}: {unresolved:?}"
+            );
+        }
+    }
+}
