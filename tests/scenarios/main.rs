@@ -1,1 +1,4 @@
 //! Scenarios, a module per subject.
+
+mod fuzz_smoke;
+mod wire;

@@ -7,3 +7,8 @@ pub mod netns;
 #[cfg(target_os = "linux")]
 pub mod process;
 pub mod tap;
+//! What the scenarios share.
+
+pub mod captures;
+#[path = "../fuzz/src/lib.rs"]
+pub mod fuzz;

@@ -4,3 +4,4 @@ pub mod ars;
 pub mod connect;
 pub mod gather;
 pub mod lan;
+pub mod tls;

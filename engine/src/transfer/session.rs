@@ -1,0 +1,75 @@
+//! What both sides share: how a transfer ends so that the other side learns why.
+
+use std::time::Duration;
+
+use rdv_proto::transfer::ProtocolError;
+use rdv_proto::wire::bulk::{Abort, FrameError, FrameType, frame};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+
+use super::error::TransferError;
+use super::frames::{FrameReader, FrameWriter};
+
+/// How long our own last words may take, a frame that is half written included.
+const LAST_WORDS: Duration = Duration::from_millis(1000);
+/// How long the other side gets to close after them.
+const LINGER: Duration = Duration::from_millis(800);
+
+/// Ends the session: says why if there is something to say, and closes without destroying what is on its way. Takes 2 s at most.
+pub(super) async fn end<R, W>(
+    reader: &mut FrameReader<R>,
+    writer: &mut FrameWriter<W>,
+    error: TransferError,
+) -> TransferError
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let error = match error {
+        TransferError::LinkLost(lost) => timeout(LINGER, peers_words(reader))
+            .await
+            .ok()
+            .flatten()
+            .map_or(
+                TransferError::LinkLost(lost),
+                TransferError::CancelledByPeer,
+            ),
+        other => other,
+    };
+    match error.abort() {
+        Some(abort) => {
+            let words = async {
+                writer.send(abort.frame()).await.is_ok().then_some(())?;
+                writer.shutdown().await;
+                Some(())
+            };
+            // A receiver that is flooded, or a sender whose peer has stopped reading, must go on reading for its words to get out.
+            let both = async { tokio::join!(words, reader.drain()) };
+            let _ = timeout(LAST_WORDS + LINGER, both).await;
+        }
+        None => {
+            let _ = timeout(LINGER, writer.shutdown()).await;
+        }
+    }
+    error
+}
+
+/// A broken pipe often means that the other side said why and went: the words may still be here to be read.
+async fn peers_words<R: AsyncRead + Unpin>(reader: &mut FrameReader<R>) -> Option<Abort> {
+    loop {
+        let frame = reader.next().await.ok()?;
+        if frame.kind == FrameType::ABORT {
+            return Abort::decode(frame.payload()).ok();
+        }
+    }
+}
+
+/// The answer to a ping.
+pub(super) fn pong(number: u64) -> Result<Vec<u8>, TransferError> {
+    frame(FrameType::PONG, &number.to_be_bytes()).map_err(unsendable)
+}
+
+/// A frame of our own that does not fit: cannot happen with a checked list, and is an error all the same.
+pub(super) fn unsendable(error: FrameError) -> TransferError {
+    TransferError::Protocol(ProtocolError::Frame(error))
+}

@@ -1,0 +1,205 @@
+//! Where received files go, and what is looked at before the user is asked.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rdv_proto::transfer::{EntryKind, Manifest, SafeRelPath, part_name};
+
+use super::error::TransferError;
+use super::folder::{Folder, Kind};
+use super::part::Place;
+
+/// What to do if a name is taken (S-15).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum IfExists {
+    /// Take a new name, `name (1).ext`; of a folder, its top gets the new name.
+    #[default]
+    Rename,
+    /// Leave what is there, take only what is missing.
+    Skip,
+    /// Replace files, each in one step.
+    Overwrite,
+    /// Refuse the whole.
+    Fail,
+}
+
+/// An output folder.
+#[derive(Debug, Clone)]
+pub struct Sink {
+    pub(super) path: PathBuf,
+    pub(super) if_exists: IfExists,
+    pub(super) keep_exec: bool,
+}
+
+/// What the look before the question found.
+#[derive(Debug, Default)]
+pub(super) struct Checked {
+    /// Indexes of files that are not wanted, ascending.
+    pub(super) skip: Vec<u32>,
+    pub(super) free_space: Option<u64>,
+}
+
+impl Sink {
+    /// Files go into this folder, which is made when the first offer was accepted.
+    pub fn folder(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            if_exists: IfExists::default(),
+            keep_exec: false,
+        }
+    }
+
+    /// What to do with names that are taken.
+    #[must_use]
+    pub fn if_exists(mut self, if_exists: IfExists) -> Self {
+        self.if_exists = if_exists;
+        self
+    }
+
+    /// Keep the owner's execute bit; it is dropped otherwise (S-20).
+    #[must_use]
+    pub fn keep_exec(mut self, keep: bool) -> Self {
+        self.keep_exec = keep;
+        self
+    }
+
+    /// Whether the list fits into the folder: no links in the way, enough room. Makes and changes nothing.
+    pub(super) fn check(&self, manifest: &Manifest) -> Result<Checked, TransferError> {
+        if manifest.is_text() {
+            return Ok(Checked::default());
+        }
+        let place = match Folder::open_ambient(&self.path) {
+            Ok(folder) => Some(Place {
+                folder: Arc::new(folder),
+                path: Arc::new(self.path.clone()),
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                return Err(TransferError::Local {
+                    path: self.path.clone(),
+                    error,
+                });
+            }
+        };
+        let Some(place) = place else {
+            let free = existing_ancestor(&self.path)?
+                .free_space()
+                .map_err(TransferError::local(&self.path))?;
+            return self.enough(
+                manifest,
+                Checked {
+                    skip: Vec::new(),
+                    free_space: Some(free),
+                },
+            );
+        };
+        let mut skip = Vec::new();
+        for (index, entry) in manifest.entries().iter().enumerate() {
+            if self.is_taken(&place, &entry.path, entry.kind)? {
+                match self.if_exists {
+                    IfExists::Skip => skip.push(
+                        u32::try_from(index)
+                            .expect("invariant: a list has at most 100,000 entries"),
+                    ),
+                    IfExists::Fail => {
+                        return Err(TransferError::Exists {
+                            path: self.path.join(entry.path.as_str()),
+                        });
+                    }
+                    IfExists::Rename | IfExists::Overwrite => {}
+                }
+            }
+        }
+        let free = place
+            .folder
+            .free_space()
+            .map_err(TransferError::local(&self.path))?;
+        self.enough(
+            manifest,
+            Checked {
+                skip,
+                free_space: Some(free),
+            },
+        )
+    }
+
+    /// Whether a file of this name is there. Links on the way are refused.
+    fn is_taken(
+        &self,
+        place: &Place,
+        path: &SafeRelPath,
+        kind: EntryKind,
+    ) -> Result<bool, TransferError> {
+        let top = place.refuse_link(path.top())?;
+        let is_top = path.parent().is_none();
+        if is_top && kind == EntryKind::File {
+            place.refuse_link(&part_name(path.top()))?;
+        }
+        match (self.if_exists, top) {
+            (_, None) | (IfExists::Rename, _) => Ok(false),
+            (IfExists::Fail, Some(_)) => Ok(true),
+            (_, Some(Kind::Folder)) if kind == EntryKind::Folder && is_top => Ok(false),
+            (_, Some(_)) if is_top => Ok(kind == EntryKind::File),
+            (_, Some(_)) => {
+                let found = below(place, path)?;
+                Ok(kind == EntryKind::File && found.is_some())
+            }
+        }
+    }
+
+    fn enough(&self, manifest: &Manifest, checked: Checked) -> Result<Checked, TransferError> {
+        let left_out: u64 = checked
+            .skip
+            .iter()
+            .filter_map(|&index| manifest.entries().get(index as usize))
+            .map(|entry| entry.size)
+            .sum();
+        let needed = manifest.bytes().saturating_sub(left_out);
+        match checked.free_space {
+            Some(free) if free < needed => Err(TransferError::NoSpace { needed, free }),
+            _ => Ok(checked),
+        }
+    }
+}
+
+fn below(place: &Place, path: &SafeRelPath) -> Result<Option<Kind>, TransferError> {
+    let mut place = place.clone();
+    let mut parts = path.parts().peekable();
+    while let Some(part) = parts.next() {
+        let found = place.refuse_link(part)?;
+        if parts.peek().is_none() || found != Some(Kind::Folder) {
+            return Ok(found);
+        }
+        let folder = place
+            .folder
+            .open(part)
+            .map_err(|error| place.error(part, error))?;
+        place = Place {
+            folder: Arc::new(folder),
+            path: Arc::new(place.path.join(part)),
+        };
+    }
+    Ok(None)
+}
+
+fn existing_ancestor(path: &Path) -> Result<Folder, TransferError> {
+    let absolute = std::path::absolute(path).map_err(TransferError::local(path))?;
+    for ancestor in absolute.ancestors() {
+        match Folder::open_ambient(ancestor) {
+            Ok(folder) => return Ok(folder),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                return Err(TransferError::Local {
+                    path: ancestor.to_owned(),
+                    error,
+                });
+            }
+        }
+    }
+    Err(TransferError::Local {
+        path: absolute,
+        error: io::ErrorKind::NotFound.into(),
+    })
+}
