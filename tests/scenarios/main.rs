@@ -1,4 +1,5 @@
 //! Scenarios, a module per subject.
 
 mod fuzz_smoke;
+mod hostile_sender;
 mod wire;

@@ -61,8 +61,8 @@ pub enum Entry {
         length: u64,
         /// Of the content.
         sha256: [u8; 32],
-        /// Seconds since 1970.
-        modified: u64,
+        /// Nanoseconds since 1970.
+        modified: u128,
         /// The user's own bits of the mode.
         user_bits: u32,
     },
@@ -90,7 +90,7 @@ pub fn tree(folder: &Path) -> Tree {
                 Entry::File {
                     length: meta.len(),
                     sha256: sha256(&entry.path()),
-                    modified: seconds(meta.modified().expect("a time")),
+                    modified: nanoseconds(meta.modified().expect("a time")),
                     user_bits: meta.permissions().mode() & 0o700,
                 }
             } else {
@@ -102,9 +102,9 @@ pub fn tree(folder: &Path) -> Tree {
     tree
 }
 
-fn seconds(time: SystemTime) -> u64 {
+fn nanoseconds(time: SystemTime) -> u128 {
     time.duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
+        .map_or(0, |since| since.as_nanos())
 }
 
 /// The same tree as it should arrive where execute bits are not kept.
@@ -189,7 +189,7 @@ pub fn write_many(folder: &Path, count: usize) {
         let mut file = File::create(&path).expect("a new file");
         file.write_all(&content[..length])
             .expect("room on the disk");
-        let modified = UNIX_EPOCH + Duration::from_secs(1_000_000_000 + 37 * index as u64);
+        let modified = UNIX_EPOCH + Duration::new(1_000_000_000 + 37 * index as u64, 123_456_789);
         file.set_modified(modified).expect("a time");
         let mode = match index % 10 {
             3 => 0o444,

@@ -1,14 +1,12 @@
 //! What the scenarios and the tests of the binary share.
 
+pub mod captures;
 #[cfg(target_os = "linux")]
 pub mod files;
+#[path = "../fuzz/src/lib.rs"]
+pub mod fuzz;
 #[cfg(target_os = "linux")]
 pub mod netns;
 #[cfg(target_os = "linux")]
 pub mod process;
 pub mod tap;
-//! What the scenarios share.
-
-pub mod captures;
-#[path = "../fuzz/src/lib.rs"]
-pub mod fuzz;
