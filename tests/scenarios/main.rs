@@ -3,3 +3,4 @@
 mod fuzz_smoke;
 mod hostile_sender;
 mod wire;
+mod rendezvous;

@@ -10,3 +10,5 @@ pub mod netns;
 #[cfg(target_os = "linux")]
 pub mod process;
 pub mod tap;
+pub mod pair;
+pub mod road;

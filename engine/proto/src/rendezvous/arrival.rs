@@ -32,7 +32,11 @@ impl Endpoint {
         if message.check().is_err() {
             return self.refuse(now, id, service, NakCode::BUSTED_PARAMETERS);
         }
-        if native && block.as_ref().is_some_and(|block| block.pake_id().is_some()) {
+        if native
+            && block
+                .as_ref()
+                .is_some_and(|block| block.pake_id().is_some())
+        {
             // Made with a code, and no code is waited for. No answer: who only tries codes
             // learns nothing.
             self.memory.remember(now, id);
@@ -41,7 +45,11 @@ impl Endpoint {
         if !self.config.services.contains(&service) {
             return self.refuse(now, id, service, NakCode::UNSUPPORTED);
         }
-        let refusal = if native { native_fault(&message, block.as_ref()) } else { self.legacy_fault(&message) };
+        let refusal = if native {
+            native_fault(&message, block.as_ref())
+        } else {
+            self.legacy_fault(&message)
+        };
         if let Some(nak) = refusal {
             return self.refuse(now, id, service, nak);
         }
@@ -67,21 +75,40 @@ impl Endpoint {
 
     /// The expectation that a first proposal decides: whatever is wrong with it, unless it says
     /// by its form that it was made without a code.
-    fn expected(&self, now: Instant, message: &Message, block: Option<&SecurityBlock>) -> Option<u64> {
+    fn expected(
+        &self,
+        now: Instant,
+        message: &Message,
+        block: Option<&SecurityBlock>,
+    ) -> Option<u64> {
         if block.is_some_and(|block| block.ephemeral().is_some() && block.pake_id().is_none()) {
             return None;
         }
         let fits = |expected: &super::endpoint::Expectation| {
             expected.service == message.service && expected.expires.is_none_or(|at| now < at)
         };
-        let mut open = self.expectations.iter().filter(|(_, expected)| fits(expected));
+        let mut open = self
+            .expectations
+            .iter()
+            .filter(|(_, expected)| fits(expected));
         open.next().map(|(number, _)| *number)
     }
 
     /// Answers a proposal with the code that it was made for. The code is used up (S-06).
-    fn match_expectation(&mut self, now: Instant, id: ConversationId, message: &Message, number: u64) {
-        let Some(expected) = self.expectations.remove(&number) else { return };
-        self.desk.event(Event::Matched { expectation: number, id: id.clone() });
+    fn match_expectation(
+        &mut self,
+        now: Instant,
+        id: ConversationId,
+        message: &Message,
+        number: u64,
+    ) {
+        let Some(expected) = self.expectations.remove(&number) else {
+            return;
+        };
+        self.desk.event(Event::Matched {
+            expectation: number,
+            id: id.clone(),
+        });
         self.open(now, id.clone(), |context| {
             let mut common = Common::new(id, message.service, false, expected.relay);
             common.expectation = Some(number);
@@ -92,7 +119,14 @@ impl Endpoint {
                     return Err(Conversation::malformed_ending());
                 }
                 let secret = Secret::Code(expected.secret);
-                Answering::begin(common, context, message, secret, expected.key_hash, expected.random)
+                Answering::begin(
+                    common,
+                    context,
+                    message,
+                    secret,
+                    expected.key_hash,
+                    expected.random,
+                )
             })
         });
     }
@@ -121,7 +155,10 @@ impl Endpoint {
         }
         let ours = ours.clone();
         self.with(now, &ours, |conversation, context| {
-            conversation.end(context, Ending::cancel(EndReason::Superseded, CancelReason::UNKNOWN));
+            conversation.end(
+                context,
+                Ending::cancel(EndReason::Superseded, CancelReason::UNKNOWN),
+            );
         });
         true
     }
@@ -129,7 +166,11 @@ impl Endpoint {
     /// Whether another proposal may wait for the user. When too many do, the oldest of somebody
     /// whom the user does not know goes.
     fn make_room(&mut self, now: Instant, id: &ConversationId) -> bool {
-        let waiting: Vec<_> = self.conversations.values().filter(|open| open.is_offered()).collect();
+        let waiting: Vec<_> = self
+            .conversations
+            .values()
+            .filter(|open| open.is_offered())
+            .collect();
         let of_peer = waiting.iter().filter(|open| open.common.id.peer == id.peer);
         if of_peer.count() >= UNANSWERED_PER_PEER_MAX {
             return false;
@@ -137,12 +178,19 @@ impl Endpoint {
         if waiting.len() < UNANSWERED_MAX {
             return true;
         }
-        let strangers = waiting.into_iter().filter(|open| !self.config.contacts.contains(&open.common.id.peer));
-        let Some(oldest) = strangers.min_by_key(|open| open.due()) else { return false };
+        let strangers = waiting
+            .into_iter()
+            .filter(|open| !self.config.contacts.contains(&open.common.id.peer));
+        let Some(oldest) = strangers.min_by_key(|open| open.due()) else {
+            return false;
+        };
         let oldest = oldest.common.id.clone();
         self.with(now, &oldest, |conversation, context| {
             let (nak, cancel) = (NakCode::RATE_LIMITED, CancelReason::UNKNOWN);
-            conversation.end(context, Ending::refuse(EndReason::TooManyConversations, nak, cancel));
+            conversation.end(
+                context,
+                Ending::refuse(EndReason::TooManyConversations, nak, cancel),
+            );
         });
         true
     }
@@ -160,7 +208,11 @@ impl Endpoint {
     }
 
     fn send(&mut self, id: &ConversationId, signal: &Signal, host_ack: bool) {
-        self.desk.push(Output::Send { to: id.peer.clone(), body: signal.encode(), host_ack });
+        self.desk.push(Output::Send {
+            to: id.peer.clone(),
+            body: signal.encode(),
+            host_ack,
+        });
     }
 }
 
@@ -175,5 +227,7 @@ fn native_fault(message: &Message, block: Option<&SecurityBlock>) -> Option<NakC
     if let Some(Err(error)) = message.security_block() {
         return Some(crate::trust::HandshakeError::from(error).nak());
     }
-    block.is_none_or(|block| block.ephemeral().is_none()).then_some(NakCode::SECURITY_MISMATCH)
+    block
+        .is_none_or(|block| block.ephemeral().is_none())
+        .then_some(NakCode::SECURITY_MISMATCH)
 }

@@ -121,7 +121,11 @@ impl Judge<'_> {
     /// kind, the kind outweighs the family.
     fn rank(&self, address: SocketAddr, kind: Option<CandidateKind>) -> i32 {
         let ip = address.ip();
-        let near = if is_loopback(ip) || self.in_own_subnet(ip) { 4_000 } else { 0 };
+        let near = if is_loopback(ip) || self.in_own_subnet(ip) {
+            4_000
+        } else {
+            0
+        };
         let Some(kind) = kind else { return near };
         let preference = match kind {
             CandidateKind::LOOPBACK => 125,
@@ -142,9 +146,9 @@ fn unwrapped(address: SocketAddr) -> SocketAddr {
     let [.., seven, eight] = ip.segments();
     let embedded = Ipv4Addr::from(u32::from(seven) << 16 | u32::from(eight));
     match ip.segments() {
-        [0, 0, 0, 0, 0, 0xFFFF, _, _] | [0x64, 0xFF9B, 0, 0, 0, 0, _, _] | [0x64, 0xFF9B, 1, ..] => {
-            SocketAddr::new(embedded.into(), address.port())
-        }
+        [0, 0, 0, 0, 0, 0xFFFF, _, _]
+        | [0x64, 0xFF9B, 0, 0, 0, 0, _, _]
+        | [0x64, 0xFF9B, 1, ..] => SocketAddr::new(embedded.into(), address.port()),
         _ => address,
     }
 }
@@ -199,34 +203,66 @@ mod tests {
     use super::*;
 
     fn judge(config: &Config) -> Judge<'_> {
-        Judge { config, peer_verified: None, own: &[] }
+        Judge {
+            config,
+            peer_verified: None,
+            own: &[],
+        }
     }
 
     fn admitted(config: &Config, address: &str) -> bool {
-        judge(config).admit(address.parse().expect("a socket address")).is_some()
+        judge(config)
+            .admit(address.parse().expect("a socket address"))
+            .is_some()
     }
 
     fn lan() -> Config {
-        let interfaces = vec![Subnet { address: [192, 168, 1, 10].into(), prefix_bits: 24 }];
-        Config { interfaces, ..Config::default() }
+        let interfaces = vec![Subnet {
+            address: [192, 168, 1, 10].into(),
+            prefix_bits: 24,
+        }];
+        Config {
+            interfaces,
+            ..Config::default()
+        }
     }
 
     #[test]
     fn s_10_addresses_where_no_peer_can_be_are_refused() {
         for address in [
-            "0.0.0.0:5000", "0.1.2.3:5000", "224.0.0.1:5000", "255.255.255.255:5000",
-            "240.0.0.1:5000", "[::]:5000", "[ff02::1]:5000", "[::192.0.2.1]:5000", "192.0.2.1:0",
+            "0.0.0.0:5000",
+            "0.1.2.3:5000",
+            "224.0.0.1:5000",
+            "255.255.255.255:5000",
+            "240.0.0.1:5000",
+            "[::]:5000",
+            "[ff02::1]:5000",
+            "[::192.0.2.1]:5000",
+            "192.0.2.1:0",
         ] {
-            let config = Config { allow_loopback: true, allow_private: true, ..lan() };
+            let config = Config {
+                allow_loopback: true,
+                allow_private: true,
+                ..lan()
+            };
             assert!(!admitted(&config, address), "{address}");
         }
     }
 
     #[test]
     fn s_10_inner_addresses_need_a_reason() {
-        for address in ["10.0.0.1:5000", "100.64.0.1:5000", "[fd00::1]:5000", "[fec0::1]:5000", "172.16.0.1:5000"] {
+        for address in [
+            "10.0.0.1:5000",
+            "100.64.0.1:5000",
+            "[fd00::1]:5000",
+            "[fec0::1]:5000",
+            "172.16.0.1:5000",
+        ] {
             assert!(!admitted(&lan(), address), "{address}");
-            let flag = Config { allow_private: true, ..lan() };
+            let flag = Config {
+                allow_private: true,
+                ..lan()
+            };
             assert!(admitted(&flag, address), "{address}");
         }
         assert!(admitted(&lan(), "192.168.1.77:5000"), "our own subnet");
@@ -235,7 +271,10 @@ mod tests {
 
     #[test]
     fn s_10_inner_addresses_are_fine_behind_one_router() {
-        let config = Config { verified: Some([198, 51, 100, 7].into()), ..lan() };
+        let config = Config {
+            verified: Some([198, 51, 100, 7].into()),
+            ..lan()
+        };
         let mut judge = judge(&config);
         let address = "10.0.0.1:5000".parse().expect("a socket address");
         assert_eq!(judge.admit(address), None);
@@ -245,12 +284,39 @@ mod tests {
 
     #[test]
     fn s_10_loopback_only_if_the_host_is_here_or_the_user_says_so() {
-        for address in ["127.0.0.1:5000", "[::1]:5000", "127.9.9.9:5000", "[::ffff:127.0.0.1]:5000", "[64:ff9b::7f00:1]:5000"] {
+        for address in [
+            "127.0.0.1:5000",
+            "[::1]:5000",
+            "127.9.9.9:5000",
+            "[::ffff:127.0.0.1]:5000",
+            "[64:ff9b::7f00:1]:5000",
+        ] {
             let mut config = lan();
-            config.interfaces.push(Subnet { address: [127, 0, 0, 1].into(), prefix_bits: 8 });
+            config.interfaces.push(Subnet {
+                address: [127, 0, 0, 1].into(),
+                prefix_bits: 8,
+            });
             assert!(!admitted(&config, address), "{address}");
-            assert!(admitted(&Config { host_is_local: true, ..lan() }, address), "{address}");
-            assert!(admitted(&Config { allow_loopback: true, ..lan() }, address), "{address}");
+            assert!(
+                admitted(
+                    &Config {
+                        host_is_local: true,
+                        ..lan()
+                    },
+                    address
+                ),
+                "{address}"
+            );
+            assert!(
+                admitted(
+                    &Config {
+                        allow_loopback: true,
+                        ..lan()
+                    },
+                    address
+                ),
+                "{address}"
+            );
         }
     }
 
@@ -258,8 +324,17 @@ mod tests {
     fn s_10_link_local_needs_a_scope_of_ours() {
         assert!(!admitted(&lan(), "[fe80::1]:5000"));
         assert!(!admitted(&lan(), "169.254.1.1:5000"));
-        let interfaces = vec![Subnet { address: [169, 254, 0, 9].into(), prefix_bits: 16 }];
-        assert!(admitted(&Config { interfaces, ..Config::default() }, "169.254.1.1:5000"));
+        let interfaces = vec![Subnet {
+            address: [169, 254, 0, 9].into(),
+            prefix_bits: 16,
+        }];
+        assert!(admitted(
+            &Config {
+                interfaces,
+                ..Config::default()
+            },
+            "169.254.1.1:5000"
+        ));
     }
 
     #[test]
@@ -275,26 +350,54 @@ mod tests {
     #[test]
     fn s_10_host_and_relay_are_not_dialled_as_peers() {
         let infrastructure = vec!["192.0.2.1:5190".parse().expect("a socket address")];
-        let config = Config { infrastructure, ..lan() };
+        let config = Config {
+            infrastructure,
+            ..lan()
+        };
         assert!(!admitted(&config, "192.0.2.1:5190"));
         assert!(!admitted(&config, "[::ffff:192.0.2.1]:5190"));
-        assert!(admitted(&config, "192.0.2.1:5191"), "the same machine may hold a peer, too");
+        assert!(
+            admitted(&config, "192.0.2.1:5191"),
+            "the same machine may hold a peer, too"
+        );
     }
 
     #[test]
     fn our_own_listener_is_skipped() {
-        let config = Config { host_is_local: true, ..lan() };
-        let own = [LocalCandidate { address: "192.168.1.10:4000".parse().expect("an address"), kind: CandidateKind::HOST }];
-        let judge = Judge { config: &config, peer_verified: None, own: &own };
-        for (address, expected) in [("192.168.1.10:4000", false), ("127.0.0.1:4000", false), ("192.168.1.10:4001", true), ("192.168.1.11:4000", true)] {
-            assert_eq!(judge.admit(address.parse().expect("an address")).is_some(), expected, "{address}");
+        let config = Config {
+            host_is_local: true,
+            ..lan()
+        };
+        let own = [LocalCandidate {
+            address: "192.168.1.10:4000".parse().expect("an address"),
+            kind: CandidateKind::HOST,
+        }];
+        let judge = Judge {
+            config: &config,
+            peer_verified: None,
+            own: &own,
+        };
+        for (address, expected) in [
+            ("192.168.1.10:4000", false),
+            ("127.0.0.1:4000", false),
+            ("192.168.1.10:4001", true),
+            ("192.168.1.11:4000", true),
+        ] {
+            assert_eq!(
+                judge.admit(address.parse().expect("an address")).is_some(),
+                expected,
+                "{address}"
+            );
         }
     }
 
     #[test]
     fn t_06_equal_addresses_count_once_and_eight_are_tried() {
         let config = lan();
-        let named = |n: u8| Named { address: SocketAddr::new(Ipv4Addr::new(192, 0, 2, n).into(), 5000), kind: None };
+        let named = |n: u8| Named {
+            address: SocketAddr::new(Ipv4Addr::new(192, 0, 2, n).into(), 5000),
+            kind: None,
+        };
         let list: Vec<_> = (1..=16).flat_map(|n| [named(n), named(n)]).collect();
         let chosen = judge(&config).choose(list);
         let expected: Vec<_> = (1..=8).map(|n| named(n).address).collect();
@@ -304,7 +407,10 @@ mod tests {
     #[test]
     fn our_own_network_is_tried_first_then_the_better_kind() {
         let config = lan();
-        let named = |address: &str, kind| Named { address: address.parse().expect("an address"), kind: Some(kind) };
+        let named = |address: &str, kind| Named {
+            address: address.parse().expect("an address"),
+            kind: Some(kind),
+        };
         let chosen = judge(&config).choose([
             named("198.51.100.1:5000", CandidateKind::MAPPED),
             named("203.0.113.1:5000", CandidateKind::HOST),
@@ -312,6 +418,14 @@ mod tests {
             named("192.168.1.9:5000", CandidateKind::HOST),
         ]);
         let texts: Vec<_> = chosen.iter().map(ToString::to_string).collect();
-        assert_eq!(texts, ["192.168.1.9:5000", "[2001:db8::1]:5000", "203.0.113.1:5000", "198.51.100.1:5000"]);
+        assert_eq!(
+            texts,
+            [
+                "192.168.1.9:5000",
+                "[2001:db8::1]:5000",
+                "203.0.113.1:5000",
+                "198.51.100.1:5000"
+            ]
+        );
     }
 }

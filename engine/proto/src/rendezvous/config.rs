@@ -70,7 +70,12 @@ impl Config {
     /// for foreign addresses. For those who resolve the name of a relay: judge each result.
     #[must_use]
     pub fn relay_allowed(&self, address: SocketAddr) -> bool {
-        Judge { config: self, peer_verified: None, own: &[] }.admit_relay(address)
+        Judge {
+            config: self,
+            peer_verified: None,
+            own: &[],
+        }
+        .admit_relay(address)
     }
 }
 

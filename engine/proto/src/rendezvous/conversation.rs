@@ -14,8 +14,8 @@ use super::native::{Answering, Proposed};
 use super::numbers::Numbers;
 use super::race::Way;
 use super::{
-    Answer, AttemptError, AttemptId, ConversationId, EndReason, Event, LocalCandidate, Offer, Output,
-    RelayCandidate, RelayPolicy, Wait, WrongCodeSeenBy,
+    Answer, AttemptError, AttemptId, ConversationId, EndReason, Event, LocalCandidate, Offer,
+    Output, RelayCandidate, RelayPolicy, Wait, WrongCodeSeenBy,
 };
 use crate::wire::rendezvous::{CancelReason, Message, NakCode, SequenceNumber};
 use crate::wire::signal::Signal;
@@ -80,17 +80,29 @@ pub(super) struct Ending {
 impl Ending {
     /// Without a word.
     pub(super) fn silent(reason: EndReason) -> Self {
-        Self { reason, nak: None, cancel: None }
+        Self {
+            reason,
+            nak: None,
+            cancel: None,
+        }
     }
 
     /// With a CANCEL.
     pub(super) fn cancel(reason: EndReason, cancel: CancelReason) -> Self {
-        Self { reason, nak: None, cancel: Some(cancel) }
+        Self {
+            reason,
+            nak: None,
+            cancel: Some(cancel),
+        }
     }
 
     /// With a NAK in front of the CANCEL (L-11), if there is a proposal to refuse.
     pub(super) fn refuse(reason: EndReason, nak: NakCode, cancel: CancelReason) -> Self {
-        Self { reason, nak: Some(nak), cancel: Some(cancel) }
+        Self {
+            reason,
+            nak: Some(nak),
+            cancel: Some(cancel),
+        }
     }
 }
 
@@ -100,19 +112,47 @@ pub(super) enum Happening {
     Time,
     Proposal(Message, SequenceNumber),
     Accepted(Message),
-    UserAccepted { answer: Answer, relay: RelayPolicy },
-    Gathered { listen_port: Option<u16>, candidates: Vec<LocalCandidate> },
-    RelayCreated { attempt: AttemptId, relay: RelayCandidate },
-    Incoming { attempt: AttemptId, from: SocketAddr },
-    Heard { attempt: AttemptId },
-    Connected { attempt: AttemptId },
-    Secured { attempt: AttemptId },
-    Nominated { attempt: AttemptId },
-    Failed { attempt: AttemptId, error: AttemptError },
+    UserAccepted {
+        answer: Answer,
+        relay: RelayPolicy,
+    },
+    Gathered {
+        listen_port: Option<u16>,
+        candidates: Vec<LocalCandidate>,
+    },
+    RelayCreated {
+        attempt: AttemptId,
+        relay: RelayCandidate,
+    },
+    Incoming {
+        attempt: AttemptId,
+        from: SocketAddr,
+    },
+    Heard {
+        attempt: AttemptId,
+    },
+    Connected {
+        attempt: AttemptId,
+    },
+    Secured {
+        attempt: AttemptId,
+    },
+    Nominated {
+        attempt: AttemptId,
+    },
+    Failed {
+        attempt: AttemptId,
+        error: AttemptError,
+    },
 }
 
 impl Common {
-    pub(super) fn new(id: ConversationId, service: Uuid, initiator: bool, relay: RelayPolicy) -> Self {
+    pub(super) fn new(
+        id: ConversationId,
+        service: Uuid,
+        initiator: bool,
+        relay: RelayPolicy,
+    ) -> Self {
         Self {
             id,
             initiator,
@@ -151,7 +191,10 @@ impl Common {
     }
 
     /// Judges the number of a proposal of the peer; if it counts, it may be refused.
-    pub(super) fn receive(&mut self, number: SequenceNumber) -> Result<super::numbers::Arrival, Ending> {
+    pub(super) fn receive(
+        &mut self,
+        number: SequenceNumber,
+    ) -> Result<super::numbers::Arrival, Ending> {
         use super::numbers::Arrival;
         let arrival = self.numbers.receive(number.get());
         match arrival {
@@ -182,17 +225,28 @@ impl Common {
 
     pub(super) fn listen(&mut self, context: &mut Context<'_>) {
         self.listening = true;
-        context.desk.push(Output::Gather { id: self.id.clone(), listen: true, addresses: true });
+        context.desk.push(Output::Gather {
+            id: self.id.clone(),
+            listen: true,
+            addresses: true,
+        });
     }
 
     pub(super) fn stop_listening(&mut self, context: &mut Context<'_>) {
         if mem::take(&mut self.listening) {
-            context.desk.push(Output::StopListening { id: self.id.clone() });
+            context.desk.push(Output::StopListening {
+                id: self.id.clone(),
+            });
         }
     }
 
     /// A lane has won: everything else is closed.
-    pub(super) fn establish(&mut self, context: &mut Context<'_>, attempt: AttemptId, way: Way) -> State {
+    pub(super) fn establish(
+        &mut self,
+        context: &mut Context<'_>,
+        attempt: AttemptId,
+        way: Way,
+    ) -> State {
         context.desk.hang_up_all(&self.id, Some(attempt));
         self.stop_listening(context);
         context.desk.event(Event::Established {
@@ -207,9 +261,16 @@ impl Common {
 
 impl Conversation {
     /// A conversation with its first state, or what was left of one that ended on its first step.
-    pub(super) fn begin(context: &mut Context<'_>, mut common: Common, first: impl FnOnce(&mut Common, &mut Context<'_>) -> Step) -> Self {
+    pub(super) fn begin(
+        context: &mut Context<'_>,
+        mut common: Common,
+        first: impl FnOnce(&mut Common, &mut Context<'_>) -> Step,
+    ) -> Self {
         let step = first(&mut common, context);
-        let mut conversation = Self { common, state: State::Ended };
+        let mut conversation = Self {
+            common,
+            state: State::Ended,
+        };
         conversation.settle(context, step);
         conversation
     }
@@ -259,7 +320,9 @@ impl Conversation {
     /// The peer refused with a client error. Nothing is answered to that.
     pub(super) fn refused(&mut self, context: &mut Context<'_>, nak: Option<NakCode>) {
         let reason = match nak {
-            Some(NakCode::SECURITY_MISMATCH) if self.common.code_unproven && !self.common.initiator => {
+            Some(NakCode::SECURITY_MISMATCH)
+                if self.common.code_unproven && !self.common.initiator =>
+            {
                 EndReason::WrongCode(WrongCodeSeenBy::Peer)
             }
             Some(NakCode::SECURITY_MISMATCH) => EndReason::SecurityRefusedByPeer,
@@ -284,12 +347,19 @@ impl Conversation {
     }
 
     pub(super) fn malformed_ending() -> Ending {
-        Ending::refuse(EndReason::Malformed, NakCode::BUSTED_PARAMETERS, CancelReason::UNKNOWN)
+        Ending::refuse(
+            EndReason::Malformed,
+            NakCode::BUSTED_PARAMETERS,
+            CancelReason::UNKNOWN,
+        )
     }
 
     /// The user said no (L-11).
     pub(super) fn decline(&mut self, context: &mut Context<'_>) {
-        self.end(context, Ending::refuse(EndReason::Declined, NakCode::DENIED, CancelReason::USER));
+        self.end(
+            context,
+            Ending::refuse(EndReason::Declined, NakCode::DENIED, CancelReason::USER),
+        );
     }
 
     /// The transfer is over: no word to anyone.
@@ -344,20 +414,43 @@ pub(super) struct Offered {
 }
 
 impl Offered {
-    pub(super) fn begin(common: &mut Common, context: &mut Context<'_>, native: bool, first: Message, offer: Offer) -> State {
-        context.desk.event(Event::Proposed { id: common.id.clone(), offer });
-        State::Offered(Box::new(Self { native, latest: first, until: context.now + USER_DECISION }))
+    pub(super) fn begin(
+        common: &mut Common,
+        context: &mut Context<'_>,
+        native: bool,
+        first: Message,
+        offer: Offer,
+    ) -> State {
+        context.desk.event(Event::Proposed {
+            id: common.id.clone(),
+            offer,
+        });
+        State::Offered(Box::new(Self {
+            native,
+            latest: first,
+            until: context.now + USER_DECISION,
+        }))
     }
 
-    fn handle(mut self: Box<Self>, common: &mut Common, context: &mut Context<'_>, happening: Happening) -> Step {
+    fn handle(
+        mut self: Box<Self>,
+        common: &mut Common,
+        context: &mut Context<'_>,
+        happening: Happening,
+    ) -> Step {
         use super::numbers::Arrival;
         match happening {
             Happening::Time if context.now >= self.until => {
                 let reason = EndReason::TimedOut(Wait::Decision);
-                return Err(Ending::refuse(reason, NakCode::TIMED_OUT, CancelReason::TIMEOUT));
+                return Err(Ending::refuse(
+                    reason,
+                    NakCode::TIMED_OUT,
+                    CancelReason::TIMEOUT,
+                ));
             }
             Happening::Proposal(message, number) => {
-                if common.receive(number)? != Arrival::Stale && !self.native {
+                let counts = common.receive(number)? != Arrival::Stale;
+                if counts && !self.native {
                     self.latest = message;
                 }
             }
@@ -372,7 +465,8 @@ impl Offered {
                         Legacy::answer(common, context, &self.latest, security)
                     }
                     _ => {
-                        let (nak, cancel) = (NakCode::INSUFFICIENT_RESOURCES, CancelReason::UNKNOWN);
+                        let (nak, cancel) =
+                            (NakCode::INSUFFICIENT_RESOURCES, CancelReason::UNKNOWN);
                         Err(Ending::refuse(EndReason::Misused, nak, cancel))
                     }
                 };

@@ -71,7 +71,10 @@ impl Desk {
 
     /// Has the driver drop every attempt of a conversation but one.
     pub(super) fn hang_up_all(&mut self, id: &ConversationId, except: Option<AttemptId>) {
-        let open = self.attempts.iter().filter(|(attempt, owner)| *owner == id && Some(**attempt) != except);
+        let open = self
+            .attempts
+            .iter()
+            .filter(|(attempt, owner)| *owner == id && Some(**attempt) != except);
         let open: Vec<_> = open.map(|(attempt, _)| *attempt).collect();
         for attempt in open {
             self.hang_up(attempt);

@@ -75,7 +75,10 @@ impl Endpoint {
     /// When to call with [`Input::Timeout`] if nothing else happens. `None`: no need.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.conversations.values().filter_map(Conversation::due).min()
+        self.conversations
+            .values()
+            .filter_map(Conversation::due)
+            .min()
     }
 
     /// Conversations that have not ended, the established ones included.
@@ -98,30 +101,66 @@ impl Endpoint {
             Input::Signal { from, body } => self.signal(now, from, body),
             Input::Undelivered { to, cookie, code } => {
                 let id = ConversationId { peer: to, cookie };
-                self.with(now, &id, |conversation, context| conversation.undelivered(context, code));
+                self.with(now, &id, |conversation, context| {
+                    conversation.undelivered(context, code)
+                });
             }
-            Input::Expect { expectation, service, secret, key_hash, random, relay, expires } => {
-                self.expectations.retain(|_, known| known.expires.is_none_or(|at| now < at));
+            Input::Expect {
+                expectation,
+                service,
+                secret,
+                key_hash,
+                random,
+                relay,
+                expires,
+            } => {
+                self.expectations
+                    .retain(|_, known| known.expires.is_none_or(|at| now < at));
                 if self.expectations.len() < EXPECTATIONS_MAX {
-                    let expected = Expectation { service, secret, key_hash, random, relay, expires };
+                    let expected = Expectation {
+                        service,
+                        secret,
+                        key_hash,
+                        random,
+                        relay,
+                        expires,
+                    };
                     self.expectations.insert(expectation, expected);
                 }
             }
             Input::Unexpect { expectation } => {
                 self.expectations.remove(&expectation);
             }
-            Input::Propose { id, proposal, relay } => self.propose(now, id, proposal, relay),
+            Input::Propose {
+                id,
+                proposal,
+                relay,
+            } => self.propose(now, id, proposal, relay),
             Input::Accept { id, answer, relay } => {
                 self.handle(now, &id, Happening::UserAccepted { answer, relay });
             }
             Input::Decline { id } => self.with(now, &id, Conversation::decline),
             Input::Cancel { id, reason } => self.with(now, &id, |conversation, context| {
-                conversation.end(context, Ending::cancel(EndReason::Withdrawn(reason), reason));
+                conversation.end(
+                    context,
+                    Ending::cancel(EndReason::Withdrawn(reason), reason),
+                );
             }),
             Input::Finished { id } => self.with(now, &id, Conversation::finish),
-            Input::Gathered { id, listen_port, candidates } => {
+            Input::Gathered {
+                id,
+                listen_port,
+                candidates,
+            } => {
                 if self.conversations.contains_key(&id) {
-                    self.handle(now, &id, Happening::Gathered { listen_port, candidates });
+                    self.handle(
+                        now,
+                        &id,
+                        Happening::Gathered {
+                            listen_port,
+                            candidates,
+                        },
+                    );
                 } else if listen_port.is_some() {
                     self.desk.push(Output::StopListening { id });
                 }
@@ -138,9 +177,15 @@ impl Endpoint {
                 self.attempt(now, attempt, Happening::RelayCreated { attempt, relay });
             }
             Input::Heard { attempt } => self.attempt(now, attempt, Happening::Heard { attempt }),
-            Input::Connected { attempt } => self.attempt(now, attempt, Happening::Connected { attempt }),
-            Input::Secured { attempt } => self.attempt(now, attempt, Happening::Secured { attempt }),
-            Input::Nominated { attempt } => self.attempt(now, attempt, Happening::Nominated { attempt }),
+            Input::Connected { attempt } => {
+                self.attempt(now, attempt, Happening::Connected { attempt })
+            }
+            Input::Secured { attempt } => {
+                self.attempt(now, attempt, Happening::Secured { attempt })
+            }
+            Input::Nominated { attempt } => {
+                self.attempt(now, attempt, Happening::Nominated { attempt })
+            }
             Input::Failed { attempt, error } => {
                 if self.desk.owner(attempt).is_some() {
                     self.attempt(now, attempt, Happening::Failed { attempt, error });
@@ -150,8 +195,12 @@ impl Endpoint {
     }
 
     fn time(&mut self, now: Instant) {
-        self.expectations.retain(|_, expected| expected.expires.is_none_or(|at| now < at));
-        let due = self.conversations.iter().filter(|(_, conversation)| conversation.due().is_some_and(|at| at <= now));
+        self.expectations
+            .retain(|_, expected| expected.expires.is_none_or(|at| now < at));
+        let due = self
+            .conversations
+            .iter()
+            .filter(|(_, conversation)| conversation.due().is_some_and(|at| at <= now));
         let due: Vec<_> = due.map(|(id, _)| id.clone()).collect();
         for id in due {
             self.handle(now, &id, Happening::Time);
@@ -168,14 +217,38 @@ impl Endpoint {
     }
 
     pub(super) fn handle(&mut self, now: Instant, id: &ConversationId, happening: Happening) {
-        self.with(now, id, |conversation, context| conversation.handle(context, happening));
+        self.with(now, id, |conversation, context| {
+            conversation.handle(context, happening)
+        });
     }
 
     /// Does something to a conversation, if there is one, and forgets it if that was its end.
-    pub(super) fn with(&mut self, now: Instant, id: &ConversationId, act: impl FnOnce(&mut Conversation, &mut Context<'_>)) {
-        let Self { local, config, conversations, memory, desk, .. } = self;
-        let Some(conversation) = conversations.get_mut(id) else { return };
-        act(conversation, &mut Context { now, config, local, desk });
+    pub(super) fn with(
+        &mut self,
+        now: Instant,
+        id: &ConversationId,
+        act: impl FnOnce(&mut Conversation, &mut Context<'_>),
+    ) {
+        let Self {
+            local,
+            config,
+            conversations,
+            memory,
+            desk,
+            ..
+        } = self;
+        let Some(conversation) = conversations.get_mut(id) else {
+            return;
+        };
+        act(
+            conversation,
+            &mut Context {
+                now,
+                config,
+                local,
+                desk,
+            },
+        );
         if conversation.is_ended() {
             conversations.remove(id);
             memory.remember(now, id.clone());
@@ -183,9 +256,24 @@ impl Endpoint {
     }
 
     /// Opens a conversation with its first step, which may also be its last.
-    pub(super) fn open(&mut self, now: Instant, id: ConversationId, begin: impl FnOnce(&mut Context<'_>) -> Conversation) {
-        let Self { local, config, desk, .. } = self;
-        let conversation = begin(&mut Context { now, config, local, desk });
+    pub(super) fn open(
+        &mut self,
+        now: Instant,
+        id: ConversationId,
+        begin: impl FnOnce(&mut Context<'_>) -> Conversation,
+    ) {
+        let Self {
+            local,
+            config,
+            desk,
+            ..
+        } = self;
+        let conversation = begin(&mut Context {
+            now,
+            config,
+            local,
+            desk,
+        });
         if conversation.is_ended() {
             self.memory.remember(now, id);
         } else {
@@ -193,11 +281,20 @@ impl Endpoint {
         }
     }
 
-    fn propose(&mut self, now: Instant, id: ConversationId, proposal: Proposal, relay: RelayPolicy) {
+    fn propose(
+        &mut self,
+        now: Instant,
+        id: ConversationId,
+        proposal: Proposal,
+        relay: RelayPolicy,
+    ) {
         if self.conversations.contains_key(&id) {
             return;
         }
-        let outgoing = self.conversations.values().filter(|open| open.common.initiator && !open.is_established());
+        let outgoing = self
+            .conversations
+            .values()
+            .filter(|open| open.common.initiator && !open.is_established());
         let refusal = if id.cookie.is_zero() {
             Some(EndReason::Misused)
         } else if outgoing.count() >= OUTGOING_MAX {
@@ -206,17 +303,30 @@ impl Endpoint {
             None
         };
         if let Some(reason) = refusal {
-            self.desk.event(Event::Ended { id, reason, candidates_exchanged: false });
+            self.desk.event(Event::Ended {
+                id,
+                reason,
+                candidates_exchanged: false,
+            });
             return;
         }
         self.open(now, id.clone(), |context| match proposal {
-            Proposal::Native { service, secret, key_hash, random } => {
+            Proposal::Native {
+                service,
+                secret,
+                key_hash,
+                random,
+            } => {
                 let common = Common::new(id, service, true, relay);
                 Conversation::begin(context, common, |common, context| {
                     Proposed::begin(common, context, secret, key_hash, random)
                 })
             }
-            Proposal::Legacy { service, service_tags, security } => {
+            Proposal::Legacy {
+                service,
+                service_tags,
+                security,
+            } => {
                 let common = Common::new(id, service, true, relay);
                 Conversation::begin(context, common, |common, context| {
                     Legacy::propose(common, context, service_tags, security)
@@ -243,7 +353,9 @@ impl Endpoint {
                     Some(ConversationId { peer: from, cookie })
                 };
                 if let Some(id) = id {
-                    self.with(now, &id, |conversation, context| conversation.refused(context, nak));
+                    self.with(now, &id, |conversation, context| {
+                        conversation.refused(context, nak)
+                    });
                 }
             }
         }
@@ -252,14 +364,19 @@ impl Endpoint {
     /// AIM for Windows leaves the cookie of a client error empty: it can only mean the one
     /// conversation that awaits an answer (L-12).
     fn only_one_awaiting(&self, peer: &ScreenName) -> Option<ConversationId> {
-        let awaiting = |(id, open): &(&ConversationId, &Conversation)| id.peer == *peer && open.awaits_answer();
+        let awaiting = |(id, open): &(&ConversationId, &Conversation)| {
+            id.peer == *peer && open.awaits_answer()
+        };
         let mut all = self.conversations.iter().filter(awaiting);
         let only = all.next()?.0.clone();
         all.next().is_none().then_some(only)
     }
 
     fn message(&mut self, now: Instant, from: ScreenName, message: Message) {
-        let id = ConversationId { peer: from, cookie: message.cookie };
+        let id = ConversationId {
+            peer: from,
+            cookie: message.cookie,
+        };
         if let Some(open) = self.conversations.get(&id) {
             if open.common.service == message.service {
                 self.message_of(now, &id, message);
@@ -278,8 +395,12 @@ impl Endpoint {
             MessageKind::PROPOSE => {
                 let number = message.sequence();
                 match (message.check(), number) {
-                    (Ok(()), Some(number)) => self.handle(now, id, Happening::Proposal(message, number)),
-                    _ => self.with(now, id, |conversation, context| conversation.malformed(context)),
+                    (Ok(()), Some(number)) => {
+                        self.handle(now, id, Happening::Proposal(message, number))
+                    }
+                    _ => self.with(now, id, |conversation, context| {
+                        conversation.malformed(context)
+                    }),
                 }
             }
             MessageKind::CANCEL => self.with(now, id, |conversation, context| {
@@ -294,11 +415,19 @@ impl Endpoint {
     /// A first proposal of which cookie and service can be read, but not the rest, is refused.
     fn unreadable(&mut self, now: Instant, from: ScreenName, body: &Bytes) {
         // A signal of kind "rendezvous", a block of type "propose", cookie and service.
-        let Some([6, 0, 0, head @ ..]) = body.get(..27) else { return };
-        let (Some(cookie), Some(service)) = (head.first_chunk::<8>(), head.last_chunk::<16>()) else { return };
+        let Some([6, 0, 0, head @ ..]) = body.get(..27) else {
+            return;
+        };
+        let (Some(cookie), Some(service)) = (head.first_chunk::<8>(), head.last_chunk::<16>())
+        else {
+            return;
+        };
         let (cookie, service) = (Cookie(*cookie), Uuid::from_bytes(*service));
         let id = ConversationId { peer: from, cookie };
-        if !cookie.is_zero() && !self.conversations.contains_key(&id) && !self.memory.knows(now, &id) {
+        if !cookie.is_zero()
+            && !self.conversations.contains_key(&id)
+            && !self.memory.knows(now, &id)
+        {
             self.refuse(now, id, service, NakCode::BUSTED_PARAMETERS);
         }
     }

@@ -39,7 +39,13 @@ pub(super) struct Methods {
 
 impl Methods {
     /// Direct → redirect → relay → null. `None`: nothing is left but to cancel.
-    pub(super) fn next(&mut self, wish: Wish, policy: RelayPolicy, relay_known: bool, first: bool) -> Option<Method> {
+    pub(super) fn next(
+        &mut self,
+        wish: Wish,
+        policy: RelayPolicy,
+        relay_known: bool,
+        first: bool,
+    ) -> Option<Method> {
         let direct = wish == Wish::Any && policy != RelayPolicy::Only;
         let relay = policy != RelayPolicy::Never;
         let candidates = [
@@ -61,15 +67,25 @@ impl Methods {
 impl Legacy {
     /// Dials the addresses of a proposal or joins its relay session. Says what to propose ourselves
     /// if there is nothing of the kind to be done.
-    pub(super) fn set_out(&mut self, common: &Common, context: &mut Context<'_>, message: &Message) -> Option<Wish> {
+    pub(super) fn set_out(
+        &mut self,
+        common: &Common,
+        context: &mut Context<'_>,
+        message: &Message,
+    ) -> Option<Wish> {
         match their_way(message) {
             TheirWay::Relay(_) if !Self::relay_is_allowed(common) => Some(Wish::Any),
             TheirWay::Relay(relay) => self.join(common, context, relay),
             TheirWay::Direct(_) if common.relay == RelayPolicy::Only => Some(Wish::Relay),
             TheirWay::Direct(named) => {
-                self.announced.extend(named.iter().map(|named| named.address.ip()));
+                self.announced
+                    .extend(named.iter().map(|named| named.address.ip()));
                 let peer_verified = message.undisputed_verified_ip();
-                let judge = Judge { config: context.config, peer_verified, own: &self.own };
+                let judge = Judge {
+                    config: context.config,
+                    peer_verified,
+                    own: &self.own,
+                };
                 let chosen = judge.choose(named);
                 self.race.offer(context.now, chosen);
                 self.race.start_due(context.now, &common.id, context.desk);
@@ -79,7 +95,12 @@ impl Legacy {
         }
     }
 
-    fn join(&mut self, common: &Common, context: &mut Context<'_>, relay: RelayCandidate) -> Option<Wish> {
+    fn join(
+        &mut self,
+        common: &Common,
+        context: &mut Context<'_>,
+        relay: RelayCandidate,
+    ) -> Option<Wish> {
         if let RelayAddress::Socket(address) = &relay.address
             && !context.config.relay_allowed(*address)
         {
@@ -87,8 +108,13 @@ impl Legacy {
         }
         let attempt = context.desk.new_attempt(&common.id);
         let way = Way::Joined(relay.address.clone());
-        self.race.open(attempt, way, Some(context.now + RELAY_READY));
-        context.desk.push(Output::RelayJoin { id: common.id.clone(), attempt, relay });
+        self.race
+            .open(attempt, way, Some(context.now + RELAY_READY));
+        context.desk.push(Output::RelayJoin {
+            id: common.id.clone(),
+            attempt,
+            relay,
+        });
         None
     }
 }
@@ -105,15 +131,30 @@ mod tests {
     #[test]
     fn each_method_is_used_once_in_this_order() {
         use Method::{Ask, Listen, Relay};
-        assert_eq!(order(Wish::Any, RelayPolicy::Auto, true, false), [Listen, Relay, Ask]);
-        assert_eq!(order(Wish::Any, RelayPolicy::Auto, false, false), [Listen, Ask]);
-        assert_eq!(order(Wish::Any, RelayPolicy::Only, true, false), [Relay, Ask]);
+        assert_eq!(
+            order(Wish::Any, RelayPolicy::Auto, true, false),
+            [Listen, Relay, Ask]
+        );
+        assert_eq!(
+            order(Wish::Any, RelayPolicy::Auto, false, false),
+            [Listen, Ask]
+        );
+        assert_eq!(
+            order(Wish::Any, RelayPolicy::Only, true, false),
+            [Relay, Ask]
+        );
         assert_eq!(order(Wish::Any, RelayPolicy::Never, true, false), [Listen]);
-        assert_eq!(order(Wish::Relay, RelayPolicy::Auto, true, false), [Relay, Ask]);
+        assert_eq!(
+            order(Wish::Relay, RelayPolicy::Auto, true, false),
+            [Relay, Ask]
+        );
     }
 
     #[test]
     fn r_17_a_first_proposal_names_a_way() {
-        assert_eq!(order(Wish::Any, RelayPolicy::Auto, false, true), [Method::Listen]);
+        assert_eq!(
+            order(Wish::Any, RelayPolicy::Auto, false, true),
+            [Method::Listen]
+        );
     }
 }

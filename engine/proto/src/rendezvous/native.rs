@@ -32,30 +32,55 @@ pub(super) struct Proposed {
 
 impl Proposed {
     /// Sends P1 and has our own addresses found.
-    pub(super) fn begin(common: &mut Common, context: &mut Context<'_>, secret: Secret, key_hash: [u8; 32], random: Randomness) -> Step {
+    pub(super) fn begin(
+        common: &mut Common,
+        context: &mut Context<'_>,
+        secret: Secret,
+        key_hash: [u8; 32],
+        random: Randomness,
+    ) -> Step {
         let code = matches!(secret, Secret::Code(_));
         common.code_unproven = code;
-        let (proposing, block) = Proposing::start(handshake_context(common, context), secret, key_hash, random);
+        let (proposing, block) =
+            Proposing::start(handshake_context(common, context), secret, key_hash, random);
         let number = common.next_number()?;
         let message = proposal::native_handshake(common, number, &block);
         let p1 = KeptTerms::of(&message);
         common.send_message(context, message);
         let ground = Ground::prepare(common, context);
         let until = context.now + if code { CODE_ANSWER } else { FIRST_ANSWER };
-        Ok(State::Proposed(Box::new(Self { proposing, p1, ground, early: Vec::new(), until })))
+        Ok(State::Proposed(Box::new(Self {
+            proposing,
+            p1,
+            ground,
+            early: Vec::new(),
+            until,
+        })))
     }
 
     pub(super) fn due(&self) -> Instant {
         self.until
     }
 
-    pub(super) fn handle(mut self: Box<Self>, common: &mut Common, context: &mut Context<'_>, happening: Happening) -> Step {
+    pub(super) fn handle(
+        mut self: Box<Self>,
+        common: &mut Common,
+        context: &mut Context<'_>,
+        happening: Happening,
+    ) -> Step {
         match happening {
             Happening::Time if context.now >= self.until => {
-                return Err(Ending::cancel(EndReason::TimedOut(Wait::Answer), CancelReason::TIMEOUT));
+                return Err(Ending::cancel(
+                    EndReason::TimedOut(Wait::Answer),
+                    CancelReason::TIMEOUT,
+                ));
             }
-            Happening::Gathered { listen_port, candidates } => {
-                self.ground.gathered(common, context, listen_port, candidates);
+            Happening::Gathered {
+                listen_port,
+                candidates,
+            } => {
+                self.ground
+                    .gathered(common, context, listen_port, candidates);
             }
             // Nobody has been told where we listen.
             Happening::Incoming { attempt, .. } => context.desk.hang_up(attempt),
@@ -66,7 +91,8 @@ impl Proposed {
                 }
             }
             Happening::Proposal(message, number) => {
-                if common.receive(number)? != Arrival::Stale {
+                let counts = common.receive(number)? != Arrival::Stale;
+                if counts {
                     return self.answered(common, context, &message, number);
                 }
             }
@@ -76,7 +102,13 @@ impl Proposed {
     }
 
     /// C2 came.
-    fn answered(mut self: Box<Self>, common: &mut Common, context: &mut Context<'_>, c2: &Message, number: SequenceNumber) -> Step {
+    fn answered(
+        mut self: Box<Self>,
+        common: &mut Common,
+        context: &mut Context<'_>,
+        c2: &Message,
+        number: SequenceNumber,
+    ) -> Step {
         check_versions(c2)?;
         let terms = KeptTerms::of(c2);
         let session = self.proposing.finish(self.p1.terms(), terms.terms());
@@ -104,7 +136,14 @@ pub(super) struct Answering {
 
 impl Answering {
     /// Takes P1. From here on a code is used up.
-    pub(super) fn begin(common: &mut Common, context: &mut Context<'_>, p1: &Message, secret: Secret, key_hash: [u8; 32], random: Randomness) -> Step {
+    pub(super) fn begin(
+        common: &mut Common,
+        context: &mut Context<'_>,
+        p1: &Message,
+        secret: Secret,
+        key_hash: [u8; 32],
+        random: Randomness,
+    ) -> Step {
         check_versions(p1)?;
         common.code_unproven = matches!(secret, Secret::Code(_));
         let terms = KeptTerms::of(p1);
@@ -113,18 +152,32 @@ impl Answering {
         let answering = answering.map_err(|error| security_ending(common, &error))?;
         let mut ground = Ground::prepare(common, context);
         ground.create_relay(common, context);
-        Box::new(Self { answering, p1: terms, ground }).answer_if_ready(common, context)
+        Box::new(Self {
+            answering,
+            p1: terms,
+            ground,
+        })
+        .answer_if_ready(common, context)
     }
 
     pub(super) fn due(&self) -> Option<Instant> {
         self.ground.due()
     }
 
-    pub(super) fn handle(mut self: Box<Self>, common: &mut Common, context: &mut Context<'_>, happening: Happening) -> Step {
+    pub(super) fn handle(
+        mut self: Box<Self>,
+        common: &mut Common,
+        context: &mut Context<'_>,
+        happening: Happening,
+    ) -> Step {
         match happening {
             Happening::Time => self.ground.give_up_overdue(context),
-            Happening::Gathered { listen_port, candidates } => {
-                self.ground.gathered(common, context, listen_port, candidates);
+            Happening::Gathered {
+                listen_port,
+                candidates,
+            } => {
+                self.ground
+                    .gathered(common, context, listen_port, candidates);
             }
             Happening::RelayCreated { attempt, relay } => self.ground.relay_created(attempt, relay),
             Happening::Failed { attempt, error } => self.ground.failed(context, attempt, error),
@@ -143,9 +196,13 @@ impl Answering {
         }
         let number = common.next_number()?;
         let whereabouts = self.ground.whereabouts();
-        let sealed = self.answering.seal(number, &whereabouts.encode(SEALED_PLAINTEXT_MAX));
+        let sealed = self
+            .answering
+            .seal(number, &whereabouts.encode(SEALED_PLAINTEXT_MAX));
         let version = Some(NATIVE_VERSION);
-        let (block, session) = self.answering.finish(self.p1.terms(), version, version, Some(sealed));
+        let (block, session) =
+            self.answering
+                .finish(self.p1.terms(), version, version, Some(sealed));
         let message = proposal::native_handshake(common, number, &block);
         common.send_message(context, message);
         let mut meeting = Meeting::begin(context, session, true, self.ground);
@@ -183,12 +240,22 @@ impl Ground {
             return;
         }
         let attempt = context.desk.new_attempt(&common.id);
-        self.race.open(attempt, Way::Created, Some(context.now + RELAY_CREATE));
-        context.desk.push(Output::RelayCreate { id: common.id.clone(), attempt });
+        self.race
+            .open(attempt, Way::Created, Some(context.now + RELAY_CREATE));
+        context.desk.push(Output::RelayCreate {
+            id: common.id.clone(),
+            attempt,
+        });
     }
 
     /// Own addresses were found.
-    pub(super) fn gathered(&mut self, common: &mut Common, context: &mut Context<'_>, listen_port: Option<u16>, candidates: Vec<LocalCandidate>) {
+    pub(super) fn gathered(
+        &mut self,
+        common: &mut Common,
+        context: &mut Context<'_>,
+        listen_port: Option<u16>,
+        candidates: Vec<LocalCandidate>,
+    ) {
         self.gather_until = None;
         if common.relay == RelayPolicy::Only {
             return;
@@ -199,7 +266,9 @@ impl Ground {
             return;
         }
         for candidate in candidates {
-            if self.candidates.len() < limits::ADDRESSES_TOLD_MAX && !self.candidates.contains(&candidate) {
+            if self.candidates.len() < limits::ADDRESSES_TOLD_MAX
+                && !self.candidates.contains(&candidate)
+            {
                 self.candidates.push(candidate);
             }
         }
@@ -207,14 +276,23 @@ impl Ground {
 
     /// The relay made a session; it now waits for the peer, as long as the negotiation lasts.
     pub(super) fn relay_created(&mut self, attempt: AttemptId, relay: RelayCandidate) {
-        if self.race.lane(attempt).is_some_and(|lane| lane.way == Way::Created) {
+        if self
+            .race
+            .lane(attempt)
+            .is_some_and(|lane| lane.way == Way::Created)
+        {
             self.race.prolong(attempt, None);
             self.relay = Some(relay);
         }
     }
 
     /// An attempt is over. A relay session that is gone is not told any more.
-    pub(super) fn failed(&mut self, context: &mut Context<'_>, attempt: AttemptId, error: AttemptError) {
+    pub(super) fn failed(
+        &mut self,
+        context: &mut Context<'_>,
+        attempt: AttemptId,
+        error: AttemptError,
+    ) {
         context.desk.forget(attempt);
         if let Some(lane) = self.race.failed(attempt, error)
             && lane.way == Way::Created
@@ -236,7 +314,10 @@ impl Ground {
     }
 
     pub(super) fn whereabouts(&self) -> Whereabouts {
-        Whereabouts { candidates: self.candidates.clone(), relay: self.relay.clone() }
+        Whereabouts {
+            candidates: self.candidates.clone(),
+            relay: self.relay.clone(),
+        }
     }
 
     pub(super) fn candidates(&self) -> &[LocalCandidate] {
@@ -256,13 +337,23 @@ impl Ground {
 
 /// Whether a message builds upon a key exchange that it does not hold itself.
 fn is_early(message: &Message) -> bool {
-    let Some(Ok(block)) = message.security_block() else { return false };
-    let exchange = [block.pake_msg().is_some(), block.ephemeral().is_some(), block.confirm().is_some(), block.key().is_some()];
+    let Some(Ok(block)) = message.security_block() else {
+        return false;
+    };
+    let exchange = [
+        block.pake_msg().is_some(),
+        block.ephemeral().is_some(),
+        block.confirm().is_some(),
+        block.key().is_some(),
+    ];
     message.request_secure() && block.sealed().is_some() && !exchange.contains(&true)
 }
 
 /// What was sealed into a message, or why the conversation cannot go on.
-pub(super) fn sealed_whereabouts(message: &Message, open: impl FnOnce(&[u8]) -> Result<Vec<u8>, HandshakeError>) -> Result<Option<Whereabouts>, Ending> {
+pub(super) fn sealed_whereabouts(
+    message: &Message,
+    open: impl FnOnce(&[u8]) -> Result<Vec<u8>, HandshakeError>,
+) -> Result<Option<Whereabouts>, Ending> {
     if !message.request_secure() {
         return Err(fault(SecurityFault::NotSecure));
     }
@@ -270,24 +361,45 @@ pub(super) fn sealed_whereabouts(message: &Message, open: impl FnOnce(&[u8]) -> 
         return Err(fault(SecurityFault::NoBlock));
     };
     let block = block.map_err(|error| ending_for(&error.into()))?;
-    let Some(sealed) = block.sealed() else { return Ok(None) };
+    let Some(sealed) = block.sealed() else {
+        return Ok(None);
+    };
     let opened = open(&sealed).map_err(|error| ending_for(&error))?;
     // The peer itself sealed it: what cannot be read is its doing, not the host's.
     let read = Whereabouts::decode(&opened);
-    read.map(Some).map_err(|_| Ending::refuse(EndReason::Malformed, NakCode::BUSTED_PARAMETERS, CancelReason::UNKNOWN))
+    read.map(Some).map_err(|_| {
+        Ending::refuse(
+            EndReason::Malformed,
+            NakCode::BUSTED_PARAMETERS,
+            CancelReason::UNKNOWN,
+        )
+    })
 }
 
 fn check_versions(message: &Message) -> Result<(), Ending> {
     if message.versions_overlap(NATIVE_VERSION, NATIVE_VERSION) {
         return Ok(());
     }
-    Err(Ending::refuse(EndReason::VersionMismatch, NakCode::VERSION_MISMATCH, CancelReason::UNKNOWN))
+    Err(Ending::refuse(
+        EndReason::VersionMismatch,
+        NakCode::VERSION_MISMATCH,
+        CancelReason::UNKNOWN,
+    ))
 }
 
 fn handshake_context(common: &Common, context: &Context<'_>) -> trust::Context {
     let (us, peer) = (context.local.clone(), common.id.peer.clone());
-    let (proposer, answerer) = if common.initiator { (us, peer) } else { (peer, us) };
-    trust::Context { proposer, answerer, cookie: common.id.cookie, service: common.service }
+    let (proposer, answerer) = if common.initiator {
+        (us, peer)
+    } else {
+        (peer, us)
+    };
+    trust::Context {
+        proposer,
+        answerer,
+        cookie: common.id.cookie,
+        service: common.service,
+    }
 }
 
 /// The end that follows from a failed key exchange. With a code, a proof that does not fit means
@@ -301,18 +413,28 @@ fn security_ending(common: &Common, error: &HandshakeError) -> Ending {
 }
 
 pub(super) fn fault(fault: SecurityFault) -> Ending {
-    Ending::refuse(EndReason::Security(fault), NakCode::SECURITY_MISMATCH, CancelReason::UNKNOWN)
+    Ending::refuse(
+        EndReason::Security(fault),
+        NakCode::SECURITY_MISMATCH,
+        CancelReason::UNKNOWN,
+    )
 }
 
 fn ending_for(error: &HandshakeError) -> Ending {
     let fault = match error {
         HandshakeError::NoBlock => SecurityFault::NoBlock,
         HandshakeError::NotSecure => SecurityFault::NotSecure,
-        HandshakeError::UnsupportedVersion(_) | HandshakeError::UnsupportedPake(_) => SecurityFault::BlockVersion,
+        HandshakeError::UnsupportedVersion(_) | HandshakeError::UnsupportedPake(_) => {
+            SecurityFault::BlockVersion
+        }
         HandshakeError::NoCommonAlpn => SecurityFault::NoCommonProtocol,
         HandshakeError::BadSeal => SecurityFault::BrokenSeal,
         HandshakeError::Malformed(_) | HandshakeError::MissingItem(_) => SecurityFault::BadBlock,
         _ => SecurityFault::Tampered,
     };
-    Ending::refuse(EndReason::Security(fault), error.nak(), CancelReason::UNKNOWN)
+    Ending::refuse(
+        EndReason::Security(fault),
+        error.nak(),
+        CancelReason::UNKNOWN,
+    )
 }

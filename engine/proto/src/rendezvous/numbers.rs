@@ -104,7 +104,10 @@ mod tests {
 
     #[test]
     fn equal_numbers_are_glare_and_lower_new_ones_have_crossed() {
-        let mut numbers = Numbers { sent: 5, received: 2 };
+        let mut numbers = Numbers {
+            sent: 5,
+            received: 2,
+        };
         assert_eq!(numbers.receive(4), Arrival::Crossed);
         assert_eq!(numbers.receive(5), Arrival::Glare);
         assert_eq!(numbers.next(), Some(6), "one more for both after glare");

@@ -54,7 +54,11 @@ pub(super) fn native_handshake(
         .with_request_secure()
         .with_versions(NATIVE_VERSION, NATIVE_VERSION)
         .with_security(block);
-    if number == SequenceNumber::FIRST { message.with_host_check() } else { message }
+    if number == SequenceNumber::FIRST {
+        message.with_host_check()
+    } else {
+        message
+    }
 }
 
 /// Native proposal with nothing but sealed whereabouts.
@@ -188,8 +192,19 @@ pub(super) fn their_way(message: &Message) -> TheirWay {
         let port = message.port()?;
         Some(SocketAddr::new(ip.into(), port))
     });
-    let named: Vec<_> = listed.into_iter().chain(tagged).map(|address| Named { address, kind: None }).collect();
-    if named.is_empty() { TheirWay::Nothing } else { TheirWay::Direct(named) }
+    let named: Vec<_> = listed
+        .into_iter()
+        .chain(tagged)
+        .map(|address| Named {
+            address,
+            kind: None,
+        })
+        .collect();
+    if named.is_empty() {
+        TheirWay::Nothing
+    } else {
+        TheirWay::Direct(named)
+    }
 }
 
 /// Whether the content of a first legacy proposal makes sense; if not, NAK 0x03.

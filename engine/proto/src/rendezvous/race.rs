@@ -113,7 +113,10 @@ impl Race {
 
     /// A fresh race for another proposal; remembers only how the last attempt failed.
     pub(super) fn renewed(&self) -> Self {
-        Self { last_error: self.last_error, ..Self::new(self.pace) }
+        Self {
+            last_error: self.last_error,
+            ..Self::new(self.pace)
+        }
     }
 
     /// Queues addresses, best first. Each is tried once, eight in all.
@@ -132,19 +135,27 @@ impl Race {
     /// Starts the dials whose time has come.
     pub(super) fn start_due(&mut self, now: Instant, id: &ConversationId, desk: &mut Desk) {
         while self.may_dial() && self.next_dial.is_none_or(|at| at <= now) {
-            let Some(to) = self.waiting.pop_front() else { break };
+            let Some(to) = self.waiting.pop_front() else {
+                break;
+            };
             let attempt = desk.new_attempt(id);
             let until = self.dials_end.unwrap_or(now + DIAL_LIFE);
             self.open(attempt, Way::Dialled(to), Some(until));
             self.next_dial = Some(now + DIAL_PACE);
-            desk.push(Output::Dial { id: id.clone(), attempt, to });
+            desk.push(Output::Dial {
+                id: id.clone(),
+                attempt,
+                to,
+            });
         }
     }
 
     fn may_dial(&self) -> bool {
         let dialled = |stages: &[Stage]| {
             let lanes = self.lanes.values();
-            lanes.filter(|lane| matches!(lane.way, Way::Dialled(_)) && stages.contains(&lane.stage)).count()
+            lanes
+                .filter(|lane| matches!(lane.way, Way::Dialled(_)) && stages.contains(&lane.stage))
+                .count()
         };
         let free = match self.pace {
             Pace::Native => dialled(&[Stage::Opening, Stage::Proving]) < DIALS_OPEN_MAX,
@@ -155,7 +166,15 @@ impl Race {
 
     /// Notes an attempt that is being opened.
     pub(super) fn open(&mut self, attempt: AttemptId, way: Way, until: Option<Instant>) {
-        self.lanes.insert(attempt, Lane { way, stage: Stage::Opening, until, heard: false });
+        self.lanes.insert(
+            attempt,
+            Lane {
+                way,
+                stage: Stage::Opening,
+                until,
+                heard: false,
+            },
+        );
     }
 
     /// Gives an attempt that is being opened until then.
@@ -166,11 +185,18 @@ impl Race {
     }
 
     /// A connection came in at our listener. It is proving itself from the start.
-    pub(super) fn accept(&mut self, now: Instant, attempt: AttemptId, from: SocketAddr) -> Admission {
+    pub(super) fn accept(
+        &mut self,
+        now: Instant,
+        attempt: AttemptId,
+        from: SocketAddr,
+    ) -> Admission {
         let unproven: Vec<_> = self
             .lanes
             .iter()
-            .filter(|(_, lane)| matches!(lane.way, Way::Accepted(_)) && lane.stage == Stage::Proving)
+            .filter(|(_, lane)| {
+                matches!(lane.way, Way::Accepted(_)) && lane.stage == Stage::Proving
+            })
             .map(|(attempt, lane)| (*attempt, lane.heard))
             .collect();
         let mut admission = Admission::Admitted;
@@ -181,7 +207,11 @@ impl Race {
             self.lanes.remove(&oldest_silent);
             admission = Admission::InPlaceOf(oldest_silent);
         }
-        let proof = if self.pace == Pace::Native { ACCEPTED_PROOF } else { PROOF };
+        let proof = if self.pace == Pace::Native {
+            ACCEPTED_PROOF
+        } else {
+            PROOF
+        };
         let lane = Lane {
             way: Way::Accepted(from),
             stage: Stage::Proving,
@@ -202,8 +232,14 @@ impl Race {
     /// An attempt is up. Says how it came about if it is to prove itself now.
     pub(super) fn connected(&mut self, now: Instant, attempt: AttemptId) -> Option<Way> {
         let one_talks = self.pace == Pace::Legacy
-            && self.lanes.values().any(|lane| lane.way.is_ours() && lane.stage == Stage::Proving);
-        let lane = self.lanes.get_mut(&attempt).filter(|lane| lane.stage == Stage::Opening)?;
+            && self
+                .lanes
+                .values()
+                .any(|lane| lane.way.is_ours() && lane.stage == Stage::Proving);
+        let lane = self
+            .lanes
+            .get_mut(&attempt)
+            .filter(|lane| lane.stage == Stage::Opening)?;
         if one_talks && lane.way.is_ours() {
             lane.stage = Stage::Parked;
             lane.until = None;
@@ -216,10 +252,17 @@ impl Race {
 
     /// The next parked attempt whose turn it is to prove itself.
     pub(super) fn unpark(&mut self, now: Instant) -> Option<(AttemptId, Way)> {
-        if self.lanes.values().any(|lane| lane.way.is_ours() && lane.stage == Stage::Proving) {
+        if self
+            .lanes
+            .values()
+            .any(|lane| lane.way.is_ours() && lane.stage == Stage::Proving)
+        {
             return None;
         }
-        let (attempt, lane) = self.lanes.iter_mut().find(|(_, lane)| lane.stage == Stage::Parked)?;
+        let (attempt, lane) = self
+            .lanes
+            .iter_mut()
+            .find(|(_, lane)| lane.stage == Stage::Parked)?;
         lane.stage = Stage::Proving;
         lane.until = Some(now + PROOF);
         Some((*attempt, lane.way.clone()))
@@ -251,7 +294,10 @@ impl Race {
 
     /// Attempts whose time is over.
     pub(super) fn overdue(&self, now: Instant) -> Vec<AttemptId> {
-        let overdue = self.lanes.iter().filter(|(_, lane)| lane.until.is_some_and(|until| until <= now));
+        let overdue = self
+            .lanes
+            .iter()
+            .filter(|(_, lane)| lane.until.is_some_and(|until| until <= now));
         overdue.map(|(attempt, _)| *attempt).collect()
     }
 
@@ -286,19 +332,28 @@ impl Race {
 
     /// Attempts that are proving themselves on connections that the peer made to us.
     pub(super) fn proving_to_us(&self) -> Vec<AttemptId> {
-        let lanes = self.lanes.iter().filter(|(_, lane)| !lane.way.is_ours() && lane.stage == Stage::Proving);
+        let lanes = self
+            .lanes
+            .iter()
+            .filter(|(_, lane)| !lane.way.is_ours() && lane.stage == Stage::Proving);
         lanes.map(|(attempt, _)| *attempt).collect()
     }
 
     /// The best of the proven attempts: direct before relayed, then the earlier.
     pub(super) fn best_proven(&self) -> Option<(AttemptId, &Way)> {
-        let proven = self.lanes.iter().filter(|(_, lane)| lane.stage == Stage::Proven);
-        let (attempt, lane) = proven.min_by_key(|(attempt, lane)| (lane.way.is_relayed(), **attempt))?;
+        let proven = self
+            .lanes
+            .iter()
+            .filter(|(_, lane)| lane.stage == Stage::Proven);
+        let (attempt, lane) =
+            proven.min_by_key(|(attempt, lane)| (lane.way.is_relayed(), **attempt))?;
         Some((*attempt, &lane.way))
     }
 
     pub(super) fn is_proven(&self, attempt: AttemptId) -> bool {
-        self.lanes.get(&attempt).is_some_and(|lane| lane.stage == Stage::Proven)
+        self.lanes
+            .get(&attempt)
+            .is_some_and(|lane| lane.stage == Stage::Proven)
     }
 
     /// Whether any direct attempt may still come to something, beside those made to our listener.

@@ -41,8 +41,15 @@ impl Whereabouts {
     pub(super) fn encode(&self, bytes_max: usize) -> Bytes {
         let mut out = BytesMut::new();
         out.put_u8(LAYOUT);
-        let relay = self.relay.iter().filter_map(encode_relay).map(|value| Tlv::new(RELAY, value));
-        let candidates = self.candidates.iter().map(|own| Tlv::new(CANDIDATE, encode_candidate(own)));
+        let relay = self
+            .relay
+            .iter()
+            .filter_map(encode_relay)
+            .map(|value| Tlv::new(RELAY, value));
+        let candidates = self
+            .candidates
+            .iter()
+            .map(|own| Tlv::new(CANDIDATE, encode_candidate(own)));
         for item in relay.chain(candidates) {
             if out.len() + item.encoded_len() <= bytes_max {
                 TlvList(vec![item]).encode_rest(&mut out);
@@ -59,7 +66,10 @@ impl Whereabouts {
         let mut reader = Reader::new(bytes, "sealed candidates");
         let layout = reader.u8()?;
         if layout != LAYOUT {
-            return Err(DecodeError::UnsupportedVersion { what: "sealed candidates", version: layout.into() });
+            return Err(DecodeError::UnsupportedVersion {
+                what: "sealed candidates",
+                version: layout.into(),
+            });
         }
         let items = TlvList::decode_rest(Bytes::copy_from_slice(reader.rest()))?;
         let candidates = items.all(CANDIDATE).take(ADDRESSES_READ_MAX);
@@ -94,7 +104,10 @@ fn decode_candidate(value: &Bytes) -> Result<Option<LocalCandidate>, DecodeError
     } else {
         IpAddr::from(reader.array::<16>()?)
     };
-    Ok(Some(LocalCandidate { address: SocketAddr::new(ip, port), kind }))
+    Ok(Some(LocalCandidate {
+        address: SocketAddr::new(ip, port),
+        kind,
+    }))
 }
 
 /// `None` if the relay cannot be named: a host name or ticket that is too long.
@@ -124,7 +137,12 @@ fn decode_relay(value: &Bytes) -> Result<RelayCandidate, DecodeError> {
     let host = reader.string08()?;
     let ticket = reader.rest();
     if ticket.len() > RELAY_TICKET {
-        return Err(DecodeError::BadLength { what: "relay ticket", length: ticket.len(), min: 0, max: RELAY_TICKET });
+        return Err(DecodeError::BadLength {
+            what: "relay ticket",
+            length: ticket.len(),
+            min: 0,
+            max: RELAY_TICKET,
+        });
     }
     Ok(RelayCandidate {
         address: relay_address(host, port).ok_or(DecodeError::NotText { what: "relay host" })?,
@@ -141,7 +159,10 @@ fn relay_address(host: &[u8], port: u16) -> Option<RelayAddress> {
     }
     let of_a_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
     let is_name = (1..=HOST_MAX).contains(&host.len()) && host.bytes().all(of_a_name);
-    is_name.then(|| RelayAddress::Name { host: host.to_owned(), port })
+    is_name.then(|| RelayAddress::Name {
+        host: host.to_owned(),
+        port,
+    })
 }
 
 #[cfg(test)]
@@ -151,11 +172,20 @@ mod tests {
     fn sample() -> Whereabouts {
         Whereabouts {
             candidates: vec![
-                LocalCandidate { address: "192.0.2.10:4443".parse().expect("an address"), kind: CandidateKind::HOST },
-                LocalCandidate { address: "[2001:db8::10]:4443".parse().expect("an address"), kind: CandidateKind::MAPPED },
+                LocalCandidate {
+                    address: "192.0.2.10:4443".parse().expect("an address"),
+                    kind: CandidateKind::HOST,
+                },
+                LocalCandidate {
+                    address: "[2001:db8::10]:4443".parse().expect("an address"),
+                    kind: CandidateKind::MAPPED,
+                },
             ],
             relay: Some(RelayCandidate {
-                address: RelayAddress::Name { host: "relay.example".into(), port: 5190 },
+                address: RelayAddress::Name {
+                    host: "relay.example".into(),
+                    port: 5190,
+                },
                 token: 0x2337,
                 cookie: Cookie(*b"RELAYCOO"),
                 ticket: Some(Bytes::from_static(b"tick")),
@@ -173,9 +203,13 @@ mod tests {
             &[0x14, 0x46, 0x0D],
             b"relay.example",
             b"tick",
-            &[0x00, 0x01, 0x00, 0x08, 0x01, 0x06, 0x11, 0x5B, 192, 0, 2, 10],
+            &[
+                0x00, 0x01, 0x00, 0x08, 0x01, 0x06, 0x11, 0x5B, 192, 0, 2, 10,
+            ],
             &[0x00, 0x01, 0x00, 0x14, 0x03, 0x06, 0x11, 0x5B],
-            &[0x20, 0x01, 0x0D, 0xB8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10],
+            &[
+                0x20, 0x01, 0x0D, 0xB8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
+            ],
         ]
         .concat();
         assert_eq!(sample().encode(1_000), expected);
@@ -187,7 +221,11 @@ mod tests {
         let mut there = sample();
         for literal in ["192.0.2.80:5190", "[2001:db8::80]:443"] {
             let address = RelayAddress::Socket(literal.parse().expect("an address"));
-            there.relay = there.relay.map(|relay| RelayCandidate { address, ticket: None, ..relay });
+            there.relay = there.relay.map(|relay| RelayCandidate {
+                address,
+                ticket: None,
+                ..relay
+            });
             assert_eq!(Whereabouts::decode(&there.encode(1_000)), Ok(there.clone()));
         }
     }
@@ -198,11 +236,17 @@ mod tests {
             &[LAYOUT][..],
             &[0x00, 0x63, 0x00, 0x01, 0xFF],
             &[0x00, 0x01, 0x00, 0x08, 0x01, 17, 0x11, 0x5B, 192, 0, 2, 10],
-            &[0x00, 0x01, 0x00, 0x09, 0x77, 0x06, 0x11, 0x5B, 192, 0, 2, 10, 0xEE],
+            &[
+                0x00, 0x01, 0x00, 0x09, 0x77, 0x06, 0x11, 0x5B, 192, 0, 2, 10, 0xEE,
+            ],
         ]
         .concat();
         let there = Whereabouts::decode(&bytes).expect("a list");
-        let kinds: Vec<_> = there.candidates.iter().map(|candidate| candidate.kind).collect();
+        let kinds: Vec<_> = there
+            .candidates
+            .iter()
+            .map(|candidate| candidate.kind)
+            .collect();
         assert_eq!(kinds, [CandidateKind(0x77)]);
     }
 
