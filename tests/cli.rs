@@ -25,5 +25,7 @@ mod refusals;
 mod secrets;
 #[path = "cli/signals.rs"]
 mod signals;
+#[path = "cli/strangers.rs"]
+mod strangers;
 #[path = "cli/terminal.rs"]
 mod terminal;

@@ -2,5 +2,5 @@
 
 mod fuzz_smoke;
 mod hostile_sender;
-mod wire;
 mod rendezvous;
+mod wire;

@@ -7,8 +7,8 @@ pub mod files;
 pub mod fuzz;
 #[cfg(target_os = "linux")]
 pub mod netns;
+pub mod pair;
 #[cfg(target_os = "linux")]
 pub mod process;
-pub mod tap;
-pub mod pair;
 pub mod road;
+pub mod tap;

@@ -16,7 +16,10 @@ fn offer(road: Road, relay: RelayPolicy) -> Pair {
 
 fn kinds(pair: &Pair, side: usize) -> Vec<(MessageKind, Option<u16>)> {
     let messages = pair.messages(side);
-    messages.iter().map(|m| (m.kind, m.sequence().map(|n| n.get()))).collect()
+    messages
+        .iter()
+        .map(|m| (m.kind, m.sequence().map(|n| n.get())))
+        .collect()
 }
 
 #[test]
@@ -33,18 +36,30 @@ fn a_receiver_that_cannot_dial_lets_itself_be_dialled() {
     let mut pair = offer(Road::with_tcp(Tcp::Open, Tcp::Dropped), RelayPolicy::Auto);
     let (_, path) = pair.assert_connects();
     assert!(matches!(path, Path::Direct(_)), "{path:?}");
-    assert_eq!(kinds(&pair, ALICE), [(MessageKind::PROPOSE, Some(1)), (MessageKind::ACCEPT, None)]);
+    assert_eq!(
+        kinds(&pair, ALICE),
+        [(MessageKind::PROPOSE, Some(1)), (MessageKind::ACCEPT, None)]
+    );
     assert_eq!(kinds(&pair, BOB), [(MessageKind::PROPOSE, Some(2))]);
 }
 
 #[test]
 fn the_relay_comes_third() {
-    let mut pair = offer(Road::with_tcp(Tcp::Dropped, Tcp::Dropped), RelayPolicy::Auto);
+    let mut pair = offer(
+        Road::with_tcp(Tcp::Dropped, Tcp::Dropped),
+        RelayPolicy::Auto,
+    );
     let (_, path) = pair.assert_connects();
     assert!(matches!(path, Path::Relay(_)), "{path:?}");
-    let proposals = [(MessageKind::PROPOSE, Some(1)), (MessageKind::PROPOSE, Some(3))];
+    let proposals = [
+        (MessageKind::PROPOSE, Some(1)),
+        (MessageKind::PROPOSE, Some(3)),
+    ];
     assert_eq!(kinds(&pair, ALICE), proposals);
-    assert_eq!(kinds(&pair, BOB), [(MessageKind::PROPOSE, Some(2)), (MessageKind::ACCEPT, None)]);
+    assert_eq!(
+        kinds(&pair, BOB),
+        [(MessageKind::PROPOSE, Some(2)), (MessageKind::ACCEPT, None)]
+    );
 }
 
 #[test]
@@ -66,11 +81,21 @@ fn a_receiver_that_wants_the_relay_creates_the_session_itself() {
 
 #[test]
 fn whoever_knows_no_relay_asks_the_other_for_one() {
-    let mut pair = offer(Road::with_tcp(Tcp::Dropped, Tcp::Dropped), RelayPolicy::Auto);
+    let mut pair = offer(
+        Road::with_tcp(Tcp::Dropped, Tcp::Dropped),
+        RelayPolicy::Auto,
+    );
     pair.sides[ALICE].endpoint.config_mut().relay_known = false;
     let (_, path) = pair.assert_connects();
     assert!(matches!(path, Path::Relay(_)), "{path:?}");
-    assert_eq!(kinds(&pair, ALICE), [(MessageKind::PROPOSE, Some(1)), (MessageKind::PROPOSE, Some(3)), (MessageKind::ACCEPT, None)]);
+    assert_eq!(
+        kinds(&pair, ALICE),
+        [
+            (MessageKind::PROPOSE, Some(1)),
+            (MessageKind::PROPOSE, Some(3)),
+            (MessageKind::ACCEPT, None)
+        ]
+    );
 }
 
 #[test]
@@ -79,8 +104,20 @@ fn nothing_works_and_both_know_in_time() {
     road.relay = Relay::Unreachable;
     let mut pair = offer(road, RelayPolicy::Auto);
     let [alice, bob] = pair.assert_fails();
-    assert!(matches!(alice, Some(EndReason::NoPath { .. } | EndReason::Cancelled(_) | EndReason::Refused(_))), "{alice:?}");
-    assert!(matches!(bob, Some(EndReason::NoPath { .. } | EndReason::Cancelled(_) | EndReason::Refused(_))), "{bob:?}");
+    assert!(
+        matches!(
+            alice,
+            Some(EndReason::NoPath { .. } | EndReason::Cancelled(_) | EndReason::Refused(_))
+        ),
+        "{alice:?}"
+    );
+    assert!(
+        matches!(
+            bob,
+            Some(EndReason::NoPath { .. } | EndReason::Cancelled(_) | EndReason::Refused(_))
+        ),
+        "{bob:?}"
+    );
     assert!(pair.elapsed < Duration::from_secs(95), "{:?}", pair.elapsed);
     assert!(pair.messages(ALICE).len() + pair.messages(BOB).len() <= 8);
 }
@@ -92,7 +129,11 @@ fn a_no_is_a_nak_and_a_cancel() {
     let [alice, bob] = pair.assert_fails();
     assert_eq!(alice, Some(EndReason::Refused(Some(NakCode::DENIED))));
     assert_eq!(bob, Some(EndReason::Declined));
-    let cancels: Vec<_> = pair.messages(BOB).iter().map(|m| (m.kind, m.cancel_reason())).collect();
+    let cancels: Vec<_> = pair
+        .messages(BOB)
+        .iter()
+        .map(|m| (m.kind, m.cancel_reason()))
+        .collect();
     assert_eq!(cancels, [(MessageKind::CANCEL, CancelReason::USER)]);
 }
 
@@ -102,7 +143,13 @@ fn a_user_who_does_not_decide_ends_it_after_two_minutes() {
     pair.sides[BOB].decision = Decision::Ignore;
     let [alice, bob] = pair.assert_fails();
     assert_eq!(alice, Some(EndReason::TimedOut(Wait::Answer)));
-    assert!(matches!(bob, Some(EndReason::TimedOut(Wait::Decision) | EndReason::Cancelled(_))), "{bob:?}");
+    assert!(
+        matches!(
+            bob,
+            Some(EndReason::TimedOut(Wait::Decision) | EndReason::Cancelled(_))
+        ),
+        "{bob:?}"
+    );
 }
 
 #[test]
@@ -114,6 +161,10 @@ fn s_03_tls_is_required_of_both() {
     pair.sides[BOB].endpoint.config_mut().legacy_security = LegacySecurity::Required;
     pair.propose_file(ALICE, 1, LegacySecurity::Plain, RelayPolicy::Auto);
     let [alice, bob] = pair.assert_fails();
-    assert_eq!((alice, bob), (Some(EndReason::SecurityRefusedByPeer), None), "nobody is asked");
+    assert_eq!(
+        (alice, bob),
+        (Some(EndReason::SecurityRefusedByPeer), None),
+        "nobody is asked"
+    );
     let _ = SecurityFault::NotSecure;
 }
