@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::driver::{Command, JobId};
 use crate::error::Error;
-use crate::transfer::{Control, Offer, Progress, Summary};
+use crate::transfer::{Answer, ControlHandle, Offer, Progress, Summary};
 use crate::transport::Path;
 use rdv_proto::wire::text::ScreenName;
 
@@ -37,19 +37,12 @@ pub enum TransferEvent {
     Ended(Result<Summary, Error>),
 }
 
-/// The user's answer, waited for by the transfer task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Answer {
-    Accept,
-    Decline,
-}
-
 /// One transfer under way. Dropped, it is cancelled.
 pub struct Transfer {
     pub(crate) job: JobId,
     pub(crate) events: mpsc::Receiver<TransferEvent>,
     pub(crate) commands: mpsc::WeakSender<Command>,
-    pub(crate) control: Control,
+    pub(crate) control: ControlHandle,
     pub(crate) answer: Arc<Mutex<Option<oneshot::Sender<Answer>>>>,
     pub(crate) over: bool,
 }
@@ -60,7 +53,11 @@ impl Transfer {
         if self.over {
             return None;
         }
-        let event = self.events.recv().await.unwrap_or(TransferEvent::Ended(Err(Error::EngineEnded)));
+        let event = self
+            .events
+            .recv()
+            .await
+            .unwrap_or(TransferEvent::Ended(Err(Error::EngineEnded)));
         self.over = matches!(event, TransferEvent::Ended(_));
         Some(event)
     }
@@ -76,7 +73,11 @@ impl Transfer {
     }
 
     fn answer(&self, answer: Answer) {
-        let waiting = self.answer.lock().map(|mut waiting| waiting.take()).unwrap_or_default();
+        let waiting = self
+            .answer
+            .lock()
+            .map(|mut waiting| waiting.take())
+            .unwrap_or_default();
         if let Some(waiting) = waiting {
             let _ = waiting.send(answer);
         }
@@ -84,7 +85,7 @@ impl Transfer {
 
     /// How far it is.
     #[must_use]
-    pub fn progress(&self) -> Progress {
+    pub fn progress(&self) -> &Arc<Progress> {
         self.control.progress()
     }
 

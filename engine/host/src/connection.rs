@@ -86,7 +86,9 @@ impl Arrival {
             let farewell = async {
                 if writer.await.is_ok() {
                     let mut rest = reading.take(DRAIN_MAX);
-                    tokio::io::copy(&mut rest, &mut tokio::io::sink()).await.ok();
+                    tokio::io::copy(&mut rest, &mut tokio::io::sink())
+                        .await
+                        .ok();
                 }
             };
             timeout(limits.farewell, farewell).await.ok();
@@ -180,10 +182,17 @@ impl Client {
                 (Output::Close, _) => return Some(Ended::Farewell),
                 (Output::SignOn(wish), _) => {
                     let queue = self.queue.clone();
-                    match self.shared.router.sign_on(now, &wish, self.peer.ip(), queue) {
+                    match self
+                        .shared
+                        .router
+                        .sign_on(now, &wish, self.peer.ip(), queue)
+                    {
                         Ok(seat) => {
-                            self.session
-                                .signed_on(seat.name.clone(), seat.token.as_ref(), seat.since_unix_s);
+                            self.session.signed_on(
+                                seat.name.clone(),
+                                seat.token.as_ref(),
+                                seat.since_unix_s,
+                            );
                             self.seat = Some(seat);
                             self.pass = None;
                         }

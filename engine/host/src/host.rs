@@ -51,7 +51,8 @@ impl Host {
     /// # Errors
     /// [`HostError`]: nothing listens then.
     pub async fn bind(config: HostConfig) -> Result<Self, HostError> {
-        if config.numbers.is_empty() || *config.numbers.start() == 0 || *config.numbers.end() > 9999 {
+        if config.numbers.is_empty() || *config.numbers.start() == 0 || *config.numbers.end() > 9999
+        {
             return Err(HostError::Numbers);
         }
         let identity = Identity::load(&config.identity)?;
@@ -78,9 +79,8 @@ impl Host {
             std::net::IpAddr::V4(v4) => Some(v4),
             std::net::IpAddr::V6(_) => None,
         });
-        let relay = (!relay_addrs.is_empty()).then(|| {
-            Meeting::new(Access::Tickets(key.clone()), config.relay_limits, public_v4)
-        });
+        let relay = (!relay_addrs.is_empty())
+            .then(|| Meeting::new(Access::Tickets(key.clone()), config.relay_limits, public_v4));
         let limits = config.limits;
         let gate = Gate::new(GateLimits {
             connections: limits.connections,
@@ -99,7 +99,10 @@ impl Host {
                 key,
                 ticket_life: limits.ticket_life,
             }),
-            meeting: relay.as_ref().filter(|_| same_port).map(|(meeting, _)| meeting.clone()),
+            meeting: relay
+                .as_ref()
+                .filter(|_| same_port)
+                .map(|(meeting, _)| meeting.clone()),
         });
         Ok(Self {
             listeners,
@@ -133,7 +136,11 @@ impl Host {
         if let Some((meeting, desk)) = self.relay {
             loops.spawn(desk.run(stopped.clone()));
             for listener in self.relay_listeners {
-                loops.spawn(crate::relay::serve(listener, meeting.clone(), stopped.clone()));
+                loops.spawn(crate::relay::serve(
+                    listener,
+                    meeting.clone(),
+                    stopped.clone(),
+                ));
             }
         }
         let farewell = self.shared.limits.farewell;
@@ -151,7 +158,11 @@ impl Host {
         info!("host is up");
         shutdown.await;
         stop.send_replace(true);
-        timeout(2 * farewell, async { while loops.join_next().await.is_some() {} }).await.ok();
+        timeout(2 * farewell, async {
+            while loops.join_next().await.is_some() {}
+        })
+        .await
+        .ok();
         info!("host is down");
     }
 

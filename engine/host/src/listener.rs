@@ -76,7 +76,11 @@ pub(crate) async fn accept<F>(
 }
 
 fn open(address: SocketAddr, both: bool) -> std::io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     if let IpAddr::V6(_) = address.ip() {
         socket.set_only_v6(!both)?;
     }

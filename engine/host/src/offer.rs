@@ -75,15 +75,35 @@ mod tests {
 
     #[test]
     fn the_address_handed_out_is_the_one_that_the_client_reached_never_a_wildcard() {
-        let ports = || Place::Ports(vec!["0.0.0.0:5191".parse().unwrap(), "[::]:5191".parse().unwrap()]);
-        assert_eq!(address(Place::SamePort, None, "192.0.2.1:5190"), "192.0.2.1:5190");
-        assert_eq!(address(Place::SamePort, None, "[2001:db8::1]:5190"), "[2001:db8::1]:5190");
+        let ports = || {
+            Place::Ports(vec![
+                "0.0.0.0:5191".parse().unwrap(),
+                "[::]:5191".parse().unwrap(),
+            ])
+        };
+        assert_eq!(
+            address(Place::SamePort, None, "192.0.2.1:5190"),
+            "192.0.2.1:5190"
+        );
+        assert_eq!(
+            address(Place::SamePort, None, "[2001:db8::1]:5190"),
+            "[2001:db8::1]:5190"
+        );
         assert_eq!(address(ports(), None, "192.0.2.1:5190"), "192.0.2.1:5191");
-        assert_eq!(address(ports(), None, "[2001:db8::1]:5190"), "[2001:db8::1]:5191");
+        assert_eq!(
+            address(ports(), None, "[2001:db8::1]:5190"),
+            "[2001:db8::1]:5191"
+        );
         let one = Place::Ports(vec!["127.0.0.2:5191".parse().unwrap()]);
         assert_eq!(address(one, None, "192.0.2.1:5190"), "127.0.0.2:5191");
-        assert_eq!(address(ports(), Some("198.51.100.1"), "10.0.0.1:5190"), "198.51.100.1:5191");
+        assert_eq!(
+            address(ports(), Some("198.51.100.1"), "10.0.0.1:5190"),
+            "198.51.100.1:5191"
+        );
         let named = Place::Named("relay.example:443".into());
-        assert_eq!(address(named, Some("198.51.100.1"), "10.0.0.1:5190"), "relay.example:443");
+        assert_eq!(
+            address(named, Some("198.51.100.1"), "10.0.0.1:5190"),
+            "relay.example:443"
+        );
     }
 }

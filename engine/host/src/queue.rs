@@ -156,7 +156,9 @@ mod tests {
     fn s_35_who_lets_a_megabyte_wait_is_cut_off() {
         let (queue, outgoing) = queue(256, 1 << 20);
         let big = Bytes::from(vec![0; 60_000]);
-        let taken = (0..256).take_while(|_| queue.push(Channel::DATA, big.clone())).count();
+        let taken = (0..256)
+            .take_while(|_| queue.push(Channel::DATA, big.clone()))
+            .count();
         assert_eq!(taken, (1 << 20) / 60_000);
         assert!(is_cut_off(&outgoing));
     }
@@ -170,7 +172,9 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(61)).await;
         queue.close();
         let mut all = Vec::new();
-        tokio::io::AsyncReadExt::read_to_end(&mut theirs, &mut all).await.unwrap();
+        tokio::io::AsyncReadExt::read_to_end(&mut theirs, &mut all)
+            .await
+            .unwrap();
         assert_eq!(all, b"\x2a\x02\xff\xff\x00\x01a\x2a\x05\x00\x00\x00\x00");
         writing.await.unwrap().unwrap();
     }

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use rdv_proto::pace::{Bucket, Origin};
-use rdv_proto::session::{DEFAULT_PARAMETERS, Numbers, Outbound, ReclaimError, Token, Wish, sender_info};
+use rdv_proto::session::{
+    DEFAULT_PARAMETERS, Numbers, Outbound, ReclaimError, Token, Wish, sender_info,
+};
 use rdv_proto::wire::flap::Channel;
 use rdv_proto::wire::icbm::{ClientError, MessageToClient, UserInfo, subgroup, tlv};
 use rdv_proto::wire::signon::{IcbmParameters, LoginErrorCode, tlv as signon_tlv};
@@ -195,7 +197,11 @@ impl Seat {
         let mut state = self.router.lock();
         let number = as_number(&message.recipient);
         if let Some(number) = number {
-            let speaks = |proposes| state.numbers.admits(now, number, &self.name, message.cookie, proposes);
+            let speaks = |proposes| {
+                state
+                    .numbers
+                    .admits(now, number, &self.name, message.cookie, proposes)
+            };
             let knows = speaks(false);
             let may = speaks(outbound.proposes);
             let attempts = &mut state.origin(self.origin, &self.router.limits).attempts;
@@ -212,7 +218,10 @@ impl Seat {
             .get(&message.recipient)
             .filter(|client| client.online)
             .ok_or(NOT_LOGGED_ON)?;
-        if outbound.required.is_some_and(|service| !recipient.capabilities.contains(&service)) {
+        if outbound
+            .required
+            .is_some_and(|service| !recipient.capabilities.contains(&service))
+        {
             return Err(NOT_SUPPORTED_BY_CLIENT);
         }
         let size = message.tlvs.first(tlv::RENDEZVOUS).map_or(0, Bytes::len);
@@ -241,13 +250,22 @@ impl Seat {
     pub(crate) fn pass_on(&self, now: Instant, error: ClientError) {
         let state = self.router.lock();
         if let Some(number) = as_number(&error.name)
-            && !state.numbers.admits(now, number, &self.name, error.cookie, false)
+            && !state
+                .numbers
+                .admits(now, number, &self.name, error.cookie, false)
         {
             return;
         }
-        if let Some(recipient) = state.clients.get(&error.name).filter(|client| client.online) {
+        if let Some(recipient) = state
+            .clients
+            .get(&error.name)
+            .filter(|client| client.online)
+        {
             let name = self.name.clone();
-            recipient.push(subgroup::CLIENT_ERROR, ClientError { name, ..error }.encode());
+            recipient.push(
+                subgroup::CLIENT_ERROR,
+                ClientError { name, ..error }.encode(),
+            );
         }
     }
 
@@ -267,7 +285,11 @@ impl Drop for Seat {
         let mut state = self.router.lock();
         state.origin(self.origin, &self.router.limits).guests -= 1;
         // Who reclaimed the number sits here now.
-        if state.clients.get(&self.name).is_some_and(|client| client.id == self.id) {
+        if state
+            .clients
+            .get(&self.name)
+            .is_some_and(|client| client.id == self.id)
+        {
             state.clients.remove(&self.name);
             if let Some(number) = self.number {
                 state.numbers.release(now, number);
@@ -287,7 +309,10 @@ impl State {
 
     /// The owner of the seat as others see it.
     fn info(&self, seat: &Seat) -> Option<UserInfo> {
-        let client = self.clients.get(&seat.name).filter(|client| client.id == seat.id)?;
+        let client = self
+            .clients
+            .get(&seat.name)
+            .filter(|client| client.id == seat.id)?;
         Some(sender_info(
             &seat.name,
             client.since_unix_s,
@@ -347,12 +372,16 @@ fn draw_number() -> Option<(Token, u64)> {
 /// `guest` and ten characters of base32.
 fn guest_name() -> Option<String> {
     const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
-    let characters = random::<10>().ok()?.map(|byte| char::from(ALPHABET[usize::from(byte % 32)]));
+    let characters = random::<10>()
+        .ok()?
+        .map(|byte| char::from(ALPHABET[usize::from(byte % 32)]));
     Some(format!("guest{}", String::from_iter(characters)))
 }
 
 /// Seconds since 1970, as far as they fit.
 fn unix_s() -> u32 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     u32::try_from(since.as_secs()).unwrap_or(u32::MAX)
 }

@@ -31,6 +31,7 @@ use std::time::Duration;
 pub use control::{Control, ControlHandle, Phase, Progress, control};
 pub use error::{Fault, SourceError, TransferError};
 pub use offer::{Answer, Offer, OfferedName};
+pub use rdv_proto::wire::bulk::{Abort, AbortReason};
 pub use receive::receive;
 pub use send::send;
 pub use sink::{IfExists, Sink};

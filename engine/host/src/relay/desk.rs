@@ -105,7 +105,10 @@ impl Desk {
 
     fn carry_out(&mut self, output: Output) {
         match output {
-            Output::Send { connection, command } => {
+            Output::Send {
+                connection,
+                command,
+            } => {
                 if let Command::Error(code) = command {
                     debug!(?code, "a client was refused");
                 }

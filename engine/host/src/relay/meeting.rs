@@ -61,10 +61,12 @@ impl Meeting {
     /// Serves a connection of `peer` that came in at `local`, until it ends.
     pub(crate) async fn serve(&self, stream: TcpStream, peer: SocketAddr, local: SocketAddr) {
         let connection = ConnectionId(self.next.fetch_add(1, Ordering::Relaxed));
-        let announce = self.public_address.unwrap_or(match local.ip().to_canonical() {
-            IpAddr::V4(v4) => v4,
-            IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED,
-        });
+        let announce = self
+            .public_address
+            .unwrap_or(match local.ip().to_canonical() {
+                IpAddr::V4(v4) => v4,
+                IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED,
+            });
         let opened = Input::Opened {
             connection,
             address: peer.ip(),
@@ -178,6 +180,8 @@ fn first_command(early: &mut BytesMut, broken: &mut bool) -> Option<rdv_proto::w
 async fn hang_up(mut stream: TcpStream) {
     if stream.shutdown().await.is_ok() {
         let mut rest = stream.take(EARLY_MAX as u64);
-        tokio::io::copy(&mut rest, &mut tokio::io::sink()).await.ok();
+        tokio::io::copy(&mut rest, &mut tokio::io::sink())
+            .await
+            .ok();
     }
 }

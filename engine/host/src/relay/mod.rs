@@ -75,7 +75,11 @@ impl Relay {
         info!("relay is up");
         shutdown.await;
         stop.send_replace(true);
-        timeout(FAREWELL, async { while loops.join_next().await.is_some() {} }).await.ok();
+        timeout(FAREWELL, async {
+            while loops.join_next().await.is_some() {}
+        })
+        .await
+        .ok();
         info!("relay is down");
     }
 }

@@ -39,7 +39,8 @@ where
     R2: AsyncRead + Unpin,
     W2: AsyncWrite + Unpin,
 {
-    let (((one_reads, one_writes), one_early), ((other_reads, other_writes), other_early)) = (one, other);
+    let (((one_reads, one_writes), one_early), ((other_reads, other_writes), other_early)) =
+        (one, other);
     let meter = Meter {
         start: Instant::now(),
         bytes: AtomicU64::new(0),
@@ -96,7 +97,10 @@ struct Meter {
 impl Meter {
     fn moved(&self, length: usize) -> io::Result<()> {
         let length = u64::try_from(length).unwrap_or(u64::MAX);
-        let bytes = self.bytes.fetch_add(length, Ordering::Relaxed).saturating_add(length);
+        let bytes = self
+            .bytes
+            .fetch_add(length, Ordering::Relaxed)
+            .saturating_add(length);
         self.moved_ms.store(self.now_ms(), Ordering::Relaxed);
         match bytes >= self.bytes_max {
             true => Err(io::ErrorKind::QuotaExceeded.into()),
@@ -137,11 +141,19 @@ mod tests {
     };
 
     /// A pair, and the two clients of it; between client and relay fit `road` bytes.
-    fn pair(road: usize, terms: Terms) -> (tokio::task::JoinHandle<u64>, DuplexStream, DuplexStream) {
+    fn pair(
+        road: usize,
+        terms: Terms,
+    ) -> (tokio::task::JoinHandle<u64>, DuplexStream, DuplexStream) {
         let (alice, one) = duplex(road);
         let (bob, other) = duplex(road);
         let carrying = tokio::spawn(async move {
-            carry((split(one), Bytes::new()), (split(other), Bytes::new()), terms).await
+            carry(
+                (split(one), Bytes::new()),
+                (split(other), Bytes::new()),
+                terms,
+            )
+            .await
         });
         (carrying, alice, bob)
     }
@@ -158,7 +170,10 @@ mod tests {
             written += length.unwrap();
         }
         assert!(written > 2 * road, "{written} bytes were taken");
-        assert!(written <= BUFFER_MAX + 2 * road, "{written} bytes were taken");
+        assert!(
+            written <= BUFFER_MAX + 2 * road,
+            "{written} bytes were taken"
+        );
         drop(bob);
         assert!(carrying.await.unwrap() <= written as u64);
     }
@@ -219,14 +234,24 @@ mod tests {
     fn tokio_test_write(bytes: &[u8]) -> Vec<usize> {
         struct Sizes<'a>(&'a mut Vec<usize>);
         impl AsyncWrite for Sizes<'_> {
-            fn poll_write(mut self: std::pin::Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            fn poll_write(
+                mut self: std::pin::Pin<&mut Self>,
+                _: &mut Context<'_>,
+                bytes: &[u8],
+            ) -> Poll<io::Result<usize>> {
                 self.0.push(bytes.len());
                 Poll::Ready(Ok(bytes.len()))
             }
-            fn poll_flush(self: std::pin::Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            fn poll_flush(
+                self: std::pin::Pin<&mut Self>,
+                _: &mut Context<'_>,
+            ) -> Poll<io::Result<()>> {
                 Poll::Ready(Ok(()))
             }
-            fn poll_shutdown(self: std::pin::Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            fn poll_shutdown(
+                self: std::pin::Pin<&mut Self>,
+                _: &mut Context<'_>,
+            ) -> Poll<io::Result<()>> {
                 Poll::Ready(Ok(()))
             }
         }

@@ -75,9 +75,14 @@ impl Endpoint {
     /// When to call with [`Input::Timeout`] if nothing else happens. `None`: no need.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
+        let expectations = self
+            .expectations
+            .values()
+            .filter_map(|expected| expected.expires);
         self.conversations
             .values()
             .filter_map(Conversation::due)
+            .chain(expectations)
             .min()
     }
 
@@ -114,8 +119,7 @@ impl Endpoint {
                 relay,
                 expires,
             } => {
-                self.expectations
-                    .retain(|_, known| known.expires.is_none_or(|at| now < at));
+                self.time(now);
                 if self.expectations.len() < EXPECTATIONS_MAX {
                     let expected = Expectation {
                         service,
@@ -126,6 +130,8 @@ impl Endpoint {
                         expires,
                     };
                     self.expectations.insert(expectation, expected);
+                } else {
+                    self.desk.event(Event::Expired { expectation });
                 }
             }
             Input::Unexpect { expectation } => {
@@ -195,8 +201,12 @@ impl Endpoint {
     }
 
     fn time(&mut self, now: Instant) {
-        self.expectations
-            .retain(|_, expected| expected.expires.is_none_or(|at| now < at));
+        let expired = self.expectations.extract_if(.., |_, expected| {
+            expected.expires.is_some_and(|at| at <= now)
+        });
+        for (expectation, _) in expired {
+            self.desk.event(Event::Expired { expectation });
+        }
         let due = self
             .conversations
             .iter()

@@ -8,7 +8,9 @@ use uuid::Uuid;
 use super::duties::carry;
 use super::rate::{RateState, Verdict};
 use super::server::{Outbound, Output, Session, Stage, code};
-use crate::wire::icbm::{Channel, ClientError, HostAck, MessageToHost, UserInfo, subgroup, tlv as icbm_tlv, user_tlv};
+use crate::wire::icbm::{
+    Channel, ClientError, HostAck, MessageToHost, UserInfo, subgroup, tlv as icbm_tlv, user_tlv,
+};
 use crate::wire::rendezvous::MessageKind;
 use crate::wire::signon::{
     Arrival, HostOnline, IcbmParameters, LocateInfo, LocateRights, RateClass, RateMembers,
@@ -137,7 +139,9 @@ impl Session {
                     self.oservice_version = versions.of(Foodgroup::OSERVICE).unwrap_or(0);
                     let pairs = OFFERED
                         .into_iter()
-                        .filter_map(|(foodgroup, own)| Some((foodgroup, own.min(versions.of(foodgroup)?))))
+                        .filter_map(|(foodgroup, own)| {
+                            Some((foodgroup, own.min(versions.of(foodgroup)?)))
+                        })
                         .collect();
                     let body = Versions { pairs }.encode();
                     self.send_snac(snac.foodgroup, 0x18, id, body);
@@ -152,7 +156,10 @@ impl Session {
         let id = snac.request_id;
         match snac.subgroup {
             0x02 => {
-                let tlvs = TlvList::new().with_u16(1, 0x1000).with_u16(2, 64).with_u16(5, 128);
+                let tlvs = TlvList::new()
+                    .with_u16(1, 0x1000)
+                    .with_u16(2, 64)
+                    .with_u16(5, 128);
                 self.send_snac(snac.foodgroup, 0x03, id, LocateRights { tlvs }.encode());
             }
             0x04 => match LocateInfo::decode(&snac.body).and_then(|info| info.capabilities()) {
@@ -188,7 +195,9 @@ impl Session {
                 Err(_) => busted(self),
             },
             subgroup::CLIENT_ERROR => match ClientError::decode(&snac.body) {
-                Ok(error) if error.channel == Channel::RENDEZVOUS => self.push(Output::PassOn(error)),
+                Ok(error) if error.channel == Channel::RENDEZVOUS => {
+                    self.push(Output::PassOn(error))
+                }
                 Ok(_) => {}
                 Err(_) => busted(self),
             },
@@ -199,7 +208,12 @@ impl Session {
     }
 
     /// What the sender alone can be told about a message; the rest is up to the recipient.
-    fn message(&mut self, now: Instant, request_id: u32, mut message: MessageToHost) -> Result<(), u16> {
+    fn message(
+        &mut self,
+        now: Instant,
+        request_id: u32,
+        mut message: MessageToHost,
+    ) -> Result<(), u16> {
         match message.channel {
             Channel::RENDEZVOUS => {}
             Channel(0) => return Err(code::BUSTED_SNAC_PAYLOAD),
@@ -211,8 +225,8 @@ impl Session {
         let [block] = &blocks[..] else {
             return Err(code::BUSTED_SNAC_PAYLOAD);
         };
-        let carried = carry(block, message.cookie, self.peer_v4())
-            .map_err(|_| code::BUSTED_SNAC_PAYLOAD)?;
+        let carried =
+            carry(block, message.cookie, self.peer_v4()).map_err(|_| code::BUSTED_SNAC_PAYLOAD)?;
         if !self.enter_proposal(now, &message, carried.kind) {
             return Err(code::REQUEST_DENIED);
         }
@@ -291,7 +305,10 @@ impl Session {
 
     /// The client as it sees itself: with the address that the host sees.
     fn own_info(&self) -> Option<UserInfo> {
-        let Stage::SignedOn { name, since_unix_s, .. } = &self.stage else {
+        let Stage::SignedOn {
+            name, since_unix_s, ..
+        } = &self.stage
+        else {
             return None;
         };
         let peer = self.config.peer;
@@ -316,7 +333,10 @@ pub fn sender_info(
     since_unix_s: u32,
     capabilities: impl IntoIterator<Item = Uuid>,
 ) -> UserInfo {
-    let list: Vec<u8> = capabilities.into_iter().flat_map(Uuid::into_bytes).collect();
+    let list: Vec<u8> = capabilities
+        .into_iter()
+        .flat_map(Uuid::into_bytes)
+        .collect();
     let mut tlvs = TlvList::new()
         .with_u16(user_tlv::CLASS, CLASS_FREE)
         .with_u32(user_tlv::SIGN_ON_TIME, since_unix_s);

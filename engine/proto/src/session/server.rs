@@ -18,7 +18,9 @@ use crate::limits;
 use crate::wire::flap::{Channel, Frame};
 use crate::wire::icbm::{ClientError, IcbmError, MessageToHost};
 use crate::wire::rendezvous::MessageKind;
-use crate::wire::signon::{GuestWish, Hello, IcbmParameters, Login, LoginErrorCode, LoginReply, tlv};
+use crate::wire::signon::{
+    GuestWish, Hello, IcbmParameters, Login, LoginErrorCode, LoginReply, tlv,
+};
 use crate::wire::snac::{ERROR, Foodgroup, HOST_REQUEST, Snac};
 use crate::wire::text::ScreenName;
 use crate::wire::tlv::TlvList;
@@ -138,7 +140,11 @@ pub(super) enum Stage {
     /// The caller is asked whether the guest may come in.
     Asking,
     /// Signed on at this time (Unix seconds).
-    SignedOn { name: ScreenName, since_unix_s: u32, online: bool },
+    SignedOn {
+        name: ScreenName,
+        since_unix_s: u32,
+        online: bool,
+    },
     /// Nothing counts any more.
     Closed,
 }
@@ -275,7 +281,10 @@ impl Session {
         if hello.tlvs.contains(tlv::COOKIE) {
             // Nobody was given one.
             let code = LoginErrorCode::BAD_COOKIE.0;
-            self.send_tlvs(Channel::SIGN_OFF, &TlvList::new().with_u16(tlv::ERROR_CODE, code));
+            self.send_tlvs(
+                Channel::SIGN_OFF,
+                &TlvList::new().with_u16(tlv::ERROR_CODE, code),
+            );
             self.close();
         } else if let Some(name) = hello.tlvs.first(tlv::SCREEN_NAME) {
             // Roasted passwords are plain text; they are refused whatever the name.
@@ -312,9 +321,18 @@ impl Session {
         let Ok(login) = Login::decode(&snac.body) else {
             return self.refuse_login(Bytes::new(), LoginErrorCode::BAD_INPUT);
         };
-        let typed = login.tlvs.first(tlv::SCREEN_NAME).cloned().unwrap_or_default();
-        let is_guest = login.screen_name().is_ok_and(|name| name.normalized() == "guest");
-        match login.guest_wish().filter(|_| is_guest && self.config.guests) {
+        let typed = login
+            .tlvs
+            .first(tlv::SCREEN_NAME)
+            .cloned()
+            .unwrap_or_default();
+        let is_guest = login
+            .screen_name()
+            .is_ok_and(|name| name.normalized() == "guest");
+        match login
+            .guest_wish()
+            .filter(|_| is_guest && self.config.guests)
+        {
             // Unknown name, wrong password, not over TLS: all the same.
             None => self.refuse_login(typed, LoginErrorCode::WRONG_PASSWORD),
             Some(wish) => match read_wish(wish, &login.tlvs) {
@@ -363,7 +381,12 @@ impl Session {
         self.push(Output::Send(channel, data.freeze()));
     }
 
-    pub(super) fn enter_proposal(&mut self, now: Instant, message: &MessageToHost, kind: MessageKind) -> bool {
+    pub(super) fn enter_proposal(
+        &mut self,
+        now: Instant,
+        message: &MessageToHost,
+        kind: MessageKind,
+    ) -> bool {
         kind != MessageKind::PROPOSE || self.book.enter(now, &message.recipient, message.cookie)
     }
 
@@ -384,7 +407,10 @@ fn login_refusal(name: Bytes, code: LoginErrorCode) -> TlvList {
 fn read_wish(wish: GuestWish, tlvs: &TlvList) -> Option<Wish> {
     match wish {
         GuestWish::NUMBER => {
-            let life = tlvs.u32(tlv::EXPIRES).map(u64::from).map(Duration::from_secs);
+            let life = tlvs
+                .u32(tlv::EXPIRES)
+                .map(u64::from)
+                .map(Duration::from_secs);
             Some(Wish::Number {
                 life: life.unwrap_or(NUMBER_LIFE),
             })
