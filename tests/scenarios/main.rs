@@ -2,5 +2,6 @@
 
 mod host;
 mod fuzz_smoke;
+mod hostile_sender;
 mod rendezvous;
 mod wire;
