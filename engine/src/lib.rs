@@ -1,5 +1,5 @@
 //! Peer-to-peer rendezvous and file transfer.
 
-pub mod transfer;
 pub mod signaling;
+pub mod transfer;
 pub mod transport;
