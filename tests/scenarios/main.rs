@@ -1,1 +1,5 @@
 //! Scenarios, a module per subject.
+
+mod fuzz_smoke;
+mod rendezvous;
+mod wire;

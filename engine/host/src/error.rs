@@ -42,6 +42,6 @@ pub enum HostError {
     #[error("a relay needs a ticket key, or must be open")]
     NoTicketKey,
     /// The system has no random bytes.
-    #[error("the system gives no random bytes")]
-    Random(#[source] getrandom::Error),
+    #[error("the system gives no random bytes: {0}")]
+    Random(getrandom::Error),
 }

@@ -117,7 +117,9 @@ mod tests {
     #[test]
     fn sixteen_of_an_address_and_no_more_than_all() {
         let (gate, now) = (Gate::new(LIMITS), Instant::now());
-        let mut inside: Vec<_> = (0..20).filter_map(|_| gate.enter(now, address(1))).collect();
+        let mut inside: Vec<_> = (0..20)
+            .filter_map(|_| gate.enter(now, address(1)))
+            .collect();
         assert_eq!(inside.len(), 16);
         inside.extend((0..20).filter_map(|_| gate.enter(now, address(2))));
         assert_eq!(inside.len(), 20);
@@ -128,10 +130,14 @@ mod tests {
     #[test]
     fn sixty_at_once_and_twenty_a_second() {
         let (gate, now) = (Gate::new(LIMITS), Instant::now());
-        let entered = (0..100).filter(|_| gate.enter(now, address(1)).is_some()).count();
+        let entered = (0..100)
+            .filter(|_| gate.enter(now, address(1)).is_some())
+            .count();
         assert_eq!(entered, 60);
         let later = now + Duration::from_secs(1);
-        let entered = (0..100).filter(|_| gate.enter(later, address(1)).is_some()).count();
+        let entered = (0..100)
+            .filter(|_| gate.enter(later, address(1)).is_some())
+            .count();
         assert_eq!(entered, 20);
     }
 

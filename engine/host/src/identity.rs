@@ -164,7 +164,9 @@ mod tests {
         let first = Identity::load(&source).unwrap().fingerprint;
         assert_eq!(Identity::load(&source).unwrap().fingerprint, first);
         assert_ne!(
-            Identity::load(&IdentitySource::Ephemeral).unwrap().fingerprint,
+            Identity::load(&IdentitySource::Ephemeral)
+                .unwrap()
+                .fingerprint,
             first
         );
     }
@@ -197,11 +199,17 @@ mod tests {
         let (certificate, _) = generate().unwrap();
         let (_, key) = generate().unwrap();
         let source = IdentitySource::Pem { certificate, key };
-        assert!(matches!(Identity::load(&source), Err(HostError::Identity { .. })));
+        assert!(matches!(
+            Identity::load(&source),
+            Err(HostError::Identity { .. })
+        ));
         let empty = IdentitySource::Pem {
             certificate: String::new(),
             key: String::new(),
         };
-        assert!(matches!(Identity::load(&empty), Err(HostError::Identity { .. })));
+        assert!(matches!(
+            Identity::load(&empty),
+            Err(HostError::Identity { .. })
+        ));
     }
 }

@@ -1,1 +1,45 @@
-//! An OSCAR host and ARS relay.
+//! An OSCAR host and an ARS relay as a library.
+//!
+//! The host lets guests sign on over TLS, gives those who show a code a number, passes rendezvous messages between them
+//! and sends them to a relay. One port serves TLS, plain FLAP and, if wanted, ARS. Nothing is global: no signal handler,
+//! no logger, no runtime of its own.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), rdv_host::HostError> {
+//! use rdv_host::{Host, HostConfig};
+//!
+//! let config = HostConfig {
+//!     listen: vec!["127.0.0.1:0".parse().expect("an address")],
+//!     numbers: 1000..=9999,
+//!     ..HostConfig::default()
+//! };
+//! let host = Host::bind(config).await?.spawn();
+//! println!("clients connect to {}", host.local_addrs()[0]);
+//! host.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+
+mod config;
+mod connection;
+mod door;
+mod error;
+mod gate;
+mod host;
+mod identity;
+mod limits;
+mod listener;
+mod offer;
+mod queue;
+mod random;
+mod relay;
+mod router;
+
+pub use config::{HostConfig, RelayConfig, RelaySource};
+pub use error::HostError;
+pub use host::{Host, HostHandle};
+pub use identity::IdentitySource;
+pub use limits::Limits;
+pub use rdv_proto::relay::RelayLimits;
+pub use relay::Relay;

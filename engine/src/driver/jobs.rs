@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use rdv_proto::rendezvous::{ConversationId, EndReason};
 use rdv_proto::trust::Session;
@@ -10,13 +9,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::outcome;
 use crate::error::{By, Error};
-use crate::handle::{Answer, EVENTS_MAX, TransferEvent};
-use crate::transfer::{self, Control, Sink, Source, Summary, TransferError};
+use crate::handle::{EVENTS_MAX, TransferEvent};
+use crate::transfer::{self, Control, Offer, Sink, Source, Summary, TransferError};
 use crate::transport::Link;
 use crate::trust::Identity;
-
-/// How long the user may think (`security.md` 6.4).
-const QUESTION_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Names a transfer within one engine; for a code it is the machine's expectation, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,7 +30,7 @@ pub(crate) struct TransferEnded {
     pub(crate) outcome: Result<Summary, TransferError>,
 }
 
-type Waiting = Arc<Mutex<Option<oneshot::Sender<Answer>>>>;
+type Waiting = Arc<Mutex<Option<oneshot::Sender<bool>>>>;
 
 struct Job {
     /// Taken when the transfer starts.
@@ -46,8 +42,8 @@ struct Job {
     events: mpsc::Sender<TransferEvent>,
     control: Control,
     answer: Waiting,
-    /// The user called it off; whatever ends it, that was the reason.
-    cancelled: bool,
+    /// Why it was called off while it ran; whatever its task says, that was the reason.
+    called_off: Option<By>,
 }
 
 impl Job {
@@ -78,7 +74,12 @@ pub(crate) struct Jobs {
 
 impl Jobs {
     pub(crate) fn new(ended: mpsc::Sender<TransferEnded>) -> Self {
-        Self { jobs: BTreeMap::new(), by_conversation: BTreeMap::new(), next: 1, ended }
+        Self {
+            jobs: BTreeMap::new(),
+            by_conversation: BTreeMap::new(),
+            next: 1,
+            ended,
+        }
     }
 
     pub(crate) fn open(
@@ -107,10 +108,15 @@ impl Jobs {
                 events: events_out,
                 control: control.clone(),
                 answer: Arc::clone(&answer),
-                cancelled: false,
+                called_off: None,
             },
         );
-        Opened { job, events, control, answer }
+        Opened {
+            job,
+            events,
+            control,
+            answer,
+        }
     }
 
     /// Somebody proposed with the code of this transfer.
@@ -123,7 +129,9 @@ impl Jobs {
 
     pub(crate) fn peer_found(&self, id: &ConversationId) {
         if let Some(job) = self.of(id) {
-            job.tell(TransferEvent::PeerFound { peer: id.peer.clone() });
+            job.tell(TransferEvent::PeerFound {
+                peer: id.peer.clone(),
+            });
         }
     }
 
@@ -137,19 +145,36 @@ impl Jobs {
 
     /// Hands the lane over: from here on the bytes are the transfer's.
     pub(crate) fn start(&mut self, id: &ConversationId, link: Link, session: &Session) {
-        let Some(&job_id) = self.by_conversation.get(id) else { return };
-        let Some(job) = self.jobs.get_mut(&job_id) else { return };
-        let Some(direction) = job.direction.take() else { return };
+        let Some(&job_id) = self.by_conversation.get(id) else {
+            return;
+        };
+        let Some(job) = self.jobs.get_mut(&job_id) else {
+            return;
+        };
+        let Some(direction) = job.direction.take() else {
+            return;
+        };
         job.tell(TransferEvent::Connected {
             path: link.path.clone(),
             peer_key: session.peer_key_hash(),
             verified: job.verified,
         });
-        let run = transfer_task(direction, link, job.control.clone(), job.events.clone(), Arc::clone(&job.answer));
+        let run = transfer_task(
+            direction,
+            link,
+            job.control.clone(),
+            job.events.clone(),
+            Arc::clone(&job.answer),
+        );
         let ended = self.ended.clone();
         tokio::spawn(async move {
             let outcome = run.await;
-            let _ = ended.send(TransferEnded { job: job_id, outcome }).await;
+            let _ = ended
+                .send(TransferEnded {
+                    job: job_id,
+                    outcome,
+                })
+                .await;
         });
     }
 
@@ -158,23 +183,35 @@ impl Jobs {
         let job = self.remove(ended.job)?;
         let outcome = match ended.outcome {
             Ok(summary) => Ok(summary),
-            Err(_) if job.cancelled => Err(Error::Cancelled { by: By::Us }),
-            Err(error) => Err(outcome::of_transfer(error, job.receives)),
+            Err(error) => Err(match job.called_off {
+                Some(by) => Error::Cancelled { by },
+                None => outcome::of_transfer(error, job.receives),
+            }),
         };
         job.tell(TransferEvent::Ended(outcome));
         job.conversation
     }
 
     /// The machine has ended a conversation.
-    pub(crate) fn conversation_ended(&mut self, id: &ConversationId, reason: &EndReason, candidates_exchanged: bool) {
-        let Some(&job_id) = self.by_conversation.get(id) else { return };
-        let Some(job) = self.jobs.get_mut(&job_id) else { return };
+    pub(crate) fn conversation_ended(
+        &mut self,
+        id: &ConversationId,
+        reason: &EndReason,
+        candidates_exchanged: bool,
+    ) {
+        let Some(&job_id) = self.by_conversation.get(id) else {
+            return;
+        };
+        let Some(job) = self.jobs.get_mut(&job_id) else {
+            return;
+        };
         if job.running() {
-            // The lane ends it: it is told in there, too, and what is whole by now stays whole.
-            job.control.cancel_by_peer();
+            // The task ends it, so that what is whole by now stays whole and nothing else stays.
+            job.called_off.get_or_insert(By::Peer);
+            job.control.cancel();
             return;
         }
-        let error = if job.cancelled { Error::Cancelled { by: By::Us } } else { outcome::of_conversation(reason, candidates_exchanged) };
+        let error = outcome::of_conversation(reason, candidates_exchanged);
         self.end(job_id, error);
     }
 
@@ -188,7 +225,7 @@ impl Jobs {
     /// Marks a transfer as called off by our user. Returns its conversation, if it has one by now.
     pub(crate) fn cancel(&mut self, job_id: JobId) -> Option<ConversationId> {
         let job = self.jobs.get_mut(&job_id)?;
-        job.cancelled = true;
+        job.called_off.get_or_insert(By::Us);
         let conversation = job.conversation.clone();
         if job.running() {
             job.control.cancel();
@@ -200,7 +237,11 @@ impl Jobs {
 
     /// Every transfer that has no lane yet, with its conversation.
     pub(crate) fn without_lane(&self) -> Vec<(JobId, Option<ConversationId>)> {
-        self.jobs.iter().filter(|(_, job)| !job.running()).map(|(id, job)| (*id, job.conversation.clone())).collect()
+        self.jobs
+            .iter()
+            .filter(|(_, job)| !job.running())
+            .map(|(id, job)| (*id, job.conversation.clone()))
+            .collect()
     }
 
     /// All transfers.
@@ -229,13 +270,13 @@ async fn transfer_task(
     match direction {
         Direction::Send(source) => transfer::send(lane, source, control).await,
         Direction::Receive(sink) => {
-            let consent = move |offer| async move {
+            let consent = move |offer: Offer| async move {
                 let (out, said) = oneshot::channel();
                 if let Ok(mut answer) = answer.lock() {
                     *answer = Some(out);
                 }
                 let _ = events.try_send(TransferEvent::Offered(offer));
-                matches!(tokio::time::timeout(QUESTION_TIMEOUT, said).await, Ok(Ok(Answer::Accept)))
+                said.await.unwrap_or(false)
             };
             transfer::receive(lane, sink, consent, control).await
         }

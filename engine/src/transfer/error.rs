@@ -143,7 +143,7 @@ pub enum TransferError {
         free: u64,
     },
     /// The bytes are not those that the sender hashed (S-23).
-    #[error("\"{}\" did not arrive as it was sent", show(.name, 200))]
+    #[error("{} did not arrive as it was sent", show(.name, 200))]
     Verification {
         /// Name in the list.
         name: String,
@@ -245,7 +245,7 @@ impl From<ProtocolError> for TransferError {
 }
 
 fn shown(path: &std::path::Path) -> String {
-    format!("\"{}\"", show(&path.to_string_lossy(), 200))
+    show(&path.to_string_lossy(), 200)
 }
 
 fn list_names(names: &[(PathBuf, NameError)]) -> String {
@@ -258,10 +258,10 @@ fn list_names(names: &[(PathBuf, NameError)]) -> String {
 
 fn refused(error: &ManifestError) -> String {
     match error {
-        ManifestError::Name { name, why } => format!("\"{}\": {why}", show(name, 200)),
+        ManifestError::Name { name, why } => format!("{}: {why}", show(name, 200)),
         ManifestError::Collision { name } => {
             format!(
-                "\"{}\" stands there twice, at least for systems that do not tell case apart",
+                "{} stands there twice, at least for systems that do not tell case apart",
                 show(name, 200)
             )
         }
@@ -281,7 +281,7 @@ fn peer_words(reason: AbortReason, text: &str) -> String {
         AbortReason::NAME => "a name in the list is refused there",
         AbortReason::STALLED => "nothing moved for too long",
         AbortReason::INCOMPATIBLE => "versions or roles do not fit",
-        _ => return format!(" (reason {}, \"{}\")", reason.0, show(text, 200)),
+        _ => return format!(" (reason {}, {})", reason.0, show(text, 200)),
     };
     format!(": {known}")
 }

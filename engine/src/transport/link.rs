@@ -58,7 +58,11 @@ impl Link {
             rendezvous::Path::Direct(_) => PathKind::Direct,
             rendezvous::Path::Relay(_) => PathKind::Relay,
         };
-        Self { lane, nominate: session.role() == Role::Answerer, path: Path { kind, remote } }
+        Self {
+            lane,
+            nominate: session.role() == Role::Answerer,
+            path: Path { kind, remote },
+        }
     }
 
     /// The lane, ready for the transfer's first frame.

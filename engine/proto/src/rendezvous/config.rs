@@ -6,6 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use uuid::Uuid;
 
 use super::LegacySecurity;
+use super::candidate::Judge;
+use crate::wire::service::NATIVE;
 use crate::wire::text::ScreenName;
 
 /// What the machine has to know about the place it runs in. May be replaced while conversations
@@ -18,6 +20,8 @@ pub struct Config {
     /// Services whose incoming proposals are put before the user. The native service belongs here
     /// only if proposals without a code are welcome; codes work without. Others get NAK 0x00.
     pub services: BTreeSet<Uuid>,
+    /// Services that follow the native policy. All others are legacy ones.
+    pub native_services: BTreeSet<Uuid>,
     /// Least security of incoming legacy proposals. Those below get NAK 0x0A at once (S-03).
     pub legacy_security: LegacySecurity,
     /// Own interfaces: address and prefix. An address in one of these subnets is never refused
@@ -46,6 +50,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             services: BTreeSet::new(),
+            native_services: BTreeSet::from([NATIVE]),
             legacy_security: LegacySecurity::Required,
             interfaces: Vec::new(),
             verified: None,
@@ -57,6 +62,20 @@ impl Default for Config {
             contacts: BTreeSet::new(),
             ignored: BTreeSet::new(),
         }
+    }
+}
+
+impl Config {
+    /// Whether a relay that a peer names may be connected to: our own always, others by the rules
+    /// for foreign addresses. For those who resolve the name of a relay: judge each result.
+    #[must_use]
+    pub fn relay_allowed(&self, address: SocketAddr) -> bool {
+        Judge {
+            config: self,
+            peer_verified: None,
+            own: &[],
+        }
+        .admit_relay(address)
     }
 }
 

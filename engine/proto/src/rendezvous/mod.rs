@@ -25,23 +25,39 @@
 //!
 //! | file | concern |
 //! |---|---|
-//! | `endpoint.rs` | routes inputs to conversations, opens and forgets them, limits |
+//! | `endpoint.rs` | routes inputs to conversations, opens and forgets them |
+//! | `arrival.rs` | first proposals of peers: who may begin a conversation |
 //! | `conversation.rs` | the states of one rendezvous, what all of them share |
 //! | `native.rs`, `meeting.rs` | native policy: the key exchange; then candidates, lanes, nomination |
 //! | `legacy.rs`, `methods.rs` | legacy policy: proposals and answers; direct → redirect → relay → null |
 //! | `proposal.rs` | what we put into a message, what we make of theirs |
 //! | `candidate.rs`, `race.rs` | which addresses are dialled, in which order and at which pace |
 //! | `sealed.rs` | the layout of what travels under the seal |
-//! | `numbers.rs`, `memory.rs` | sequence numbers; conversations that have ended |
+//! | `numbers.rs`, `memory.rs`, `desk.rs` | sequence numbers; conversations that have ended; outputs and names of attempts |
 //! | `limits.rs` | every time and count, in one place |
 
+mod arrival;
+mod candidate;
 mod config;
+mod conversation;
+mod desk;
+mod endpoint;
 mod input;
+mod legacy;
+mod meeting;
+mod memory;
+mod methods;
+mod native;
+mod numbers;
 mod output;
+mod proposal;
+mod race;
+mod sealed;
 
 pub mod limits;
 
 pub use config::{Config, Subnet};
+pub use endpoint::Endpoint;
 pub use input::{
     Answer, AttemptError, AttemptId, CandidateKind, ConversationId, Input, LegacySecurity,
     LocalCandidate, Proposal, RelayAddress, RelayCandidate, RelayPolicy,

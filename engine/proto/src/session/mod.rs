@@ -5,8 +5,12 @@ mod duties;
 mod numbers;
 mod proposals;
 mod rate;
+mod serve;
+mod server;
 
 pub use duties::{BustedBlock, Carried, carry};
 pub use numbers::{Numbers, ReclaimError, Token};
 pub use proposals::{ProposalBook, ProposalLimits};
 pub use rate::{RateClass, RateState, Verdict};
+pub use serve::{DEFAULT_PARAMETERS, sender_info};
+pub use server::{Outbound, Output, Session, SessionConfig, Wish};

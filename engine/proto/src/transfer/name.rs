@@ -123,7 +123,7 @@ impl SafeRelPath {
 
 impl fmt::Debug for SafeRelPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\"", show(&self.0, 200))
+        f.write_str(&show(&self.0, 200))
     }
 }
 

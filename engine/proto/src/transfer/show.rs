@@ -22,11 +22,12 @@ fn is_printable(c: char) -> bool {
     !after.starts_with("\\u{")
 }
 
-/// `text` as it may be shown, best between double quotes so that spaces are seen: controls, bidi controls, zero-width, tag, private and unassigned characters as `\u{..}`, a quote or
+/// `text` as it may be shown: in quotes so that spaces are seen, controls, bidi controls, zero-width, tag, private and unassigned characters as `\u{..}`, a quote or
 /// backslash escaped, at most `max` characters of the original and then `…`.
 #[must_use]
 pub fn show(text: &str, max: usize) -> String {
-    let mut out = String::with_capacity(text.len().min(max));
+    let mut out = String::with_capacity(text.len().min(max) + 2);
+    out.push('"');
     let mut characters = text.chars();
     for c in characters.by_ref().take(max) {
         if is_deceptive(c) || !(c == ' ' || is_printable(c)) {
@@ -40,6 +41,7 @@ pub fn show(text: &str, max: usize) -> String {
     if characters.next().is_some() {
         out.push('…');
     }
+    out.push('"');
     out
 }
 
@@ -51,21 +53,21 @@ mod tests {
 
     #[test]
     fn s_24_names_are_shown_harmless() {
-        assert_eq!(show("a b.txt", 99), "a b.txt");
-        assert_eq!(show("naïve 文件 e\u{301}", 99), "naïve 文件 e\u{301}");
-        assert_eq!(show("\u{1b}[31mred", 99), "\\u{1b}[31mred");
+        assert_eq!(show("a b.txt", 99), "\"a b.txt\"");
+        assert_eq!(show("naïve 文件 e\u{301}", 99), "\"naïve 文件 e\u{301}\"");
+        assert_eq!(show("\u{1b}[31mred", 99), "\"\\u{1b}[31mred\"");
         assert_eq!(
             show("a\r\nb\u{85}\u{7f}", 99),
-            "a\\u{d}\\u{a}b\\u{85}\\u{7f}"
+            "\"a\\u{d}\\u{a}b\\u{85}\\u{7f}\""
         );
-        assert_eq!(show("exe.\u{202E}txt", 99), "exe.\\u{202e}txt");
+        assert_eq!(show("exe.\u{202E}txt", 99), "\"exe.\\u{202e}txt\"");
         assert_eq!(
             show("\u{200B}\u{E0041}\u{E000}\u{378}\u{FEFF}", 99),
-            "\\u{200b}\\u{e0041}\\u{e000}\\u{378}\\u{feff}"
+            "\"\\u{200b}\\u{e0041}\\u{e000}\\u{378}\\u{feff}\""
         );
-        assert_eq!(show("say \"hi\"\\", 99), "say \\\"hi\\\"\\\\");
-        assert_eq!(show("abcdef", 3), "abc…");
-        assert_eq!(show("", 3), "");
+        assert_eq!(show("say \"hi\"\\", 99), "\"say \\\"hi\\\"\\\\\"");
+        assert_eq!(show("abcdef", 3), "\"abc…\"");
+        assert_eq!(show("", 3), "\"\"");
     }
 
     proptest! {
@@ -84,7 +86,7 @@ mod tests {
 
         #[test]
         fn s_24_harmless_text_stays_as_it_is(text in "[a-zA-Z0-9 äöüß文件.,;()-]*") {
-            prop_assert_eq!(show(&text, usize::MAX), text);
+            prop_assert_eq!(show(&text, usize::MAX), format!("\"{text}\""));
         }
     }
 }

@@ -101,3 +101,123 @@ fn decode_entry(entry: &[u8]) -> Option<SocketAddr> {
     };
     Some(SocketAddr::new(ip, port))
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::BufMut;
+
+    use super::*;
+
+    fn list(entries: &[&str]) -> Bytes {
+        let mut out = BytesMut::new();
+        for entry in entries {
+            put_string08(&mut out, entry.as_bytes());
+        }
+        out.freeze()
+    }
+
+    fn parsed(entries: &[&str]) -> Vec<String> {
+        decode_addr_list(&list(entries))
+            .iter()
+            .map(SocketAddr::to_string)
+            .collect()
+    }
+
+    #[test]
+    fn r_29_and_r_30_checks_are_complements() {
+        assert_eq!(
+            ip_xor(Ipv4Addr::new(192, 0, 2, 10)),
+            [0x3F, 0xFF, 0xFD, 0xF5]
+        );
+        assert_eq!(port_xor(4443), [0xEE, 0xA4]);
+    }
+
+    #[test]
+    fn r_31_the_check_wins_over_what_it_checks() {
+        assert_eq!(
+            Checked::port([0x11, 0x5B], Some([0xEE, 0xA4])),
+            Checked {
+                value: 4443,
+                altered: None
+            }
+        );
+        assert_eq!(
+            Checked::port([0, 80], Some([0xEE, 0xA4])),
+            Checked {
+                value: 4443,
+                altered: Some(80)
+            }
+        );
+        assert_eq!(
+            Checked::port([0, 80], None),
+            Checked {
+                value: 80,
+                altered: None
+            }
+        );
+    }
+
+    #[test]
+    fn r_32_entries_keep_the_order_of_the_proposer() {
+        assert_eq!(
+            parsed(&["192.0.2.10 4443", "2001:db8::10 1", "192.0.2.9 65535"]),
+            ["192.0.2.10:4443", "[2001:db8::10]:1", "192.0.2.9:65535"]
+        );
+    }
+
+    #[test]
+    fn malformed_entries_are_skipped() {
+        let long = format!("2001:db8::10 {}1", "0".repeat(60));
+        let bad = [
+            "",
+            " ",
+            "192.0.2.10",
+            "192.0.2.10:4443",
+            "192.0.2.10 0",
+            "192.0.2.10 080",
+            "192.0.2.10 65536",
+            "192.0.2.10 +80",
+            "192.0.2.10  80",
+            "192.0.2.10 80 ",
+            "192.000.2.10 80",
+            "[2001:db8::1] 80",
+            "fe80::1%eth0 80",
+            "example.org 80",
+            &long,
+        ];
+        for entry in bad {
+            assert_eq!(
+                parsed(&[entry, "192.0.2.10 1"]),
+                ["192.0.2.10:1"],
+                "{entry:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_entry_past_the_end_ends_the_list() {
+        let mut cut = BytesMut::from(&list(&["192.0.2.10 1"])[..]);
+        cut.put_slice(b"\x40192.0.2.10 2");
+        assert_eq!(decode_addr_list(&cut).len(), 1);
+    }
+
+    #[test]
+    fn the_17th_entry_is_not_looked_at() {
+        assert_eq!(parsed(&["192.0.2.10 1"; 17]).len(), 16);
+        let mut entries = vec![""; 16];
+        entries.push("192.0.2.10 1");
+        assert_eq!(parsed(&entries).len(), 0, "malformed ones count");
+    }
+
+    #[test]
+    fn the_17th_address_is_not_sent() {
+        let many: Vec<SocketAddr> = (1..=17)
+            .map(|port| SocketAddr::from(([192, 0, 2, 10], port)))
+            .collect();
+        assert_eq!(decode_addr_list(&encode_addr_list(&many)), many[..16]);
+        assert!(
+            encode_addr_list(&[SocketAddr::from(([192, 0, 2, 10], 0))]).is_empty(),
+            "port 0 cannot be dialled"
+        );
+    }
+}

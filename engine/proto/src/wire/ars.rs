@@ -250,3 +250,149 @@ impl Frame {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::hex;
+    use crate::wire::service::SEND_FILE;
+
+    const CREATE_BYTES: &str = "002c044a000200000000000005616c696365545259535430310000010010094613434c7f11d18222444553540000";
+    const JOIN_BYTES: &str = "002c044a000400000000000003626f622337545259535430310000010010094613434c7f11d18222444553540000";
+
+    fn name(text: &str) -> ScreenName {
+        ScreenName::new(text).expect("a good name")
+    }
+
+    fn decode(bytes: &Bytes) -> Result<Option<Frame>, DecodeError> {
+        Frame::decode(&mut BytesMut::from(&bytes[..]))
+    }
+
+    #[test]
+    fn frames_of_both_directions_have_their_bytes() {
+        let cookie = Cookie(*b"TRYST01\0");
+        let tlvs = TlvList::new().with(TLV_SERVICE, SEND_FILE.as_bytes().to_vec());
+        let relay = Ipv4Addr::new(198, 51, 100, 80);
+        let frames = [
+            (
+                Command::Create {
+                    name: name("alice"),
+                    cookie,
+                    tlvs: tlvs.clone(),
+                },
+                CREATE_BYTES,
+            ),
+            (
+                Command::Created {
+                    token: 0x2337,
+                    ip: relay,
+                },
+                "0010044a00030000000002202337c6336450",
+            ),
+            (
+                Command::Join {
+                    name: name("bob"),
+                    token: 0x2337,
+                    cookie,
+                    tlvs,
+                },
+                JOIN_BYTES,
+            ),
+            (Command::Ready, "000a044a0005000000000220"),
+            (
+                Command::Error(ErrorCode::BAD_REQUEST),
+                "000c044a0001000000000220000d",
+            ),
+            (
+                Command::Error(ErrorCode::NO_FIRST_COMMAND),
+                "000c044a00010000000002200010",
+            ),
+            (
+                Command::Error(ErrorCode::PEER_DID_NOT_JOIN),
+                "000c044a0001000000000220001a",
+            ),
+        ];
+        for (command, bytes) in frames {
+            let frame = Frame::new(command);
+            assert_eq!(frame.encode(), hex(bytes));
+            assert_eq!(decode(&hex(bytes)), Ok(Some(frame)));
+        }
+    }
+
+    #[test]
+    fn t_15_the_length_is_10_to_1024() {
+        for length in [0, 9, 1_025, 65_535] {
+            let refused = DecodeError::BadLength {
+                what: "ARS frame",
+                length: usize::from(length),
+                min: 10,
+                max: 1_024,
+            };
+            assert_eq!(
+                decode(&u16::to_be_bytes(length).to_vec().into()),
+                Err(refused),
+                "before more arrives"
+            );
+        }
+        let longest = Frame::new(Command::Unknown {
+            command: 7,
+            data: vec![0; 1_014].into(),
+        });
+        assert_eq!(decode(&longest.encode()), Ok(Some(longest)));
+    }
+
+    #[test]
+    fn t_15_another_version_is_refused_as_soon_as_it_is_seen() {
+        let refused = DecodeError::UnsupportedVersion {
+            what: "ARS frame",
+            version: 0x044B,
+        };
+        assert_eq!(decode(&hex("000a044b")), Err(refused));
+    }
+
+    #[test]
+    fn t_15_bytes_behind_ready_stay_in_the_buffer() {
+        let mut buffer = BytesMut::from(&hex("000a044a0005000000000220 4f465432")[..]);
+        assert!(matches!(
+            Frame::decode(&mut buffer),
+            Ok(Some(Frame {
+                command: Command::Ready,
+                ..
+            }))
+        ));
+        assert_eq!(&buffer[..], b"OFT2");
+    }
+
+    #[test]
+    fn a_frame_in_pieces_is_waited_for() {
+        let whole = hex(CREATE_BYTES);
+        for length in 0..whole.len() {
+            assert_eq!(decode(&whole.slice(..length)), Ok(None), "{length}");
+        }
+    }
+
+    #[test]
+    fn unknown_commands_reserved_bytes_and_flags_survive() {
+        for bytes in [
+            "000c044a 0042 12345678 abcd cafe",
+            "0010044a 0005 00000000 0220 aabbccddeeff",
+            "000e044a 0001 00000000 0220 000e ffff",
+        ] {
+            let frame = decode(&hex(bytes))
+                .expect("a good frame")
+                .expect("all of it");
+            assert_eq!(frame.encode(), hex(bytes));
+        }
+    }
+
+    #[test]
+    fn a_command_that_is_cut_off_inside_is_malformed() {
+        for bytes in [
+            "000a044a0001000000000220",
+            "000e044a0003000000000220 2337c633",
+            "000b044a00020000000000 00 05",
+        ] {
+            assert!(decode(&hex(bytes)).is_err(), "{bytes}");
+        }
+    }
+}

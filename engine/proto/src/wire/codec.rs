@@ -177,14 +177,7 @@ pub(crate) use wire_enum;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    wire_enum! {
-        /// For the tests.
-        pub struct Colour(u16) {
-            /// One.
-            RED = 1,
-        }
-    }
+    use crate::wire::rendezvous::CancelReason;
 
     #[test]
     fn a_reader_takes_what_is_there_and_names_what_is_missing() {
@@ -223,8 +216,8 @@ mod tests {
     #[test]
     fn unknown_numbers_print_in_hex_and_known_ones_by_name() {
         assert_eq!(
-            format!("{:?} {:?}", Colour::RED, Colour(0x77)),
-            "Colour::RED Colour(0x0077)"
+            format!("{:?} {:?}", CancelReason::TIMEOUT, CancelReason(0x77)),
+            "CancelReason::TIMEOUT CancelReason(0x0077)"
         );
     }
 }

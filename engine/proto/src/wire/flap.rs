@@ -124,3 +124,98 @@ pub fn bodiless_sign_off(sequence: u16) -> [u8; 4] {
     let [high, low] = sequence.to_be_bytes();
     [MARKER, Channel::SIGN_OFF.0, high, low]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::hex;
+
+    fn decode(bytes: &str) -> Result<Option<Frame>, DecodeError> {
+        Frame::decode(&mut BytesMut::from(&hex(bytes)[..]), 65_535)
+    }
+
+    #[test]
+    fn a_keep_alive_is_a_frame_without_data() {
+        let frame = Frame {
+            channel: Channel::KEEP_ALIVE,
+            sequence: 0x0102,
+            data: Bytes::new(),
+        };
+        let mut out = BytesMut::new();
+        frame.encode(&mut out).expect("it fits");
+        assert_eq!(out, hex("2a0501020000"));
+        assert_eq!(decode("2a0501020000"), Ok(Some(frame)));
+    }
+
+    #[test]
+    fn frames_are_taken_one_by_one() {
+        let mut buffer = BytesMut::from(&hex("2a05ffff00002a0500000000")[..]);
+        let sequences: Vec<_> =
+            std::iter::from_fn(|| Frame::decode(&mut buffer, 0).expect("good frames"))
+                .map(|f| f.sequence)
+                .collect();
+        assert_eq!(sequences, [0xFFFF, 0]);
+        assert!(buffer.is_empty());
+    }
+
+    #[test]
+    fn another_marker_is_seen_at_the_first_byte() {
+        assert_eq!(
+            decode("16"),
+            Err(DecodeError::BadMarker {
+                what: "FLAP frame",
+                found: 0x16
+            })
+        );
+    }
+
+    #[test]
+    fn t_18_too_much_data_is_refused_before_it_arrives() {
+        let mut header = BytesMut::from(&hex("2a0200001001")[..]);
+        let refused = DecodeError::BadLength {
+            what: "FLAP data",
+            length: 4_097,
+            min: 0,
+            max: 4_096,
+        };
+        assert_eq!(Frame::decode(&mut header, 4_096), Err(refused));
+        assert_eq!(Frame::decode(&mut header, 4_097), Ok(None));
+    }
+
+    #[test]
+    fn l_29_a_sign_off_may_come_without_a_length() {
+        let expected = Frame {
+            channel: Channel::SIGN_OFF,
+            sequence: 7,
+            data: Bytes::new(),
+        };
+        for bytes in ["2a040007", "2a04000700", "2a0400070000"] {
+            assert_eq!(decode(bytes), Ok(Some(expected.clone())), "{bytes}");
+        }
+        assert_eq!(decode("2a020007"), Ok(None), "other channels have a length");
+        assert_eq!(bodiless_sign_off(7), hex("2a040007")[..]);
+    }
+
+    #[test]
+    fn a_sign_off_with_a_reason_is_read_whole() {
+        assert_eq!(decode("2a04000700060009000200"), Ok(None));
+        let frame = decode("2a0400070006000900020001").expect("a good frame");
+        assert_eq!(frame.map(|frame| frame.data), Some(hex("000900020001")));
+    }
+
+    #[test]
+    fn data_that_does_not_fit_the_length_field_is_refused() {
+        let frame = Frame {
+            channel: Channel::DATA,
+            sequence: 0,
+            data: vec![0; 65_536].into(),
+        };
+        let mut out = BytesMut::new();
+        let refused = EncodeError::TooLong {
+            what: "FLAP data",
+            length: 65_536,
+            max: 65_535,
+        };
+        assert_eq!((frame.encode(&mut out), out.len()), (Err(refused), 0));
+    }
+}

@@ -334,3 +334,160 @@ pub(super) fn nak_from(code: ClientErrorCode, info: &[u8]) -> Option<NakCode> {
 
 /// 0x0004/0x0001, the host refuses a message. The request id says which one.
 pub type IcbmError = SnacError;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::hex;
+    use crate::wire::rendezvous::Message;
+    use crate::wire::service::SEND_FILE;
+
+    const COOKIE: &str = "5452595354303100";
+
+    fn refusal(info: &str) -> ClientError {
+        let body = hex(&format!("{COOKIE}0002 05616c696365 {info}"));
+        let error = ClientError::decode(&body).expect("a good client error");
+        assert_eq!(error.encode(), body);
+        error
+    }
+
+    #[test]
+    fn r_38_a_rendezvous_goes_out_as_tlv_5_of_channel_2() {
+        let accept = hex("00025452595354303100094613434c7f11d18222444553540000");
+        let message = MessageToHost {
+            cookie: Cookie(*b"TRYST01\0"),
+            channel: Channel::RENDEZVOUS,
+            recipient: ScreenName::new("alice").expect("a good name"),
+            tlvs: TlvList::new().with(tlv::RENDEZVOUS, accept.clone()),
+        };
+        let body = hex(&format!("{COOKIE}0002 05616c696365 0005001a"))
+            .iter()
+            .chain(&accept)
+            .copied()
+            .collect::<Bytes>();
+        assert_eq!(message.encode(), body);
+        assert_eq!(MessageToHost::decode(&body), Ok(message));
+    }
+
+    #[test]
+    fn r_38_a_host_ack_is_asked_for_by_tlv_3_and_repeats_the_message() {
+        assert_eq!(tlv::REQUEST_HOST_ACK, 3);
+        let body = hex(&format!("{COOKIE}000203626f62"));
+        let ack = HostAck::decode(&body).expect("a good ack");
+        assert_eq!(
+            (ack.channel, ack.recipient.as_str()),
+            (Channel::RENDEZVOUS, "bob")
+        );
+        assert_eq!(ack.encode(), body);
+    }
+
+    #[test]
+    fn r_38_a_proposal_arrives_with_its_sender_in_front() {
+        let block = format!("0000{COOKIE}094613434c7f11d18222444553540000000a00020001");
+        let body = format!(
+            "{COOKIE}0002 05616c696365 0000 0002 000100020010 0003000466000000 00050020{block}"
+        );
+        let message = MessageToClient::decode(&hex(&body)).expect("a good message");
+        assert_eq!(
+            (message.sender.name.as_str(), message.sender.tlvs.0.len()),
+            ("alice", 2)
+        );
+        let inner = message
+            .tlvs
+            .first(tlv::RENDEZVOUS)
+            .expect("a rendezvous")
+            .clone();
+        assert_eq!(
+            Message::decode(inner).map(|inner| inner.cookie),
+            Ok(message.cookie)
+        );
+        assert_eq!(message.encode(), hex(&body));
+    }
+
+    #[test]
+    fn r_25_a_nak_travels_in_the_error_info() {
+        for nak in (0..=0x0A).chain([0x0F]).map(NakCode) {
+            let error = ClientError::rendezvous(
+                Cookie(*b"TRYST01\0"),
+                ScreenName::new("alice").expect("good"),
+                nak,
+            );
+            assert_eq!(
+                error.encode(),
+                hex(&format!(
+                    "{COOKIE}0002 05616c696365 0003 0002 {:04x}",
+                    nak.0
+                ))
+            );
+            assert_eq!(error.nak(), Some(nak));
+        }
+    }
+
+    #[test]
+    fn r_25_refusals_of_old_clients_are_read_with_0_2_and_4_bytes_of_info() {
+        assert_eq!(refusal("0003").nak(), None);
+        assert_eq!(refusal("0003 0001").nak(), Some(NakCode::DENIED));
+        assert_eq!(
+            refusal("0003 0002 0009").nak(),
+            Some(NakCode::VERSION_MISMATCH)
+        );
+        assert_eq!(
+            refusal("0003 0002 0077").nak(),
+            Some(NakCode(0x77)),
+            "unknown codes survive"
+        );
+        assert_eq!(
+            (refusal("0001").nak(), refusal("0002 0001").nak()),
+            (None, None),
+            "only code 3 has a NAK"
+        );
+    }
+
+    #[test]
+    fn a_refusal_on_another_channel_has_no_nak() {
+        let error = ClientError {
+            channel: Channel::TEXT,
+            ..refusal("0003 0002 0001")
+        };
+        assert_eq!(error.nak(), None);
+    }
+
+    #[test]
+    fn capabilities_of_both_forms_are_united() {
+        let full = SEND_FILE.as_bytes().to_vec();
+        let user = UserInfo {
+            name: ScreenName::new("alice").expect("a good name"),
+            warning: 0,
+            tlvs: TlvList::new()
+                .with(user_tlv::SHORT_CAPABILITIES, hex("1343 1345 13"))
+                .with(
+                    user_tlv::CAPABILITIES,
+                    [&full[..], &full[..], &[9, 9]].concat(),
+                ),
+        };
+        assert_eq!(user.capabilities(), [SEND_FILE, short_capability(0x1345)]);
+    }
+
+    #[test]
+    fn a_name_over_64_bytes_is_refused() {
+        let body = hex(&format!("{COOKIE}0002 41{}", "61".repeat(65)));
+        let refused = DecodeError::BadLength {
+            what: "screen name",
+            length: 65,
+            min: 1,
+            max: 64,
+        };
+        assert_eq!(MessageToHost::decode(&body), Err(refused));
+    }
+
+    #[test]
+    fn a_message_that_is_cut_off_anywhere_is_an_error() {
+        let body = hex(&format!("{COOKIE}0002 03626f62 000100020010"));
+        for length in (0..body.len()).filter(|&length| length != 14) {
+            assert!(
+                MessageToHost::decode(&body.slice(..length)).is_err(),
+                "{length}"
+            );
+        }
+    }
+}

@@ -205,3 +205,132 @@ impl Control {
 fn number_payload(number: u64) -> Bytes {
     Bytes::copy_from_slice(&number.to_be_bytes())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::hex;
+
+    fn decode(bytes: &str) -> Result<Option<Frame>, DecodeError> {
+        Frame::decode(&mut BytesMut::from(&hex(bytes)[..]))
+    }
+
+    fn bytes(frame: &Frame) -> BytesMut {
+        let mut out = BytesMut::new();
+        frame.encode(&mut out).expect("it fits");
+        out
+    }
+
+    #[test]
+    fn control_frames_have_their_bytes() {
+        let frames = [
+            (Control::Use, "0000000101"),
+            (
+                Control::Abort {
+                    reason: 1,
+                    text: "no".into(),
+                },
+                "0000000502 0001 6e6f",
+            ),
+            (Control::Ping(7), "0000000903 0000000000000007"),
+            (Control::Pong(7), "0000000904 0000000000000007"),
+            (Control::Moved(1), "0000000905 0000000000000001"),
+            (Control::From(2), "0000000906 0000000000000002"),
+            (Control::Resume(3), "0000000907 0000000000000003"),
+        ];
+        for (control, expected) in frames {
+            assert_eq!(bytes(&control.to_frame()), hex(expected));
+            let frame = decode(expected).expect("a good frame").expect("all of it");
+            assert!(frame.kind.is_control());
+            assert_eq!(Control::decode(&frame), Ok(Some(control)));
+        }
+    }
+
+    #[test]
+    fn frames_of_others_are_passed_on() {
+        let frame = decode("0000000320cafe")
+            .expect("a good frame")
+            .expect("all of it");
+        assert_eq!(
+            (frame.kind, frame.kind.is_control()),
+            (FrameType(0x20), false)
+        );
+        assert_eq!(
+            (Control::decode(&frame), bytes(&frame)),
+            (Ok(None), BytesMut::from(&hex("0000000320cafe")[..]))
+        );
+    }
+
+    #[test]
+    fn t_18_a_length_of_0_or_over_1_mib_is_refused_before_the_payload_arrives() {
+        for (header, length) in [
+            ("0000000000", 0),
+            ("0010000120", 1_048_577),
+            ("ffffffff20", 0xFFFF_FFFF),
+        ] {
+            let refused = DecodeError::BadLength {
+                what: "link frame",
+                length,
+                min: 1,
+                max: 1_048_576,
+            };
+            assert_eq!(decode(header), Err(refused));
+        }
+        assert_eq!(decode("0010000020"), Ok(None), "1 MiB is waited for");
+    }
+
+    #[test]
+    fn a_payload_over_1_mib_is_not_sent() {
+        let largest = limits::LINK_FRAME - 1;
+        assert_eq!(
+            Frame::encode_header(FrameType(0x20), largest),
+            Ok([0, 0x10, 0, 0, 0x20])
+        );
+        let refused = EncodeError::TooLong {
+            what: "link frame",
+            length: largest + 1,
+            max: largest,
+        };
+        assert_eq!(
+            Frame::encode_header(FrameType(0x20), largest + 1),
+            Err(refused)
+        );
+    }
+
+    #[test]
+    fn the_text_of_an_abort_is_at_most_200_bytes() {
+        let long = Control::Abort {
+            reason: 0,
+            text: "é".repeat(101),
+        };
+        let sent = long.to_frame();
+        assert_eq!(sent.payload.len(), 2 + 200);
+        assert_eq!(
+            Control::decode(&sent),
+            Ok(Some(Control::Abort {
+                reason: 0,
+                text: "é".repeat(100)
+            }))
+        );
+        let received = Frame {
+            kind: FrameType::ABORT,
+            payload: vec![b'a'; 203].into(),
+        };
+        assert!(matches!(
+            Control::decode(&received),
+            Err(DecodeError::BadLength {
+                length: 201,
+                max: 200,
+                ..
+            })
+        ));
+        let noise = Frame {
+            kind: FrameType::ABORT,
+            payload: vec![0, 0, 0xFF].into(),
+        };
+        assert_eq!(
+            Control::decode(&noise),
+            Err(DecodeError::NotText { what: "abort text" })
+        );
+    }
+}

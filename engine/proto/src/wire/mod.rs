@@ -23,4 +23,20 @@ pub mod snac;
 pub mod text;
 pub mod tlv;
 
+#[cfg(test)]
+mod properties;
+
+/// Bytes of a hex string, for tests.
+#[cfg(test)]
+pub(crate) fn hex(digits: &str) -> bytes::Bytes {
+    let digits: Vec<u8> = digits
+        .bytes()
+        .filter(|byte| !byte.is_ascii_whitespace())
+        .collect();
+    let byte = |pair: &[u8]| {
+        let pair = std::str::from_utf8(pair).expect("hex digits");
+        u8::from_str_radix(pair, 16).expect("hex digits")
+    };
+    digits.chunks(2).map(byte).collect()
+}
 pub mod bulk;

@@ -239,3 +239,146 @@ fn check_items(items: &TlvList) -> Result<(), DecodeError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::hex;
+
+    fn block(items: &str) -> Result<SecurityBlock, DecodeError> {
+        SecurityBlock::decode(hex(&format!("524456310100{items}")))
+    }
+
+    #[test]
+    fn items_are_read_by_their_type() {
+        let made = SecurityBlock::new()
+            .with(item::KEY, vec![1; 32])
+            .with(item::PAKE_ID, vec![PAKE_SPAKE2])
+            .with(item::PAKE_MSG, vec![3; 33])
+            .with(item::CONFIRM, vec![4; 32])
+            .with_alpn(&["rdv/1", ALPN_TCP])
+            .with(item::SEALED, vec![6; 50])
+            .with(item::NONCE, vec![7; 16])
+            .with(item::EPHEMERAL, vec![8; 32]);
+        let read = SecurityBlock::decode(made.encode()).expect("a good block");
+        assert_eq!(
+            (read.key(), read.pake_id()),
+            (Some([1; 32]), Some(PAKE_SPAKE2))
+        );
+        assert_eq!(
+            (read.pake_msg(), read.confirm()),
+            (Some(vec![3; 33].into()), Some([4; 32]))
+        );
+        assert_eq!(read.alpn(), ["rdv/1", "rdv-tcp/1"]);
+        assert_eq!(
+            (read.sealed(), read.nonce()),
+            (Some(vec![6; 50].into()), Some([7; 16]))
+        );
+        assert_eq!(read.ephemeral(), Some([8; 32]));
+        assert_eq!(read, made);
+    }
+
+    #[test]
+    fn an_empty_block_has_this_form() {
+        assert_eq!(SecurityBlock::new().encode(), hex("524456310100"));
+        let empty = block("").expect("a good block");
+        assert_eq!(
+            (empty.key(), empty.alpn().len(), empty.sealed()),
+            (None, 0, None)
+        );
+    }
+
+    #[test]
+    fn unknown_items_flags_and_order_survive() {
+        let bytes =
+            hex("5244563101 80 7fff0002abcd 00070010 00112233445566778899aabbccddeeff 7fff0000");
+        assert_eq!(
+            SecurityBlock::decode(bytes.clone()).map(|block| block.encode()),
+            Ok(bytes)
+        );
+    }
+
+    #[test]
+    fn another_version_is_told_apart_from_a_malformed_block() {
+        let version = DecodeError::UnsupportedVersion {
+            what: "security block",
+            version: 2,
+        };
+        assert_eq!(SecurityBlock::decode(hex("524456310200ff")), Err(version));
+        let magic = DecodeError::BadMarker {
+            what: "security block",
+            found: 0x5244_5632,
+        };
+        assert_eq!(SecurityBlock::decode(hex("524456320100")), Err(magic));
+        assert!(matches!(
+            SecurityBlock::decode(hex("5244563101")),
+            Err(DecodeError::Truncated { .. })
+        ));
+    }
+
+    #[test]
+    fn a_known_item_twice_or_in_a_wrong_length_is_malformed() {
+        let repeated = DecodeError::Repeated {
+            what: "security block",
+            tag: item::PAKE_ID,
+        };
+        assert_eq!(block("000200010100020001 01"), Err(repeated));
+        for item in [
+            "0001000100",
+            "00020000",
+            "0004000100",
+            "0007000100",
+            "0008000100",
+        ] {
+            assert!(
+                matches!(block(item), Err(DecodeError::BadLength { .. })),
+                "{item}"
+            );
+        }
+        assert!(
+            block("0009000100 0009000100").is_ok(),
+            "unknown ones may be repeated"
+        );
+    }
+
+    #[test]
+    fn t_18_a_block_over_1024_bytes_is_refused() {
+        let of_length = |length: usize| {
+            SecurityBlock::new()
+                .with(item::SEALED, vec![0; length - 10])
+                .encode()
+        };
+        assert!(SecurityBlock::decode(of_length(1_024)).is_ok());
+        let refused = DecodeError::BadLength {
+            what: "security block",
+            length: 1_025,
+            min: 6,
+            max: 1_024,
+        };
+        assert_eq!(SecurityBlock::decode(of_length(1_025)), Err(refused));
+    }
+
+    #[test]
+    fn the_proof_is_taken_as_zeros_and_nothing_else_changes() {
+        let block = SecurityBlock::new()
+            .with(item::KEY, vec![1; 32])
+            .with(item::CONFIRM, vec![4; 32])
+            .with(0x7FFF, vec![9]);
+        let blank = SecurityBlock::decode(block.encode_without_proof()).expect("a good block");
+        assert_eq!(
+            (blank.confirm(), blank.key()),
+            (Some([0; 32]), Some([1; 32]))
+        );
+        assert_eq!(blank.encode().len(), block.encode().len());
+        assert_eq!(
+            SecurityBlock::new().encode_without_proof(),
+            SecurityBlock::new().encode()
+        );
+    }
+
+    #[test]
+    fn a_cut_off_protocol_name_ends_the_list() {
+        let list = block("0005000b 057264762f31 09 72647600").expect("a good block");
+        assert_eq!(list.alpn(), ["rdv/1"]);
+    }
+}

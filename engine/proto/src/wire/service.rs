@@ -162,3 +162,113 @@ impl SendFileData {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::hex;
+
+    #[test]
+    fn services_have_their_bytes_in_the_order_of_their_text() {
+        assert_eq!(
+            SEND_FILE.as_bytes()[..],
+            hex("094613434c7f11d18222444553540000")
+        );
+        assert_eq!(
+            GET_FILE.as_bytes()[..],
+            hex("094613484c7f11d18222444553540000")
+        );
+        assert_eq!(
+            DIRECT_IM.as_bytes()[..],
+            hex("094613454c7f11d18222444553540000")
+        );
+        assert_eq!(CHAT.as_bytes()[..], hex("748f2420628711d18222444553540000"));
+        assert_eq!(NATIVE.to_string(), "7d6b8a52-3c1e-4f0a-9b47-d2e5610c98af");
+    }
+
+    #[test]
+    fn misspelt_services_are_known() {
+        assert_eq!(usual_spelling(GAMES_SWAPPED), short_capability(0x134A));
+        assert_eq!(usual_spelling(SEND_FILE), SEND_FILE);
+    }
+
+    #[test]
+    fn l_31_the_name_of_a_file_goes_out_twice() {
+        let data = SendFileData::new(FileSetKind::ONE_FILE, 1, 43, "fox.txt").expect("good data");
+        assert_eq!(
+            data.encode(),
+            hex("00010001 0000002b 666f782e74787400 666f782e74787400")
+        );
+        assert_eq!(data.name(Charset::Utf8), "fox.txt");
+    }
+
+    #[test]
+    fn a_name_ends_at_its_first_nul_and_all_bytes_survive() {
+        for padding in ["", "00", "0000000000", "007878"] {
+            let bytes = hex(&format!("00010001 0000002b 666f782e747874{padding}"));
+            let data = SendFileData::decode(&bytes).expect("good data");
+            assert_eq!(
+                (data.name(Charset::Unknown).as_str(), data.encode()),
+                ("fox.txt", bytes)
+            );
+        }
+    }
+
+    #[test]
+    fn a_wide_name_ends_at_a_wide_nul() {
+        let data = SendFileData::decode(&hex("0001000100000001 65e5672c0061 0000 0062"))
+            .expect("good data");
+        assert_eq!(data.name(Charset::Utf16), "日本a");
+    }
+
+    #[test]
+    fn an_offer_of_no_file_or_no_name_is_malformed() {
+        let missing = |what| Err(DecodeError::Missing { what });
+        assert_eq!(
+            SendFileData::decode(&hex("0001000000000001 6100")),
+            missing("file count")
+        );
+        for name in ["", "00", "0000"] {
+            assert_eq!(
+                SendFileData::decode(&hex(&format!("0001000100000001 {name}"))),
+                missing("file name")
+            );
+        }
+        assert_eq!(
+            SendFileData::new(FileSetKind::ONE_FILE, 1, 1, ""),
+            missing("file name")
+        );
+        assert_eq!(
+            SendFileData::new(FileSetKind::ONE_FILE, 1, 1, "a\0b"),
+            missing("file name")
+        );
+        assert!(SendFileData::decode(&hex("00010001000000")).is_err());
+    }
+
+    #[test]
+    fn t_18_service_data_over_4_kib_is_refused() {
+        let name = "n".repeat(2_043);
+        assert!(SendFileData::new(FileSetKind::ONE_FILE, 1, 1, &name).is_ok());
+        let refused = SendFileData::new(FileSetKind::ONE_FILE, 1, 1, &(name + "n"));
+        assert!(matches!(
+            refused,
+            Err(DecodeError::BadLength {
+                length: 4_098,
+                max: 4_096,
+                ..
+            })
+        ));
+    }
+
+    #[test]
+    fn l_26_a_64_bit_size_counts_only_for_one_file_with_equal_low_half() {
+        let five_gib = 5 << 30;
+        let one = SendFileData::new(FileSetKind::ONE_FILE, 1, five_gib, "a").expect("good data");
+        assert_eq!(one.total, 1 << 30, "modulo 2^32");
+        assert_eq!(one.total_bytes(Some(five_gib)), five_gib);
+        assert_eq!(one.total_bytes(Some(five_gib + 1)), 1 << 30);
+        assert_eq!(one.total_bytes(None), 1 << 30);
+        let two = SendFileData { count: 2, ..one };
+        assert_eq!(two.total_bytes(Some(five_gib)), 1 << 30);
+    }
+}

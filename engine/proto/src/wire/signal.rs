@@ -93,3 +93,56 @@ impl Signal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::hex;
+    use crate::wire::rendezvous::CancelReason;
+    use crate::wire::service::NATIVE;
+
+    const COOKIE: Cookie = Cookie(*b"TRYST01\0");
+
+    #[test]
+    fn a_signal_is_its_kind_and_its_content() {
+        let cancel = Message::cancel(COOKIE, NATIVE, CancelReason::USER);
+        let bytes = hex("06 0001 5452595354303100 7d6b8a523c1e4f0a9b47d2e5610c98af 000b00020001");
+        assert_eq!(Signal::Rendezvous(cancel.clone()).encode(), bytes);
+        assert_eq!(Signal::decode(bytes), Ok(Signal::Rendezvous(cancel)));
+        let refusal = Signal::client_error(COOKIE, NakCode::SECURITY_MISMATCH);
+        let bytes = hex("0b 5452595354303100 0003 0002000a");
+        assert_eq!(
+            (refusal.encode(), refusal.nak()),
+            (bytes.clone(), Some(NakCode::SECURITY_MISMATCH))
+        );
+        assert_eq!(
+            Signal::decode(bytes).map(|signal| signal.cookie()),
+            Ok(COOKIE)
+        );
+    }
+
+    #[test]
+    fn unknown_kinds_and_cut_off_signals_are_errors() {
+        let unknown = DecodeError::BadValue {
+            what: "kind of signal",
+            value: 7,
+        };
+        assert_eq!(Signal::decode(hex("07")), Err(unknown));
+        for bytes in ["", "06", "0b", "0b5452595354303100 00", "060000"] {
+            assert!(Signal::decode(hex(bytes)).is_err(), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_client_error_without_nak_is_read() {
+        let silent = Signal::ClientError {
+            cookie: Cookie::ZERO,
+            code: 2,
+            info: Bytes::new(),
+        };
+        assert_eq!(
+            (silent.nak(), Signal::decode(silent.encode())),
+            (None, Ok(silent))
+        );
+    }
+}

@@ -204,3 +204,66 @@ impl SnacError {
         out.freeze()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::hex;
+
+    #[test]
+    fn l_30_a_flagged_prefix_is_skipped_and_kept() {
+        let bytes = hex("000400078000800000010006000100020004cafe");
+        let snac = Snac::decode(bytes.clone()).expect("a good SNAC");
+        assert!(snac.is(Foodgroup::ICBM, 7));
+        assert_eq!(
+            (snac.request_id, &snac.body[..]),
+            (0x8000_0001, &[0xCA, 0xFE][..])
+        );
+        assert_eq!(snac.prefix, Some(TlvList::new().with_u16(1, 4)));
+        assert_eq!(snac.encode(), bytes);
+    }
+
+    #[test]
+    fn l_30_a_prefix_past_the_end_is_malformed() {
+        assert!(Snac::decode(hex("000400078000800000010007000100020004")).is_err());
+        assert!(Snac::decode(hex("00040007800080000001")).is_err());
+    }
+
+    #[test]
+    fn a_snac_of_ours_has_no_flags_and_no_prefix() {
+        let snac = Snac::new(Foodgroup::OSERVICE, 6, 4, Bytes::new());
+        assert_eq!(snac.encode(), hex("00010006000000000004"));
+        let mut flagged = snac.clone();
+        flagged.flags = FLAG_PREFIX | FLAG_MORE;
+        assert_eq!(
+            flagged.encode(),
+            hex("00010006000100000004"),
+            "the flag goes with the prefix"
+        );
+    }
+
+    #[test]
+    fn unknown_families_survive_and_short_ones_are_refused() {
+        let bytes = hex("7fff1234004000000001aabb");
+        assert_eq!(
+            Snac::decode(bytes.clone()).map(|snac| snac.encode()),
+            Ok(bytes.clone())
+        );
+        assert!(matches!(
+            Snac::decode(bytes.slice(..9)),
+            Err(DecodeError::Truncated {
+                needed: 4,
+                available: 3,
+                ..
+            })
+        ));
+    }
+
+    #[test]
+    fn an_error_names_its_code() {
+        let error = SnacError::decode(&hex("0004")).expect("a good error");
+        assert_eq!(error, SnacError::new(ErrorCode::NOT_LOGGED_ON));
+        assert_eq!(error.encode(), hex("0004"));
+        assert!(SnacError::decode(&hex("00")).is_err());
+    }
+}

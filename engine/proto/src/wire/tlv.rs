@@ -227,3 +227,91 @@ fn decode_tlv(reader: &mut Reader<'_>, data: &Bytes) -> Result<Tlv, DecodeError>
         value: data.slice_ref(reader.string16()?),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::hex;
+
+    fn sample() -> TlvList {
+        TlvList::new().with_u16(1, 0x10).with(0x0F, vec![0; 4])
+    }
+
+    #[test]
+    fn containers_are_told_apart_by_their_prefix() {
+        let mut block = BytesMut::new();
+        sample().encode_block(&mut block);
+        assert_eq!(block, hex("0002000100020010000f000400000000"));
+        let mut lblock = BytesMut::new();
+        sample().encode_lblock(&mut lblock);
+        assert_eq!(lblock, hex("000e000100020010000f000400000000"));
+        let mut rest = BytesMut::new();
+        TlvList::new()
+            .with(0x0F, Bytes::new())
+            .with_u16(0x0A, 1)
+            .encode_rest(&mut rest);
+        assert_eq!(rest, hex("000f0000000a00020001"));
+    }
+
+    #[test]
+    fn a_count_or_length_that_promises_too_much_is_an_error() {
+        for (data, what) in [
+            ("0002000100020010", "count"),
+            ("0003000100020010", "fragment"),
+        ] {
+            let data = hex(data);
+            assert!(
+                TlvList::decode_block(&mut Reader::new(&data, "test"), &data).is_err(),
+                "{what}"
+            );
+        }
+        for data in ["0007000100020010", "0003000100", "00"] {
+            let data = hex(data);
+            assert!(
+                TlvList::decode_lblock(&mut Reader::new(&data, "test"), &data).is_err(),
+                "{data:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn t_18_no_count_from_the_wire_reserves_memory() {
+        let data = hex("ffff");
+        let refused = TlvList::decode_block(&mut Reader::new(&data, "test"), &data);
+        assert_eq!(
+            refused,
+            Err(DecodeError::TooMany {
+                what: "TLVs",
+                max: 128
+            })
+        );
+        let many = |count: usize| Bytes::from([0, 1, 0, 0].repeat(count));
+        assert!(TlvList::decode_rest(many(128)).is_ok());
+        assert_eq!(TlvList::decode_rest(many(129)), refused);
+    }
+
+    #[test]
+    fn l_04_outside_of_rendezvous_parameters_the_first_of_a_tag_counts() {
+        let list = TlvList::new().with_u16(1, 7).with_u16(1, 8);
+        assert_eq!((list.u16(1), list.all(1).count()), (Some(7), 2));
+        assert_eq!((list.last(1), list.first(2)), (Some(&hex("0008")), None));
+    }
+
+    #[test]
+    fn a_value_of_another_length_counts_as_absent() {
+        let list = TlvList::new().with(1, vec![0; 3]).with(2, &[0xFF][..]);
+        assert_eq!((list.u16(1), list.u32(1), list.text(2)), (None, None, None));
+        assert!(list.contains(1));
+    }
+
+    #[test]
+    fn removing_takes_all_of_a_tag_and_keeps_the_order() {
+        let mut list = TlvList::new()
+            .with_u16(1, 1)
+            .with_u16(2, 2)
+            .with_u16(1, 3)
+            .with_u16(3, 4);
+        assert_eq!(list.remove_all(1), 2);
+        assert_eq!(list.0.iter().map(|tlv| tlv.tag).collect::<Vec<_>>(), [2, 3]);
+    }
+}

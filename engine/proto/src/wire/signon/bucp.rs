@@ -229,3 +229,71 @@ fn screen_name(tlvs: &TlvList) -> Result<ScreenName, DecodeError> {
         what: "screen name",
     })?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::hex;
+
+    #[test]
+    fn a_hello_is_version_1() {
+        assert_eq!(Hello::new().encode(), hex("00000001"));
+        let with_cookie = hex("00000001 00060002cafe");
+        let hello = Hello::decode(&with_cookie).expect("a good frame");
+        assert_eq!(
+            (hello.tlvs.first(tlv::COOKIE), hello.encode()),
+            (Some(&hex("cafe")), with_cookie.clone())
+        );
+    }
+
+    #[test]
+    fn a_challenge_has_a_two_byte_length() {
+        let body = hex("000a 31323334353637383930");
+        let challenge = Challenge::decode(&body).expect("a good challenge");
+        assert_eq!(
+            (&challenge.key[..], challenge.encode()),
+            (&b"1234567890"[..], body)
+        );
+    }
+
+    #[test]
+    fn a_guest_says_what_it_wants() {
+        let wish = |value: &[u8]| {
+            Login {
+                tlvs: TlvList::new().with(tlv::GUEST, value.to_vec()),
+            }
+            .guest_wish()
+        };
+        assert_eq!(
+            (wish(&[1]), wish(&[9])),
+            (Some(GuestWish::NUMBER), Some(GuestWish(9)))
+        );
+        assert_eq!((wish(&[]), Login::default().guest_wish()), (None, None));
+    }
+
+    #[test]
+    fn a_failed_login_names_its_reason() {
+        let reply = LoginReply::decode(&hex("0001000161 000800020005")).expect("a good reply");
+        assert_eq!(reply.error(), Some(LoginErrorCode::WRONG_PASSWORD));
+        assert_eq!(
+            reply.screen_name().map(|name| name.as_str().to_owned()),
+            Ok("a".to_owned())
+        );
+        assert_eq!(
+            LoginReply::default().screen_name().map(drop),
+            Err(DecodeError::Missing {
+                what: "screen name"
+            })
+        );
+    }
+
+    #[test]
+    fn secrets_do_not_show_in_debug_output() {
+        let login = Login {
+            tlvs: TlvList::new()
+                .with(tlv::DIGEST, vec![0xAB; 16])
+                .with(tlv::TOKEN, vec![0xCD; 16]),
+        };
+        assert_eq!(format!("{login:?}"), "Login {37: 16, 21061: 16}");
+    }
+}

@@ -138,3 +138,47 @@ impl IcbmParameters {
         out.freeze()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::hex;
+    use crate::wire::service::{NATIVE, SEND_FILE};
+
+    #[test]
+    fn capabilities_are_written_and_read_in_order() {
+        let info = LocateInfo::of_capabilities(&[NATIVE, SEND_FILE]);
+        assert_eq!(info.capabilities(), Ok(Some(vec![NATIVE, SEND_FILE])));
+        assert_eq!(LocateInfo::default().capabilities(), Ok(None));
+    }
+
+    #[test]
+    fn capabilities_of_an_odd_length_are_malformed() {
+        let info = LocateInfo::decode(&hex("0005000100")).expect("a good body");
+        assert!(info.capabilities().is_err());
+    }
+
+    #[test]
+    fn a_user_list_has_at_least_one_user() {
+        let body = hex("05616c696365 0000 0001 000100020010");
+        let list = UserList::decode(&body).expect("a good list");
+        assert_eq!(
+            (list.users.len(), list.users[0].name.as_str()),
+            (1, "alice")
+        );
+        assert_eq!(list.encode(), body);
+        assert_eq!(
+            UserList::decode(&Bytes::new()),
+            Err(DecodeError::Missing { what: "user info" })
+        );
+    }
+
+    #[test]
+    fn icbm_parameters_are_16_bytes() {
+        let body = hex("0000 0000051b 1f40 03e7 03e7 00000000");
+        let parameters = IcbmParameters::decode(&body).expect("good parameters");
+        assert_eq!((parameters.flags, parameters.incoming_max), (0x051B, 8_000));
+        assert_eq!(parameters.encode(), body);
+        assert!(IcbmParameters::decode(&body.slice(..15)).is_err());
+    }
+}

@@ -185,3 +185,61 @@ impl ServiceReply {
         self.tlvs.first(tlv::COOKIE)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::hex;
+
+    #[test]
+    fn lists_are_read_to_the_end_and_keep_unknown_foodgroups() {
+        let body = hex("0001 0002 7fff");
+        let online = HostOnline::decode(&body).expect("a good list");
+        assert_eq!(
+            online.foodgroups,
+            [Foodgroup::OSERVICE, Foodgroup::LOCATE, Foodgroup(0x7FFF)]
+        );
+        assert_eq!(online.encode(), body);
+        let body = hex("0013 0004 0001 0003");
+        let versions = Versions::decode(&body).expect("a good list");
+        assert_eq!(
+            (
+                versions.of(Foodgroup::OSERVICE),
+                versions.of(Foodgroup::ICBM)
+            ),
+            (Some(3), None)
+        );
+        assert_eq!(versions.encode(), body);
+        let body = hex("0004 0001 0110 0629");
+        let ready = ClientOnline::decode(&body).expect("a good list");
+        assert_eq!(
+            (ready.tools[0].foodgroup, ready.encode()),
+            (Foodgroup::ICBM, body)
+        );
+    }
+
+    #[test]
+    fn a_fragment_at_the_end_is_malformed() {
+        assert!(HostOnline::decode(&hex("000100")).is_err());
+        assert!(Versions::decode(&hex("00010003 0002")).is_err());
+        assert!(ClientOnline::decode(&hex("0004 0001 0110")).is_err());
+    }
+
+    #[test]
+    fn a_relay_is_asked_for_and_named() {
+        let request = ServiceRequest {
+            foodgroup: Foodgroup::ARS,
+            tlvs: TlvList::new(),
+        };
+        assert_eq!(request.encode(), hex("044a"));
+        let reply = ServiceReply::decode(&hex(
+            "000d0002044a 0005000a5b3a3a315d3a35313930 00060002cafe",
+        ))
+        .expect("good");
+        assert_eq!(
+            (reply.foodgroup(), reply.address()),
+            (Some(Foodgroup::ARS), Some("[::1]:5190"))
+        );
+        assert_eq!(reply.cookie(), Some(&hex("cafe")));
+    }
+}

@@ -203,3 +203,63 @@ impl RateSubscription {
         self.ids.iter().flat_map(|id| id.to_be_bytes()).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::hex;
+
+    const CLASS_3: &str = "0003 00000014 000013ec 00001388 00000fa0 00000bb8 00001770 00001770";
+
+    #[test]
+    fn classes_are_read_with_and_without_their_arrival() {
+        for (arrival, expected) in [
+            ("", None),
+            (
+                "00000005 01",
+                Some(Arrival {
+                    since_last_ms: 5,
+                    dropping: 1,
+                }),
+            ),
+        ] {
+            let body = hex(&format!(
+                "0001 {CLASS_3} {arrival} 0003 0002 00040006 00020005"
+            ));
+            let reply = RateReply::decode(&body).expect("a good reply");
+            assert_eq!(
+                (reply.classes[0].limit, reply.classes[0].arrival),
+                (4_000, expected)
+            );
+            assert_eq!(
+                reply.members[0].members,
+                [(Foodgroup::ICBM, 6), (Foodgroup::LOCATE, 5)]
+            );
+            assert_eq!(reply.encode(), body);
+        }
+    }
+
+    #[test]
+    fn t_18_counts_that_promise_too_much_are_errors() {
+        assert_eq!(
+            RateReply::decode(&hex("0021")),
+            Err(DecodeError::TooMany {
+                what: "rate classes",
+                max: 32
+            })
+        );
+        assert!(RateReply::decode(&hex(&format!("0001 {CLASS_3} 0003 ffff 00040006"))).is_err());
+        assert!(RateReply::decode(&hex(&format!("0002 {CLASS_3}"))).is_err());
+    }
+
+    #[test]
+    fn a_subscription_is_a_list_of_classes() {
+        let body = hex("00010003");
+        let subscription = RateSubscription::decode(&body).expect("a good list");
+        assert_eq!(
+            (&subscription.ids[..], subscription.encode()),
+            (&[1, 3][..], body)
+        );
+        assert!(RateSubscription::decode(&hex("000100")).is_err());
+    }
+}

@@ -1,0 +1,102 @@
+//! What a host and a relay are told at start.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+
+use rdv_proto::relay::RelayLimits;
+
+use crate::identity::IdentitySource;
+use crate::limits::Limits;
+
+/// Settings of a [`Host`](crate::Host).
+#[derive(Clone, Debug)]
+pub struct HostConfig {
+    /// Where clients connect to. Port 0: the system picks one, see [`Host::local_addrs`](crate::Host::local_addrs).
+    pub listen: Vec<SocketAddr>,
+    /// The relay that clients are sent to.
+    pub relay: RelaySource,
+    /// Numbers that are given out, the shortest first, from 1 to 9999; `7..=7` gives out that one only.
+    pub numbers: RangeInclusive<u16>,
+    /// The certificate.
+    pub identity: IdentitySource,
+    /// The address under which the world sees this machine, if not the one that clients connected to.
+    pub public_address: Option<IpAddr>,
+    /// Where clients are told that the relay is, as `host:port`, if not where it listens.
+    pub relay_public: Option<String>,
+    /// Key of the relay tickets. None: a random one, which suffices unless the relay is elsewhere.
+    pub ticket_key: Option<[u8; 32]>,
+    /// What the host bears.
+    pub limits: Limits,
+    /// What its own relay bears.
+    pub relay_limits: RelayLimits,
+}
+
+impl Default for HostConfig {
+    /// One loopback port, a relay on the same port, all numbers, a certificate for this run only.
+    fn default() -> Self {
+        Self {
+            listen: vec![(Ipv4Addr::LOCALHOST, 0).into()],
+            relay: RelaySource::SamePort,
+            numbers: 1..=9999,
+            identity: IdentitySource::Ephemeral,
+            public_address: None,
+            relay_public: None,
+            ticket_key: None,
+            limits: Limits::default(),
+            relay_limits: RelayLimits::default(),
+        }
+    }
+}
+
+/// Which relay a host hands out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RelaySource {
+    /// None: clients connect directly or not at all.
+    None,
+    /// Its own, on the host's port.
+    SamePort,
+    /// Its own, on these addresses.
+    Listen(Vec<SocketAddr>),
+    /// Another one at this `host:port`, which takes tickets made with [`HostConfig::ticket_key`] or is open.
+    Foreign(String),
+}
+
+/// Settings of a [`Relay`](crate::Relay) without a host around it.
+#[derive(Clone)]
+pub struct RelayConfig {
+    /// Where clients connect to.
+    pub listen: Vec<SocketAddr>,
+    /// Serve anybody, with or without a ticket.
+    pub open: bool,
+    /// Key of the hosts whose tickets are taken.
+    pub ticket_key: Option<[u8; 32]>,
+    /// The address that old clients are told to join at, if not the one that they connected to.
+    pub public_address: Option<Ipv4Addr>,
+    /// What the relay bears.
+    pub limits: RelayLimits,
+}
+
+impl Default for RelayConfig {
+    /// One loopback port, for tickets only; a key must still be given.
+    fn default() -> Self {
+        Self {
+            listen: vec![(Ipv4Addr::LOCALHOST, 0).into()],
+            open: false,
+            ticket_key: None,
+            public_address: None,
+            limits: RelayLimits::default(),
+        }
+    }
+}
+
+impl std::fmt::Debug for RelayConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RelayConfig")
+            .field("listen", &self.listen)
+            .field("open", &self.open)
+            .field("ticket_key", &self.ticket_key.map(|_| "***"))
+            .field("public_address", &self.public_address)
+            .field("limits", &self.limits)
+            .finish()
+    }
+}

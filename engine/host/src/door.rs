@@ -1,0 +1,83 @@
+//! One port for everything: the first byte says whether a connection is TLS, plain FLAP or ARS (G-06).
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tracing::{debug, trace};
+
+use crate::connection::Arrival;
+use crate::gate::Pass;
+use crate::host::Shared;
+
+#[derive(Debug, PartialEq, Eq)]
+enum Speaks {
+    Tls,
+    Flap,
+    Ars,
+    Nothing,
+}
+
+/// Serves a connection until it ends.
+pub(crate) async fn enter(
+    shared: Arc<Shared>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    arrived: Instant,
+    pass: Pass,
+    stop: watch::Receiver<bool>,
+) {
+    let Ok(local) = stream.local_addr() else {
+        return;
+    };
+    let local = SocketAddr::new(local.ip().to_canonical(), local.port());
+    let speaks = listen_for(&stream, &shared).await;
+    trace!(?speaks, ipv6 = peer.is_ipv6(), "connection");
+    let arrival = Arrival {
+        shared: Arc::clone(&shared),
+        pass,
+        peer,
+        local,
+        arrived,
+        tls: speaks == Speaks::Tls,
+        stop,
+    };
+    match speaks {
+        Speaks::Tls => {
+            let handshake = TlsAcceptor::from(Arc::clone(&shared.tls)).accept(stream);
+            match timeout(shared.limits.tls_handshake, handshake).await {
+                Ok(Ok(stream)) => arrival.serve(stream).await,
+                Ok(Err(error)) => debug!(kind = ?error.kind(), "TLS handshake failed"),
+                Err(_) => debug!("TLS handshake took too long"),
+            }
+        }
+        Speaks::Flap => arrival.serve(stream).await,
+        Speaks::Ars => {
+            if let Some(meeting) = &shared.meeting {
+                // The relay counts its own.
+                drop(arrival);
+                meeting.serve(stream, peer, local).await;
+            }
+        }
+        Speaks::Nothing => {}
+    }
+}
+
+/// Looks at the first byte without taking it. A client that is silent is an old one, which waits for our greeting.
+async fn listen_for(stream: &TcpStream, shared: &Shared) -> Speaks {
+    let mut first = [0];
+    match timeout(shared.limits.greeting_delay, stream.peek(&mut first)).await {
+        Err(_) => Speaks::Flap,
+        Ok(Ok(1..)) => match first[0] {
+            0x16 => Speaks::Tls,
+            0x2A => Speaks::Flap,
+            0x00..=0x03 if shared.meeting.is_some() => Speaks::Ars,
+            _ => Speaks::Nothing,
+        },
+        Ok(_) => Speaks::Nothing,
+    }
+}

@@ -1,0 +1,232 @@
+//! [`Host`]: from settings to a running host.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rdv_proto::relay::{Access, TicketKey};
+use tokio::net::TcpListener;
+use tokio::sync::{oneshot, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
+use tracing::info;
+
+use crate::config::{HostConfig, RelaySource};
+use crate::door;
+use crate::error::HostError;
+use crate::gate::{Gate, GateLimits};
+use crate::identity::Identity;
+use crate::limits::Limits;
+use crate::listener::{accept, addresses, listen};
+use crate::offer::{Place, RelayOffer};
+use crate::random::random;
+use crate::relay::{Desk, Meeting};
+use crate::router::Router;
+
+/// What all connections of a host share.
+pub(crate) struct Shared {
+    pub(crate) limits: Limits,
+    pub(crate) tls: Arc<rustls::ServerConfig>,
+    pub(crate) router: Arc<Router>,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) relay: Option<RelayOffer>,
+    /// The own relay, if it is reached on the host's port.
+    pub(crate) meeting: Option<Meeting>,
+}
+
+/// A host that listens, but does not answer yet.
+pub struct Host {
+    listeners: Vec<TcpListener>,
+    relay_listeners: Vec<TcpListener>,
+    relay_addrs: Vec<SocketAddr>,
+    fingerprint: [u8; 32],
+    shared: Arc<Shared>,
+    /// The own relay and the desk of it.
+    relay: Option<(Meeting, Desk)>,
+}
+
+impl Host {
+    /// Opens the listeners and reads or makes the certificate. Clients that connect now are served when the host runs.
+    ///
+    /// # Errors
+    /// [`HostError`]: nothing listens then.
+    pub async fn bind(config: HostConfig) -> Result<Self, HostError> {
+        if config.numbers.is_empty() || *config.numbers.start() == 0 || *config.numbers.end() > 9999
+        {
+            return Err(HostError::Numbers);
+        }
+        let identity = Identity::load(&config.identity)?;
+        let listeners = listen(&config.listen)?;
+        let key = TicketKey::new(match config.ticket_key {
+            Some(key) => key,
+            None => random()?,
+        });
+        let relay_listeners = match &config.relay {
+            RelaySource::Listen(addresses) => listen(addresses)?,
+            _ => Vec::new(),
+        };
+        let (place, relay_addrs) = match &config.relay {
+            RelaySource::None => (None, Vec::new()),
+            RelaySource::SamePort => (Some(Place::SamePort), addresses(&listeners)),
+            RelaySource::Listen(_) => {
+                let addresses = addresses(&relay_listeners);
+                (Some(Place::Ports(addresses.clone())), addresses)
+            }
+            RelaySource::Foreign(address) => (Some(Place::Named(address.clone())), Vec::new()),
+        };
+        let place = place.map(|place| config.relay_public.clone().map_or(place, Place::Named));
+        let public_v4 = config.public_address.and_then(|address| match address {
+            std::net::IpAddr::V4(v4) => Some(v4),
+            std::net::IpAddr::V6(_) => None,
+        });
+        let relay = (!relay_addrs.is_empty())
+            .then(|| Meeting::new(Access::Tickets(key.clone()), config.relay_limits, public_v4));
+        let limits = config.limits;
+        let gate = Gate::new(GateLimits {
+            connections: limits.connections,
+            per_address: limits.unsigned_per_address,
+            in_all: limits.unsigned,
+        });
+        let same_port = config.relay == RelaySource::SamePort;
+        let shared = Arc::new(Shared {
+            limits,
+            tls: identity.tls,
+            router: Router::new(config.numbers, limits),
+            gate,
+            relay: place.map(|place| RelayOffer {
+                place,
+                public_address: config.public_address,
+                key,
+                ticket_life: limits.ticket_life,
+            }),
+            meeting: relay
+                .as_ref()
+                .filter(|_| same_port)
+                .map(|(meeting, _)| meeting.clone()),
+        });
+        Ok(Self {
+            listeners,
+            relay_listeners,
+            relay_addrs,
+            fingerprint: identity.fingerprint,
+            shared,
+            relay,
+        })
+    }
+
+    /// Where clients connect to, with the ports that the system picked.
+    pub fn local_addrs(&self) -> Vec<SocketAddr> {
+        addresses(&self.listeners)
+    }
+
+    /// Where the host's own relay listens; empty if it has none.
+    pub fn relay_addrs(&self) -> Vec<SocketAddr> {
+        self.relay_addrs.clone()
+    }
+
+    /// SHA-256 of the certificate's SubjectPublicKeyInfo, which clients pin.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        self.fingerprint
+    }
+
+    /// Serves until `shutdown` resolves; then tells the clients, and ends.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let (stop, stopped) = watch::channel(false);
+        let mut loops = JoinSet::new();
+        if let Some((meeting, desk)) = self.relay {
+            loops.spawn(desk.run(stopped.clone()));
+            for listener in self.relay_listeners {
+                loops.spawn(crate::relay::serve(
+                    listener,
+                    meeting.clone(),
+                    stopped.clone(),
+                ));
+            }
+        }
+        let farewell = self.shared.limits.farewell;
+        for listener in self.listeners {
+            let (shared, stopped) = (Arc::clone(&self.shared), stopped.clone());
+            loops.spawn(async move {
+                accept(listener, stopped.clone(), |stream, peer, arrived| {
+                    let pass = shared.gate.enter(arrived, peer.ip())?;
+                    let (shared, stopped) = (Arc::clone(&shared), stopped.clone());
+                    Some(door::enter(shared, stream, peer, arrived, pass, stopped))
+                })
+                .await;
+            });
+        }
+        info!("host is up");
+        shutdown.await;
+        stop.send_replace(true);
+        timeout(2 * farewell, async {
+            while loops.join_next().await.is_some() {}
+        })
+        .await
+        .ok();
+        info!("host is down");
+    }
+
+    /// Runs in a task of its own.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn spawn(self) -> HostHandle {
+        let (stop, stopped) = oneshot::channel();
+        HostHandle {
+            local_addrs: self.local_addrs(),
+            relay_addrs: self.relay_addrs(),
+            fingerprint: self.fingerprint,
+            stop: Some(stop),
+            task: Some(tokio::spawn(self.run(async {
+                // A handle that is gone is a call to stop as well.
+                let _: Result<(), _> = stopped.await;
+            }))),
+        }
+    }
+}
+
+impl std::fmt::Debug for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Host")
+            .field("local_addrs", &self.local_addrs())
+            .field("relay_addrs", &self.relay_addrs)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A running host. Dropped, it stops by itself.
+#[derive(Debug)]
+pub struct HostHandle {
+    local_addrs: Vec<SocketAddr>,
+    relay_addrs: Vec<SocketAddr>,
+    fingerprint: [u8; 32],
+    stop: Option<oneshot::Sender<()>>,
+    task: Option<JoinHandle<()>>,
+}
+
+impl HostHandle {
+    /// As [`Host::local_addrs`].
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.local_addrs
+    }
+
+    /// As [`Host::relay_addrs`].
+    pub fn relay_addrs(&self) -> &[SocketAddr] {
+        &self.relay_addrs
+    }
+
+    /// As [`Host::fingerprint`].
+    pub fn fingerprint(&self) -> [u8; 32] {
+        self.fingerprint
+    }
+
+    /// Tells the clients, and returns when all is down.
+    pub async fn shutdown(mut self) {
+        if let Some(stop) = self.stop.take() {
+            stop.send(()).ok();
+        }
+        if let Some(task) = self.task.take() {
+            task.await.ok();
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! What waits to be written to one client: bounded, and a client that does not keep up is cut off (S-35).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use rdv_proto::wire::flap::{Channel, Frame};
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::timeout;
+
+/// Frames are written together up to this size, in bytes.
+const BATCH: usize = 64 * 1024;
+
+enum Item {
+    Frame(Channel, Bytes),
+    Close,
+}
+
+/// The end at which frames go in. Clones are the same queue.
+#[derive(Clone, Debug)]
+pub(crate) struct Queue {
+    items: mpsc::Sender<Item>,
+    bytes: Arc<AtomicUsize>,
+    bytes_max: usize,
+    overflow: Arc<Notify>,
+}
+
+/// The end at which they come out.
+pub(crate) struct Outgoing {
+    items: mpsc::Receiver<Item>,
+    bytes: Arc<AtomicUsize>,
+    overflow: Arc<Notify>,
+}
+
+/// A queue for so many frames and bytes.
+pub(crate) fn queue(frames_max: usize, bytes_max: usize) -> (Queue, Outgoing) {
+    let (sender, receiver) = mpsc::channel(frames_max.max(1));
+    let bytes = Arc::new(AtomicUsize::new(0));
+    let overflow = Arc::new(Notify::new());
+    let queue = Queue {
+        items: sender,
+        bytes: Arc::clone(&bytes),
+        bytes_max,
+        overflow: Arc::clone(&overflow),
+    };
+    let outgoing = Outgoing {
+        items: receiver,
+        bytes,
+        overflow,
+    };
+    (queue, outgoing)
+}
+
+impl Queue {
+    /// Puts a frame in; false if the client is gone, or is now because it did not keep up.
+    pub(crate) fn push(&self, channel: Channel, data: Bytes) -> bool {
+        let length = data.len();
+        if self.bytes.fetch_add(length, Ordering::Relaxed) + length > self.bytes_max
+            || self.items.try_send(Item::Frame(channel, data)).is_err()
+        {
+            self.overflow.notify_one();
+            return false;
+        }
+        true
+    }
+
+    /// Ends the connection after what is in the queue.
+    pub(crate) fn close(&self) {
+        if self.items.try_send(Item::Close).is_err() {
+            self.overflow.notify_one();
+        }
+    }
+}
+
+impl Outgoing {
+    /// Resolves when the client did not keep up.
+    pub(crate) fn overflow(&self) -> Arc<Notify> {
+        Arc::clone(&self.overflow)
+    }
+
+    /// Writes frames, numbered from `sequence`, until [`Queue::close`] or an error; a keep-alive when there is nothing else.
+    pub(crate) async fn write_to(
+        mut self,
+        mut stream: impl AsyncWrite + Unpin,
+        mut sequence: u16,
+        keep_alive: Duration,
+    ) -> std::io::Result<()> {
+        let mut batch = BytesMut::new();
+        let mut put = |batch: &mut BytesMut, channel, data| {
+            let frame = Frame {
+                channel,
+                sequence,
+                data,
+            };
+            sequence = sequence.wrapping_add(1);
+            frame.encode(batch).map_err(std::io::Error::other)
+        };
+        loop {
+            let mut closing = false;
+            match timeout(keep_alive, self.items.recv()).await {
+                Err(_) => put(&mut batch, Channel::KEEP_ALIVE, Bytes::new())?,
+                Ok(None | Some(Item::Close)) => closing = true,
+                Ok(Some(Item::Frame(channel, data))) => {
+                    self.taken(&data);
+                    put(&mut batch, channel, data)?;
+                }
+            }
+            while !closing && batch.len() < BATCH {
+                match self.items.try_recv() {
+                    Ok(Item::Frame(channel, data)) => {
+                        self.taken(&data);
+                        put(&mut batch, channel, data)?;
+                    }
+                    Ok(Item::Close) => closing = true,
+                    Err(_) => break,
+                }
+            }
+            stream.write_all(&batch).await?;
+            stream.flush().await?;
+            if closing {
+                return stream.shutdown().await;
+            }
+            batch.clear();
+        }
+    }
+
+    fn taken(&self, data: &Bytes) {
+        self.bytes.fetch_sub(data.len(), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_cut_off(outgoing: &Outgoing) -> bool {
+        let overflow = outgoing.overflow();
+        let notified = std::pin::pin!(overflow.notified());
+        notified
+            .poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
+            .is_ready()
+    }
+
+    #[test]
+    fn s_35_who_lets_256_messages_wait_is_cut_off() {
+        let (queue, outgoing) = queue(256, 1 << 20);
+        assert!((0..256).all(|_| queue.push(Channel::DATA, Bytes::from_static(b"x"))));
+        assert!(!is_cut_off(&outgoing));
+        assert!(!queue.push(Channel::DATA, Bytes::from_static(b"x")));
+        assert!(is_cut_off(&outgoing));
+    }
+
+    #[test]
+    fn s_35_who_lets_a_megabyte_wait_is_cut_off() {
+        let (queue, outgoing) = queue(256, 1 << 20);
+        let big = Bytes::from(vec![0; 60_000]);
+        let taken = (0..256)
+            .take_while(|_| queue.push(Channel::DATA, big.clone()))
+            .count();
+        assert_eq!(taken, (1 << 20) / 60_000);
+        assert!(is_cut_off(&outgoing));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn so_02_frames_are_numbered_and_wrap_and_silence_is_filled() {
+        let (queue, outgoing) = queue(256, 1 << 20);
+        let (ours, mut theirs) = tokio::io::duplex(1024);
+        let writing = tokio::spawn(outgoing.write_to(ours, 0xFFFF, Duration::from_secs(60)));
+        queue.push(Channel::DATA, Bytes::from_static(b"a"));
+        tokio::time::sleep(Duration::from_secs(61)).await;
+        queue.close();
+        let mut all = Vec::new();
+        tokio::io::AsyncReadExt::read_to_end(&mut theirs, &mut all)
+            .await
+            .unwrap();
+        assert_eq!(all, b"\x2a\x02\xff\xff\x00\x01a\x2a\x05\x00\x00\x00\x00");
+        writing.await.unwrap().unwrap();
+    }
+}

@@ -1,0 +1,149 @@
+//! The one task that owns the pairing machine: notes of the connections in, orders to them out.
+
+use std::collections::HashMap;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::{Bytes, BytesMut};
+use rdv_proto::relay::{ConnectionId, Input, Output, Pairing};
+use rdv_proto::wire::ars::{Command, Frame};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::debug;
+
+use crate::random::random;
+
+/// What a connection tells the desk.
+pub(super) enum Note {
+    /// It is there, and hears orders here.
+    Opened(Input, ConnectionId, mpsc::Sender<Order>),
+    /// Its first command.
+    Command(ConnectionId, Command),
+    /// Anything else.
+    Other(Input),
+}
+
+/// What the desk tells a connection.
+pub(super) enum Order {
+    /// Write this.
+    Send(Bytes),
+    /// Hang up.
+    Close,
+    /// Give yourself away.
+    HandOver(oneshot::Sender<Handed>),
+    /// Take the partner, and copy at most so many bytes.
+    Carry(oneshot::Receiver<Handed>, u64),
+}
+
+/// A connection that goes to its partner's task: the stream, and what was read of it already.
+pub(super) struct Handed {
+    pub(super) stream: TcpStream,
+    pub(super) early: BytesMut,
+}
+
+/// See the module.
+pub(crate) struct Desk {
+    pairing: Pairing,
+    notes: mpsc::Receiver<Note>,
+    orders: HashMap<ConnectionId, mpsc::Sender<Order>>,
+}
+
+impl Desk {
+    pub(super) fn new(pairing: Pairing, notes: mpsc::Receiver<Note>) -> Self {
+        Self {
+            pairing,
+            notes,
+            orders: HashMap::new(),
+        }
+    }
+
+    /// Decides until told to stop; connections that are not paired are hung up on then.
+    pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        loop {
+            let timeout = self.pairing.poll_timeout();
+            let due = async {
+                match timeout {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let note = tokio::select! {
+                note = self.notes.recv() => note,
+                () = due => Some(Note::Other(Input::Timeout)),
+                _ = stop.wait_for(|stop| *stop) => None,
+            };
+            let Some(note) = note else { return };
+            self.take(note);
+        }
+    }
+
+    fn take(&mut self, note: Note) {
+        let input = match note {
+            Note::Opened(input, connection, orders) => {
+                self.orders.insert(connection, orders);
+                input
+            }
+            Note::Command(connection, command) => match random() {
+                Ok(random) => Input::Command {
+                    connection,
+                    command,
+                    unix_s: unix_s(),
+                    random,
+                },
+                // Without random tokens there is no pairing.
+                Err(_) => Input::Malformed { connection },
+            },
+            Note::Other(input) => input,
+        };
+        if let Input::Closed { connection, .. } = input {
+            self.orders.remove(&connection);
+        }
+        self.pairing.handle_input(Instant::now(), input);
+        while let Some(output) = self.pairing.poll_output() {
+            self.carry_out(output);
+        }
+    }
+
+    fn carry_out(&mut self, output: Output) {
+        match output {
+            Output::Send {
+                connection,
+                command,
+            } => {
+                if let Command::Error(code) = command {
+                    debug!(?code, "a client was refused");
+                }
+                self.order(connection, Order::Send(Frame::new(command).encode()));
+            }
+            Output::Close { connection } => {
+                self.order(connection, Order::Close);
+                self.orders.remove(&connection);
+            }
+            Output::Pair {
+                creator,
+                joiner,
+                bytes_max,
+            } => {
+                debug!("two clients were joined");
+                let (hand, handed) = oneshot::channel();
+                self.order(joiner, Order::HandOver(hand));
+                self.order(creator, Order::Carry(handed, bytes_max));
+                for connection in [creator, joiner] {
+                    self.orders.remove(&connection);
+                }
+            }
+        }
+    }
+
+    /// A connection gets three orders at most, and its channel holds more: only one that is gone does not take them.
+    fn order(&self, connection: ConnectionId, order: Order) {
+        if let Some(orders) = self.orders.get(&connection) {
+            orders.try_send(order).ok();
+        }
+    }
+}
+
+fn unix_s() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,187 @@
+//! One connection to the relay: its first command, the wait, and the hand-over.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use rdv_proto::relay::{Access, ConnectionId, Input, Pairing, RelayLimits};
+use rdv_proto::wire::ars::Frame;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::desk::{Desk, Handed, Note, Order};
+use super::pipe::{self, Terms};
+
+/// Bytes kept that come before READY.
+const EARLY_MAX: usize = 4 * 1024;
+/// Notes that wait for the desk; then connections wait.
+const NOTES: usize = 1024;
+/// More than a connection is ever sent before it belongs to its pair.
+const ORDERS: usize = 8;
+/// For a frame of ours to get out.
+const WRITE: Duration = Duration::from_secs(5);
+
+/// Where connections to the relay are brought. Clones are the same relay.
+#[derive(Clone)]
+pub(crate) struct Meeting {
+    notes: mpsc::Sender<Note>,
+    next: Arc<AtomicU64>,
+    limits: RelayLimits,
+    public_address: Option<Ipv4Addr>,
+}
+
+/// What became of a connection.
+enum Ended {
+    /// Bytes that its pair carried.
+    Closed(u64),
+    /// Its partner's task has it now.
+    HandedOver,
+}
+
+impl Meeting {
+    pub(crate) fn new(
+        access: Access,
+        limits: RelayLimits,
+        public_address: Option<Ipv4Addr>,
+    ) -> (Self, Desk) {
+        let (notes, inbox) = mpsc::channel(NOTES);
+        let meeting = Self {
+            notes,
+            next: Arc::default(),
+            limits,
+            public_address,
+        };
+        (meeting, Desk::new(Pairing::new(access, limits), inbox))
+    }
+
+    /// Serves a connection of `peer` that came in at `local`, until it ends.
+    pub(crate) async fn serve(&self, stream: TcpStream, peer: SocketAddr, local: SocketAddr) {
+        let connection = ConnectionId(self.next.fetch_add(1, Ordering::Relaxed));
+        let announce = self
+            .public_address
+            .unwrap_or(match local.ip().to_canonical() {
+                IpAddr::V4(v4) => v4,
+                IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED,
+            });
+        let opened = Input::Opened {
+            connection,
+            address: peer.ip(),
+            announce,
+        };
+        let (sender, orders) = mpsc::channel(ORDERS);
+        self.note(Note::Opened(opened, connection, sender)).await;
+        if let Ended::Closed(carried) = self.attend(connection, stream, orders).await {
+            self.note(Note::Other(Input::Closed {
+                connection,
+                carried,
+            }))
+            .await;
+        }
+    }
+
+    async fn attend(
+        &self,
+        connection: ConnectionId,
+        mut stream: TcpStream,
+        mut orders: mpsc::Receiver<Order>,
+    ) -> Ended {
+        let mut early = BytesMut::new();
+        let mut chunk = [0; 1024];
+        // Whether the desk has all that it will get: then only orders count.
+        let (mut commanded, mut told) = (false, false);
+        loop {
+            tokio::select! {
+                order = orders.recv() => match order {
+                    Some(Order::Send(frame)) => {
+                        let written = timeout(WRITE, stream.write_all(&frame)).await;
+                        if !matches!(written, Ok(Ok(()))) {
+                            return Ended::Closed(0);
+                        }
+                    }
+                    Some(Order::HandOver(hand)) => {
+                        return match hand.send(Handed { stream, early }) {
+                            Ok(()) => Ended::HandedOver,
+                            Err(_) => Ended::Closed(0),
+                        };
+                    }
+                    Some(Order::Carry(handed, bytes_max)) => {
+                        return Ended::Closed(self.carry(Handed { stream, early }, handed, bytes_max).await);
+                    }
+                    Some(Order::Close) | None => {
+                        timeout(WRITE, hang_up(stream)).await.ok();
+                        return Ended::Closed(0);
+                    }
+                },
+                read = stream.read(&mut chunk), if !told => match read {
+                    Ok(length @ 1..) => {
+                        early.extend_from_slice(&chunk[..length]);
+                        if !commanded && let Some(command) = first_command(&mut early, &mut told) {
+                            commanded = true;
+                            self.note(Note::Command(connection, command)).await;
+                        }
+                        if commanded && early.len() > EARLY_MAX {
+                            told = true;
+                        }
+                        if told {
+                            self.note(Note::Other(Input::Malformed { connection })).await;
+                        }
+                    }
+                    Ok(0) | Err(_) => return Ended::Closed(0),
+                },
+            }
+        }
+    }
+
+    async fn carry(&self, own: Handed, partner: oneshot::Receiver<Handed>, bytes_max: u64) -> u64 {
+        let Ok(partner) = partner.await else {
+            return 0;
+        };
+        let terms = Terms {
+            idle: self.limits.pair_idle,
+            life: self.limits.pair_life,
+            bytes_max,
+        };
+        let [mut own_stream, mut partner_stream] = [own.stream, partner.stream];
+        pipe::carry(
+            (own_stream.split(), own.early.freeze()),
+            (partner_stream.split(), partner.early.freeze()),
+            terms,
+        )
+        .await
+    }
+
+    async fn note(&self, note: Note) {
+        // Without a desk all is ending anyway.
+        self.notes.send(note).await.ok();
+    }
+}
+
+/// Takes the first frame with a command of a client; `broken` is set if there will be none.
+fn first_command(early: &mut BytesMut, broken: &mut bool) -> Option<rdv_proto::wire::ars::Command> {
+    loop {
+        match Frame::decode(early) {
+            Ok(None) => return None,
+            Err(_) => {
+                *broken = true;
+                return None;
+            }
+            // Odd commands are a relay's own: ignored.
+            Ok(Some(frame)) if frame.command.number() % 2 == 1 => {}
+            Ok(Some(frame)) => return Some(frame.command),
+        }
+    }
+}
+
+/// Says that nothing more comes, and takes what still does, so that the last frame is not lost.
+async fn hang_up(mut stream: TcpStream) {
+    if stream.shutdown().await.is_ok() {
+        let mut rest = stream.take(EARLY_MAX as u64);
+        tokio::io::copy(&mut rest, &mut tokio::io::sink())
+            .await
+            .ok();
+    }
+}

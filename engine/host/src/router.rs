@@ -1,0 +1,387 @@
+//! Who is signed on, and who gets which message.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use rdv_proto::pace::{Bucket, Origin};
+use rdv_proto::session::{
+    DEFAULT_PARAMETERS, Numbers, Outbound, ReclaimError, Token, Wish, sender_info,
+};
+use rdv_proto::wire::flap::Channel;
+use rdv_proto::wire::icbm::{ClientError, MessageToClient, UserInfo, subgroup, tlv};
+use rdv_proto::wire::signon::{IcbmParameters, LoginErrorCode, tlv as signon_tlv};
+use rdv_proto::wire::snac::{Foodgroup, HOST_REQUEST, Snac};
+use rdv_proto::wire::text::ScreenName;
+use rdv_proto::wire::tlv::TlvList;
+use uuid::Uuid;
+
+use crate::limits::Limits;
+use crate::queue::Queue;
+use crate::random::random;
+
+/// Codes of 0x0004/0x0001.
+const NOT_LOGGED_ON: u16 = 0x04;
+const NOT_SUPPORTED_BY_CLIENT: u16 = 0x09;
+const REFUSED_BY_CLIENT: u16 = 0x0A;
+const RESPONSES_LOST: u16 = 0x0C;
+const REQUEST_DENIED: u16 = 0x0D;
+/// Sign-off reason: the account came in elsewhere.
+const SIGNED_ON_ELSEWHERE: u16 = 1;
+/// Flag of the ICBM parameters: tell me of messages that I missed.
+const FLAG_MISSED_CALLS: u32 = 0x002;
+/// Reason of a missed call: too large.
+const MISSED_TOO_LARGE: u16 = 1;
+/// Capabilities kept of one client.
+const CAPABILITIES_MAX: usize = 64;
+
+/// All clients of a host.
+#[derive(Debug)]
+pub(crate) struct Router {
+    limits: Limits,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    clients: BTreeMap<ScreenName, Client>,
+    numbers: Numbers,
+    origins: HashMap<Origin, OriginUse>,
+    next_id: u64,
+    sweep_at: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Client {
+    id: u64,
+    queue: Queue,
+    since_unix_s: u32,
+    online: bool,
+    capabilities: BTreeSet<Uuid>,
+    parameters: IcbmParameters,
+}
+
+#[derive(Debug)]
+struct OriginUse {
+    guests: usize,
+    numbers: Bucket,
+    attempts: Bucket,
+}
+
+/// A client's place; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    router: Arc<Router>,
+    id: u64,
+    origin: Origin,
+    number: Option<u16>,
+    pub(crate) name: ScreenName,
+    pub(crate) since_unix_s: u32,
+    /// For the owner of a number.
+    pub(crate) token: Option<Token>,
+}
+
+impl Router {
+    pub(crate) fn new(numbers: RangeInclusive<u16>, limits: Limits) -> Arc<Self> {
+        Arc::new(Self {
+            limits,
+            state: Mutex::new(State {
+                clients: BTreeMap::new(),
+                numbers: Numbers::new(numbers, limits.number_grace),
+                origins: HashMap::new(),
+                next_id: 0,
+                sweep_at: None,
+            }),
+        })
+    }
+
+    /// Lets a guest in. Refused attempts count for its address.
+    pub(crate) fn sign_on(
+        self: &Arc<Self>,
+        now: Instant,
+        wish: &Wish,
+        address: IpAddr,
+        queue: Queue,
+    ) -> Result<Seat, LoginErrorCode> {
+        let origin = Origin::of(address);
+        let mut state = self.lock();
+        state.sweep(now);
+        let full = state.clients.len() >= self.limits.clients;
+        let using = state.origin(origin, &self.limits);
+        if full || using.guests >= self.limits.guests_per_address {
+            return Err(LoginErrorCode::TOO_MANY_FROM_ADDRESS);
+        }
+        let (name, number, token) = match wish {
+            Wish::Number { life } => {
+                if !using.numbers.take(now) {
+                    return Err(LoginErrorCode::ADDRESS_RATE_LIMITED);
+                }
+                let life = (*life).min(self.limits.number_life_max);
+                let (token, draw) = draw_number().ok_or(LoginErrorCode::UNAVAILABLE)?;
+                let number = state
+                    .numbers
+                    .allocate(now, life, draw, token.clone())
+                    .ok_or(LoginErrorCode::UNAVAILABLE)?;
+                (number.to_string(), Some(number), Some(token))
+            }
+            Wish::Join => (guest_name().ok_or(LoginErrorCode::UNAVAILABLE)?, None, None),
+            Wish::Reclaim { number, token } => {
+                if !using.attempts.has(now) {
+                    return Err(LoginErrorCode::ADDRESS_RATE_LIMITED);
+                }
+                let reclaimed = state.numbers.reclaim(now, *number, token);
+                if let Err(error) = reclaimed {
+                    state.origin(origin, &self.limits).attempts.take(now);
+                    return Err(match error {
+                        ReclaimError::Refused => LoginErrorCode::WRONG_PASSWORD,
+                        ReclaimError::TooOften => LoginErrorCode::ACCOUNT_RATE_LIMITED,
+                    });
+                }
+                let token = <[u8; 16]>::try_from(&token[..]).ok().map(Token);
+                (number.to_string(), Some(*number), token)
+            }
+        };
+        let name = ScreenName::new(name).map_err(|_| LoginErrorCode::UNAVAILABLE)?;
+        state.origin(origin, &self.limits).guests += 1;
+        state.next_id += 1;
+        let (id, since_unix_s) = (state.next_id, unix_s());
+        let client = Client {
+            id,
+            queue,
+            since_unix_s,
+            online: false,
+            capabilities: BTreeSet::new(),
+            parameters: DEFAULT_PARAMETERS,
+        };
+        if let Some(displaced) = state.clients.insert(name.clone(), client) {
+            displaced.sign_off();
+        }
+        Ok(Seat {
+            router: Arc::clone(self),
+            id,
+            origin,
+            number,
+            name,
+            since_unix_s,
+            token,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seat {
+    pub(crate) fn set_online(&self) {
+        self.change(|client| client.online = true);
+    }
+
+    pub(crate) fn set_capabilities(&self, capabilities: Vec<Uuid>) {
+        let capabilities = capabilities.into_iter().take(CAPABILITIES_MAX).collect();
+        self.change(|client| client.capabilities = capabilities);
+    }
+
+    pub(crate) fn set_parameters(&self, parameters: IcbmParameters) {
+        self.change(|client| client.parameters = parameters);
+    }
+
+    /// Puts a message into the queue of its recipient.
+    ///
+    /// Unknown, offline, spoken for and used up are one error. The name of the sender is that of this seat (S-34).
+    pub(crate) fn deliver(&self, now: Instant, outbound: &Outbound) -> Result<(), u16> {
+        let message = &outbound.message;
+        let mut state = self.router.lock();
+        let number = as_number(&message.recipient);
+        if let Some(number) = number {
+            let speaks = |proposes| {
+                state
+                    .numbers
+                    .admits(now, number, &self.name, message.cookie, proposes)
+            };
+            let knows = speaks(false);
+            let may = speaks(outbound.proposes);
+            let attempts = &mut state.origin(self.origin, &self.router.limits).attempts;
+            if !knows && !attempts.take(now) {
+                return Err(REQUEST_DENIED);
+            }
+            if !may {
+                return Err(NOT_LOGGED_ON);
+            }
+        }
+        let sender = state.info(self).ok_or(NOT_LOGGED_ON)?;
+        let recipient = state
+            .clients
+            .get(&message.recipient)
+            .filter(|client| client.online)
+            .ok_or(NOT_LOGGED_ON)?;
+        if outbound
+            .required
+            .is_some_and(|service| !recipient.capabilities.contains(&service))
+        {
+            return Err(NOT_SUPPORTED_BY_CLIENT);
+        }
+        let size = message.tlvs.first(tlv::RENDEZVOUS).map_or(0, Bytes::len);
+        if size > usize::from(recipient.parameters.incoming_max) {
+            if recipient.parameters.flags & FLAG_MISSED_CALLS != 0 {
+                recipient.missed_call(message.channel.0, &sender);
+            }
+            return Err(REFUSED_BY_CLIENT);
+        }
+        let body = MessageToClient {
+            cookie: message.cookie,
+            channel: message.channel,
+            sender,
+            tlvs: message.tlvs.clone(),
+        };
+        if !recipient.push(subgroup::MESSAGE_TO_CLIENT, body.encode()) {
+            return Err(RESPONSES_LOST);
+        }
+        if let (Some(number), true) = (number, outbound.proposes) {
+            state.numbers.bind(number, &self.name, message.cookie);
+        }
+        Ok(())
+    }
+
+    /// Passes on a refusal, with the names swapped; what cannot be passed on is forgotten.
+    pub(crate) fn pass_on(&self, now: Instant, error: ClientError) {
+        let state = self.router.lock();
+        if let Some(number) = as_number(&error.name)
+            && !state
+                .numbers
+                .admits(now, number, &self.name, error.cookie, false)
+        {
+            return;
+        }
+        if let Some(recipient) = state
+            .clients
+            .get(&error.name)
+            .filter(|client| client.online)
+        {
+            let name = self.name.clone();
+            recipient.push(
+                subgroup::CLIENT_ERROR,
+                ClientError { name, ..error }.encode(),
+            );
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Client)) {
+        let mut state = self.router.lock();
+        if let Some(client) = state.clients.get_mut(&self.name)
+            && client.id == self.id
+        {
+            change(client);
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let now = Instant::now();
+        let mut state = self.router.lock();
+        state.origin(self.origin, &self.router.limits).guests -= 1;
+        // Who reclaimed the number sits here now.
+        if state
+            .clients
+            .get(&self.name)
+            .is_some_and(|client| client.id == self.id)
+        {
+            state.clients.remove(&self.name);
+            if let Some(number) = self.number {
+                state.numbers.release(now, number);
+            }
+        }
+    }
+}
+
+impl State {
+    fn origin(&mut self, origin: Origin, limits: &Limits) -> &mut OriginUse {
+        self.origins.entry(origin).or_insert_with(|| OriginUse {
+            guests: 0,
+            numbers: Bucket::new(limits.numbers),
+            attempts: Bucket::new(limits.attempts),
+        })
+    }
+
+    /// The owner of the seat as others see it.
+    fn info(&self, seat: &Seat) -> Option<UserInfo> {
+        let client = self
+            .clients
+            .get(&seat.name)
+            .filter(|client| client.id == seat.id)?;
+        Some(sender_info(
+            &seat.name,
+            client.since_unix_s,
+            client.capabilities.iter().copied(),
+        ))
+    }
+
+    /// Forgets the addresses that there is nothing to remember of, at most once a minute.
+    fn sweep(&mut self, now: Instant) {
+        if self.sweep_at.is_some_and(|at| at > now) {
+            return;
+        }
+        self.sweep_at = Some(now + Duration::from_secs(60));
+        self.origins.retain(|_, using| {
+            using.guests > 0 || !using.numbers.is_full(now) || !using.attempts.is_full(now)
+        });
+    }
+}
+
+impl Client {
+    fn push(&self, subgroup: u16, body: Bytes) -> bool {
+        let snac = Snac::new(Foodgroup::ICBM, subgroup, HOST_REQUEST, body);
+        self.queue.push(Channel::DATA, snac.encode())
+    }
+
+    /// `[channel: u16][sender][count: u16][reason: u16]`
+    fn missed_call(&self, channel: u16, sender: &UserInfo) {
+        let mut body = BytesMut::new();
+        body.put_u16(channel);
+        sender.encode(&mut body);
+        body.put_u16(1);
+        body.put_u16(MISSED_TOO_LARGE);
+        self.push(0x0A, body.freeze());
+    }
+
+    /// Somebody with the token came in under this name.
+    fn sign_off(self) {
+        let mut data = BytesMut::new();
+        TlvList::new()
+            .with_u16(signon_tlv::SIGN_OFF_REASON, SIGNED_ON_ELSEWHERE)
+            .encode_rest(&mut data);
+        self.queue.push(Channel::SIGN_OFF, data.freeze());
+        self.queue.close();
+    }
+}
+
+/// The number that a name is, written as the host writes it.
+fn as_number(name: &ScreenName) -> Option<u16> {
+    let number: u16 = name.normalized().parse().ok()?;
+    (number.to_string() == name.normalized()).then_some(number)
+}
+
+fn draw_number() -> Option<(Token, u64)> {
+    Some((Token(random().ok()?), u64::from_be_bytes(random().ok()?)))
+}
+
+/// `guest` and ten characters of base32.
+fn guest_name() -> Option<String> {
+    const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+    let characters = random::<10>()
+        .ok()?
+        .map(|byte| char::from(ALPHABET[usize::from(byte % 32)]));
+    Some(format!("guest{}", String::from_iter(characters)))
+}
+
+/// Seconds since 1970, as far as they fit.
+fn unix_s() -> u32 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u32::try_from(since.as_secs()).unwrap_or(u32::MAX)
+}

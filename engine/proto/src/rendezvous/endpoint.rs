@@ -1,0 +1,444 @@
+//! Routes what happens to the conversation that it concerns; opens and forgets conversations.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::conversation::{Conversation, Happening};
+use super::desk::{Context, Desk};
+use super::limits::{EXPECTATIONS_MAX, OUTGOING_MAX};
+use super::memory::Memory;
+use super::native::Proposed;
+use super::{
+    AttemptId, Config, ConversationId, EndReason, Event, Input, Output, Proposal, RelayPolicy,
+};
+use crate::rendezvous::conversation::{Common, Ending};
+use crate::rendezvous::legacy::Legacy;
+use crate::trust::{CodeWords, Randomness};
+use crate::wire::rendezvous::{Cookie, Message, MessageKind, NakCode};
+use crate::wire::signal::Signal;
+use crate::wire::text::ScreenName;
+
+/// All conversations of one signed-on user.
+#[derive(Debug)]
+pub struct Endpoint {
+    pub(super) local: ScreenName,
+    pub(super) config: Config,
+    pub(super) conversations: BTreeMap<ConversationId, Conversation>,
+    pub(super) expectations: BTreeMap<u64, Expectation>,
+    pub(super) memory: Memory,
+    pub(super) desk: Desk,
+}
+
+/// A code that was shown and waits for a proposal.
+#[derive(Debug)]
+pub(super) struct Expectation {
+    pub(super) service: Uuid,
+    pub(super) secret: CodeWords,
+    pub(super) key_hash: [u8; 32],
+    pub(super) random: Randomness,
+    pub(super) relay: RelayPolicy,
+    pub(super) expires: Option<Instant>,
+}
+
+impl Endpoint {
+    /// An endpoint without conversations.
+    #[must_use]
+    pub fn new(local: ScreenName, config: Config) -> Self {
+        Self {
+            local,
+            config,
+            conversations: BTreeMap::new(),
+            expectations: BTreeMap::new(),
+            memory: Memory::default(),
+            desk: Desk::default(),
+        }
+    }
+
+    /// What the endpoint knows of its place. May be changed at any time.
+    pub fn config_mut(&mut self) -> &mut Config {
+        &mut self.config
+    }
+
+    /// A name for a connection that a listener accepted, for [`Input::Incoming`].
+    pub fn new_attempt(&mut self) -> AttemptId {
+        self.desk.name_attempt()
+    }
+
+    /// The next thing to be done. Drain this after every input.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.desk.pop()
+    }
+
+    /// When to call with [`Input::Timeout`] if nothing else happens. `None`: no need.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let expectations = self
+            .expectations
+            .values()
+            .filter_map(|expected| expected.expires);
+        self.conversations
+            .values()
+            .filter_map(Conversation::due)
+            .chain(expectations)
+            .min()
+    }
+
+    /// Conversations that have not ended, the established ones included.
+    #[must_use]
+    pub fn conversations(&self) -> usize {
+        self.conversations.len()
+    }
+
+    /// Attempts that the driver has been told of and that are not over. One of each established
+    /// conversation is the lane in use.
+    #[must_use]
+    pub fn open_attempts(&self) -> usize {
+        self.desk.open_attempts()
+    }
+
+    /// Takes note of what happened at `now`, which never runs backwards.
+    pub fn handle_input(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::Timeout => self.time(now),
+            Input::Signal { from, body } => self.signal(now, from, body),
+            Input::Undelivered { to, cookie, code } => {
+                let id = ConversationId { peer: to, cookie };
+                self.with(now, &id, |conversation, context| {
+                    conversation.undelivered(context, code)
+                });
+            }
+            Input::Expect {
+                expectation,
+                service,
+                secret,
+                key_hash,
+                random,
+                relay,
+                expires,
+            } => {
+                self.time(now);
+                if self.expectations.len() < EXPECTATIONS_MAX {
+                    let expected = Expectation {
+                        service,
+                        secret,
+                        key_hash,
+                        random,
+                        relay,
+                        expires,
+                    };
+                    self.expectations.insert(expectation, expected);
+                } else {
+                    self.desk.event(Event::Expired { expectation });
+                }
+            }
+            Input::Unexpect { expectation } => {
+                self.expectations.remove(&expectation);
+            }
+            Input::Propose {
+                id,
+                proposal,
+                relay,
+            } => self.propose(now, id, proposal, relay),
+            Input::Accept { id, answer, relay } => {
+                self.handle(now, &id, Happening::UserAccepted { answer, relay });
+            }
+            Input::Decline { id } => self.with(now, &id, Conversation::decline),
+            Input::Cancel { id, reason } => self.with(now, &id, |conversation, context| {
+                conversation.end(
+                    context,
+                    Ending::cancel(EndReason::Withdrawn(reason), reason),
+                );
+            }),
+            Input::Finished { id } => self.with(now, &id, Conversation::finish),
+            Input::Gathered {
+                id,
+                listen_port,
+                candidates,
+            } => {
+                if self.conversations.contains_key(&id) {
+                    self.handle(
+                        now,
+                        &id,
+                        Happening::Gathered {
+                            listen_port,
+                            candidates,
+                        },
+                    );
+                } else if listen_port.is_some() {
+                    self.desk.push(Output::StopListening { id });
+                }
+            }
+            Input::Incoming { id, attempt, from } => {
+                if self.conversations.contains_key(&id) {
+                    self.desk.adopt(attempt, &id);
+                    self.handle(now, &id, Happening::Incoming { attempt, from });
+                } else {
+                    self.desk.hang_up(attempt);
+                }
+            }
+            Input::RelayCreated { attempt, relay } => {
+                self.attempt(now, attempt, Happening::RelayCreated { attempt, relay });
+            }
+            Input::Heard { attempt } => self.attempt(now, attempt, Happening::Heard { attempt }),
+            Input::Connected { attempt } => {
+                self.attempt(now, attempt, Happening::Connected { attempt })
+            }
+            Input::Secured { attempt } => {
+                self.attempt(now, attempt, Happening::Secured { attempt })
+            }
+            Input::Nominated { attempt } => {
+                self.attempt(now, attempt, Happening::Nominated { attempt })
+            }
+            Input::Failed { attempt, error } => {
+                if self.desk.owner(attempt).is_some() {
+                    self.attempt(now, attempt, Happening::Failed { attempt, error });
+                }
+            }
+        }
+    }
+
+    fn time(&mut self, now: Instant) {
+        let expired = self.expectations.extract_if(.., |_, expected| {
+            expected.expires.is_some_and(|at| at <= now)
+        });
+        for (expectation, _) in expired {
+            self.desk.event(Event::Expired { expectation });
+        }
+        let due = self
+            .conversations
+            .iter()
+            .filter(|(_, conversation)| conversation.due().is_some_and(|at| at <= now));
+        let due: Vec<_> = due.map(|(id, _)| id.clone()).collect();
+        for id in due {
+            self.handle(now, &id, Happening::Time);
+        }
+    }
+
+    /// Something about an attempt. One that is not known any more is dropped again: the report
+    /// crossed with our order to hang up.
+    fn attempt(&mut self, now: Instant, attempt: AttemptId, happening: Happening) {
+        match self.desk.owner(attempt).cloned() {
+            Some(id) => self.handle(now, &id, happening),
+            None => self.desk.hang_up(attempt),
+        }
+    }
+
+    pub(super) fn handle(&mut self, now: Instant, id: &ConversationId, happening: Happening) {
+        self.with(now, id, |conversation, context| {
+            conversation.handle(context, happening)
+        });
+    }
+
+    /// Does something to a conversation, if there is one, and forgets it if that was its end.
+    pub(super) fn with(
+        &mut self,
+        now: Instant,
+        id: &ConversationId,
+        act: impl FnOnce(&mut Conversation, &mut Context<'_>),
+    ) {
+        let Self {
+            local,
+            config,
+            conversations,
+            memory,
+            desk,
+            ..
+        } = self;
+        let Some(conversation) = conversations.get_mut(id) else {
+            return;
+        };
+        act(
+            conversation,
+            &mut Context {
+                now,
+                config,
+                local,
+                desk,
+            },
+        );
+        if conversation.is_ended() {
+            conversations.remove(id);
+            memory.remember(now, id.clone());
+        }
+    }
+
+    /// Opens a conversation with its first step, which may also be its last.
+    pub(super) fn open(
+        &mut self,
+        now: Instant,
+        id: ConversationId,
+        begin: impl FnOnce(&mut Context<'_>) -> Conversation,
+    ) {
+        let Self {
+            local,
+            config,
+            desk,
+            ..
+        } = self;
+        let conversation = begin(&mut Context {
+            now,
+            config,
+            local,
+            desk,
+        });
+        if conversation.is_ended() {
+            self.memory.remember(now, id);
+        } else {
+            self.conversations.insert(id, conversation);
+        }
+    }
+
+    fn propose(
+        &mut self,
+        now: Instant,
+        id: ConversationId,
+        proposal: Proposal,
+        relay: RelayPolicy,
+    ) {
+        if self.conversations.contains_key(&id) {
+            return;
+        }
+        let outgoing = self
+            .conversations
+            .values()
+            .filter(|open| open.common.initiator && !open.is_established());
+        let refusal = if id.cookie.is_zero() {
+            Some(EndReason::Misused)
+        } else if outgoing.count() >= OUTGOING_MAX {
+            Some(EndReason::TooManyConversations)
+        } else {
+            None
+        };
+        if let Some(reason) = refusal {
+            self.desk.event(Event::Ended {
+                id,
+                reason,
+                candidates_exchanged: false,
+            });
+            return;
+        }
+        self.open(now, id.clone(), |context| match proposal {
+            Proposal::Native {
+                service,
+                secret,
+                key_hash,
+                random,
+            } => {
+                let common = Common::new(id, service, true, relay);
+                Conversation::begin(context, common, |common, context| {
+                    Proposed::begin(common, context, secret, key_hash, random)
+                })
+            }
+            Proposal::Legacy {
+                service,
+                service_tags,
+                security,
+            } => {
+                let common = Common::new(id, service, true, relay);
+                Conversation::begin(context, common, |common, context| {
+                    Legacy::propose(common, context, service_tags, security)
+                })
+            }
+        });
+    }
+
+    fn signal(&mut self, now: Instant, from: ScreenName, body: Bytes) {
+        if self.config.ignored.contains(&from) {
+            return;
+        }
+        let Ok(signal) = Signal::decode(body.clone()) else {
+            self.unreadable(now, from, &body);
+            return;
+        };
+        let nak = signal.nak();
+        match signal {
+            Signal::Rendezvous(message) => self.message(now, from, message),
+            Signal::ClientError { cookie, .. } => {
+                let id = if cookie.is_zero() {
+                    self.only_one_awaiting(&from)
+                } else {
+                    Some(ConversationId { peer: from, cookie })
+                };
+                if let Some(id) = id {
+                    self.with(now, &id, |conversation, context| {
+                        conversation.refused(context, nak)
+                    });
+                }
+            }
+        }
+    }
+
+    /// AIM for Windows leaves the cookie of a client error empty: it can only mean the one
+    /// conversation that awaits an answer (L-12).
+    fn only_one_awaiting(&self, peer: &ScreenName) -> Option<ConversationId> {
+        let awaiting = |(id, open): &(&ConversationId, &Conversation)| {
+            id.peer == *peer && open.awaits_answer()
+        };
+        let mut all = self.conversations.iter().filter(awaiting);
+        let only = all.next()?.0.clone();
+        all.next().is_none().then_some(only)
+    }
+
+    fn message(&mut self, now: Instant, from: ScreenName, message: Message) {
+        let id = ConversationId {
+            peer: from,
+            cookie: message.cookie,
+        };
+        if let Some(open) = self.conversations.get(&id) {
+            if open.common.service == message.service {
+                self.message_of(now, &id, message);
+            }
+        } else if message.kind == MessageKind::PROPOSE
+            && !message.cookie.is_zero()
+            && !self.memory.knows(now, &id)
+        {
+            self.arrived(now, id, message);
+        }
+    }
+
+    /// A message of a conversation that is open.
+    fn message_of(&mut self, now: Instant, id: &ConversationId, message: Message) {
+        match message.kind {
+            MessageKind::PROPOSE => {
+                let number = message.sequence();
+                match (message.check(), number) {
+                    (Ok(()), Some(number)) => {
+                        self.handle(now, id, Happening::Proposal(message, number))
+                    }
+                    _ => self.with(now, id, |conversation, context| {
+                        conversation.malformed(context)
+                    }),
+                }
+            }
+            MessageKind::CANCEL => self.with(now, id, |conversation, context| {
+                let reason = EndReason::Cancelled(message.cancel_reason());
+                conversation.end(context, Ending::silent(reason));
+            }),
+            MessageKind::ACCEPT => self.handle(now, id, Happening::Accepted(message)),
+            _ => {}
+        }
+    }
+
+    /// A first proposal of which cookie and service can be read, but not the rest, is refused.
+    fn unreadable(&mut self, now: Instant, from: ScreenName, body: &Bytes) {
+        // A signal of kind "rendezvous", a block of type "propose", cookie and service.
+        let Some([6, 0, 0, head @ ..]) = body.get(..27) else {
+            return;
+        };
+        let (Some(cookie), Some(service)) = (head.first_chunk::<8>(), head.last_chunk::<16>())
+        else {
+            return;
+        };
+        let (cookie, service) = (Cookie(*cookie), Uuid::from_bytes(*service));
+        let id = ConversationId { peer: from, cookie };
+        if !cookie.is_zero()
+            && !self.conversations.contains_key(&id)
+            && !self.memory.knows(now, &id)
+        {
+            self.refuse(now, id, service, NakCode::BUSTED_PARAMETERS);
+        }
+    }
+}

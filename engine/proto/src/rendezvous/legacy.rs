@@ -1,0 +1,544 @@
+//! Legacy policy: addresses in plain tags, one way at a time. Whoever makes the current proposal
+//! waits, the other side dials or joins and sends ACCEPT when it is through.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use super::conversation::{Common, Ending, Happening, State, Step};
+use super::desk::Context;
+use super::limits::{
+    FIRST_ANSWER, LEGACY_NEGOTIATION, LISTENER_WAIT, RELAY_READY, RELAY_READY_FIRST,
+};
+use super::methods::{Method, Methods, Wish};
+use super::numbers::{Arrival, initiator_wins};
+use super::proposal::{self, LegacyWay, legacy_addresses};
+use super::race::{Admission, Pace, Race, Way};
+use super::{
+    AttemptError, AttemptId, EndReason, LegacySecurity, LocalCandidate, Output, RelayAddress,
+    RelayCandidate, RelayPolicy, Security, SecurityFault, Wait,
+};
+use crate::wire::rendezvous::{CancelReason, Message, NakCode, SequenceNumber};
+use crate::wire::tlv::TlvList;
+
+/// A conversation with a legacy peer, from our first proposal or our user's yes on.
+#[derive(Debug)]
+pub(super) struct Legacy {
+    pub(super) security: LegacySecurity,
+    /// Whether the current proposal asks for TLS.
+    pub(super) secure: bool,
+    service_tags: TlvList,
+    pub(super) methods: Methods,
+    pub(super) race: Race,
+    pub(super) own: Vec<LocalCandidate>,
+    /// Addresses that the peer has announced; a connection from one of them may be the peer.
+    pub(super) announced: Vec<IpAddr>,
+    pub(super) turn: Turn,
+    /// End of the whole negotiation; begins with the first answer.
+    pub(super) deadline: Option<Instant>,
+}
+
+/// Whose proposal is current, and what is being done about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Our own next one is being prepared: a listener is opened.
+    OpeningListener,
+    /// Our own next one is being prepared: a relay session is created.
+    CreatingRelay,
+    /// Ours is out, and we wait.
+    Waiting {
+        method: Method,
+        first: bool,
+        until: Instant,
+        accepted: bool,
+    },
+    /// Theirs; we dial or join. ACCEPT goes out once.
+    Acting { accepted: bool },
+}
+
+impl Legacy {
+    /// We propose first.
+    pub(super) fn propose(
+        common: &mut Common,
+        context: &mut Context<'_>,
+        service_tags: TlvList,
+        security: LegacySecurity,
+    ) -> Step {
+        let legacy = Self::new(security, security != LegacySecurity::Plain, service_tags);
+        Box::new(legacy).next_method(common, context, Wish::Any)
+    }
+
+    /// Our user said yes to the peer's proposal.
+    pub(super) fn answer(
+        common: &mut Common,
+        context: &mut Context<'_>,
+        latest: &Message,
+        security: LegacySecurity,
+    ) -> Step {
+        let mut legacy = Self::new(security, latest.request_secure(), TlvList::new());
+        legacy.deadline = Some(context.now + LEGACY_NEGOTIATION);
+        Box::new(legacy).act_on(common, context, latest)
+    }
+
+    fn new(security: LegacySecurity, secure: bool, service_tags: TlvList) -> Self {
+        Self {
+            security,
+            secure,
+            service_tags,
+            methods: Methods::default(),
+            race: Race::new(Pace::Legacy),
+            own: Vec::new(),
+            announced: Vec::new(),
+            turn: Turn::OpeningListener,
+            deadline: None,
+        }
+    }
+
+    pub(super) fn due(&self) -> Option<Instant> {
+        let until = match self.turn {
+            // While somebody is proving itself, the wait goes on.
+            Turn::Waiting { until, .. } if !self.race.is_proving() => Some(until),
+            _ => None,
+        };
+        self.race
+            .due()
+            .into_iter()
+            .chain(until)
+            .chain(self.deadline)
+            .chain(self.dials_end())
+            .min()
+    }
+
+    fn dials_end(&self) -> Option<Instant> {
+        self.race
+            .dials_end()
+            .filter(|_| matches!(self.turn, Turn::Acting { .. }) && !self.race.is_proving())
+    }
+
+    pub(super) fn handle(
+        mut self: Box<Self>,
+        common: &mut Common,
+        context: &mut Context<'_>,
+        happening: Happening,
+    ) -> Step {
+        match happening {
+            Happening::Time => return self.time(common, context),
+            Happening::Proposal(message, number) => {
+                return self.proposal(common, context, &message, number);
+            }
+            Happening::Accepted(message) => return self.accepted(common, context, &message),
+            Happening::Gathered {
+                listen_port,
+                candidates,
+            } => {
+                return self.gathered(common, context, listen_port, candidates);
+            }
+            Happening::RelayCreated { attempt, relay } => {
+                return self.relay_created(common, context, attempt, &relay);
+            }
+            Happening::Incoming { attempt, from } => self.incoming(common, context, attempt, from),
+            Happening::Heard { attempt } => self.race.heard(attempt),
+            Happening::Connected { attempt } => {
+                if let Some(way) = self.race.connected(context.now, attempt) {
+                    self.up(common, context, attempt, &way);
+                }
+            }
+            Happening::Secured { attempt } => {
+                if self.race.proven(attempt) {
+                    let lane = self
+                        .race
+                        .lane(attempt)
+                        .expect("a proven lane is one of the race");
+                    return Ok(common.establish(context, attempt, lane.way.clone()));
+                }
+            }
+            Happening::Failed { attempt, error } => {
+                return self.failed(common, context, attempt, error);
+            }
+            // No lane is ever nominated with a legacy peer.
+            Happening::Nominated { .. } | Happening::UserAccepted { .. } => {}
+        }
+        Ok(State::Legacy(self))
+    }
+
+    fn time(mut self: Box<Self>, common: &mut Common, context: &mut Context<'_>) -> Step {
+        for attempt in self.race.overdue(context.now) {
+            context.desk.hang_up(attempt);
+            self.race.failed(attempt, AttemptError::TimedOut);
+        }
+        if self
+            .deadline
+            .is_some_and(|deadline| deadline <= context.now)
+        {
+            return Err(common.out_of_ways(self.no_path()));
+        }
+        self.go_on(common, context)
+    }
+
+    /// Goes on after attempts have come to an end: the next dial, the next method, or the end.
+    fn go_on(mut self: Box<Self>, common: &mut Common, context: &mut Context<'_>) -> Step {
+        if let Some((attempt, way)) = self.race.unpark(context.now) {
+            self.up(common, context, attempt, &way);
+        }
+        self.race.close_dials(context.now);
+        match self.turn {
+            Turn::Acting { .. } => {
+                self.race.start_due(context.now, &common.id, context.desk);
+                if self.race.is_idle() && self.race.dials_end().is_none_or(|end| end <= context.now)
+                {
+                    return self.next_method(common, context, Wish::Any);
+                }
+                Ok(State::Legacy(self))
+            }
+            Turn::CreatingRelay if self.race.is_idle() => {
+                self.next_method(common, context, Wish::Any)
+            }
+            Turn::Waiting {
+                method: Method::Relay,
+                first,
+                accepted,
+                ..
+            } if self.race.is_idle() => {
+                // L-32: nothing further before the first proposal was answered.
+                if first || accepted {
+                    return Err(common.out_of_ways(self.no_path()));
+                }
+                self.next_method(common, context, Wish::Any)
+            }
+            Turn::Waiting {
+                first,
+                until,
+                accepted,
+                ..
+            } if until <= context.now && !self.race.is_proving() => {
+                if first && !accepted {
+                    let reason = EndReason::TimedOut(Wait::Answer);
+                    return Err(Ending::cancel(reason, CancelReason::TIMEOUT));
+                }
+                self.next_method(common, context, Wish::Any)
+            }
+            _ => Ok(State::Legacy(self)),
+        }
+    }
+
+    /// Makes our next proposal, with the next method that is left.
+    fn next_method(
+        mut self: Box<Self>,
+        common: &mut Common,
+        context: &mut Context<'_>,
+        wish: Wish,
+    ) -> Step {
+        self.leave_current(common, context);
+        let first = common.nothing_sent_or_received();
+        match self
+            .methods
+            .next(wish, common.relay, context.config.relay_known, first)
+        {
+            Some(Method::Listen) => {
+                common.listen(context);
+                self.turn = Turn::OpeningListener;
+            }
+            Some(Method::Relay) => {
+                self.create_relay(common, context);
+                self.turn = Turn::CreatingRelay;
+            }
+            Some(Method::Ask) => self.send(common, context, Method::Ask, LegacyWay::Nothing)?,
+            None => return Err(common.out_of_ways(self.no_path())),
+        }
+        Ok(State::Legacy(self))
+    }
+
+    fn gathered(
+        mut self: Box<Self>,
+        common: &mut Common,
+        context: &mut Context<'_>,
+        listen_port: Option<u16>,
+        candidates: Vec<LocalCandidate>,
+    ) -> Step {
+        if self.turn != Turn::OpeningListener {
+            if !common.listening && listen_port.is_some() {
+                context.desk.push(Output::StopListening {
+                    id: common.id.clone(),
+                });
+            }
+            return Ok(State::Legacy(self));
+        }
+        self.own = candidates;
+        self.own.truncate(super::limits::ADDRESSES_TOLD_MAX);
+        if listen_port.is_none() || legacy_addresses(&self.own).is_none() {
+            return self.next_method(common, context, Wish::Any);
+        }
+        let own = self.own.clone();
+        self.send(common, context, Method::Listen, LegacyWay::Direct(&own))?;
+        Ok(State::Legacy(self))
+    }
+
+    fn relay_created(
+        mut self: Box<Self>,
+        common: &mut Common,
+        context: &mut Context<'_>,
+        attempt: AttemptId,
+        relay: &RelayCandidate,
+    ) -> Step {
+        if self.turn != Turn::CreatingRelay || self.race.lane(attempt).is_none() {
+            context.desk.hang_up(attempt);
+            return Ok(State::Legacy(self));
+        }
+        // The tags have room for IPv4 alone.
+        let RelayAddress::Socket(std::net::SocketAddr::V4(address)) = relay.address else {
+            return self.next_method(common, context, Wish::Any);
+        };
+        self.send(
+            common,
+            context,
+            Method::Relay,
+            LegacyWay::Relay(address, relay.token),
+        )?;
+        if let Turn::Waiting { until, .. } = self.turn {
+            self.race.prolong(attempt, Some(until));
+        }
+        Ok(State::Legacy(self))
+    }
+
+    /// Sends our proposal and waits.
+    fn send(
+        &mut self,
+        common: &mut Common,
+        context: &mut Context<'_>,
+        method: Method,
+        way: LegacyWay<'_>,
+    ) -> Result<(), Ending> {
+        let number = common.next_number()?;
+        let message = proposal::legacy(common, number, way, self.secure, &self.service_tags);
+        common.send_message(context, message);
+        let first = number == SequenceNumber::FIRST;
+        let wait = match (method, first) {
+            (Method::Relay, true) => RELAY_READY_FIRST,
+            (_, true) => FIRST_ANSWER,
+            (Method::Relay, false) => RELAY_READY,
+            (_, false) => LISTENER_WAIT,
+        };
+        self.turn = Turn::Waiting {
+            method,
+            first,
+            until: context.now + wait,
+            accepted: false,
+        };
+        Ok(())
+    }
+
+    /// A proposal of the peer while we are at it.
+    fn proposal(
+        self: Box<Self>,
+        common: &mut Common,
+        context: &mut Context<'_>,
+        message: &Message,
+        number: SequenceNumber,
+    ) -> Step {
+        let counts = match common.receive(number)? {
+            Arrival::Newer => true,
+            // T-04: the loser drops its own and acts on the winner's.
+            Arrival::Glare => initiator_wins(number.get()) != common.initiator,
+            Arrival::Crossed | Arrival::Stale | Arrival::TooMany => false,
+        };
+        if counts {
+            self.act_on(common, context, message)
+        } else {
+            Ok(State::Legacy(self))
+        }
+    }
+
+    /// Dials, joins, or offers something else.
+    fn act_on(
+        mut self: Box<Self>,
+        common: &mut Common,
+        context: &mut Context<'_>,
+        message: &Message,
+    ) -> Step {
+        self.check_security(message)?;
+        self.leave_current(common, context);
+        self.deadline
+            .get_or_insert(context.now + LEGACY_NEGOTIATION);
+        common.exchanged = true;
+        self.turn = Turn::Acting { accepted: false };
+        let wish = self.set_out(common, context, message);
+        match wish {
+            Some(wish) => self.next_method(common, context, wish),
+            None => Ok(State::Legacy(self)),
+        }
+    }
+
+    /// The peer is through to us, or says so (L-10: nothing depends on it but the terms, R-24).
+    fn accepted(
+        mut self: Box<Self>,
+        common: &mut Common,
+        context: &mut Context<'_>,
+        message: &Message,
+    ) -> Step {
+        let Turn::Waiting { accepted, .. } = &mut self.turn else {
+            return Ok(State::Legacy(self));
+        };
+        *accepted = true;
+        common.exchanged = true;
+        self.deadline
+            .get_or_insert(context.now + LEGACY_NEGOTIATION);
+        if self.secure && !message.request_secure() {
+            if self.security == LegacySecurity::Required {
+                common.refusable = true;
+                return Err(Self::insecure(SecurityFault::NotSecure));
+            }
+            self.secure = false;
+            for attempt in self.race.proving_to_us() {
+                self.secure_lane(common, context, attempt);
+            }
+        }
+        Ok(State::Legacy(self))
+    }
+
+    /// T-10: a counter-proposal without REQUEST_SECURE where ours had it is a downgrade. What that
+    /// means is our policy's to say.
+    fn check_security(&mut self, message: &Message) -> Result<(), Ending> {
+        match (self.security, message.request_secure()) {
+            (LegacySecurity::Required, false) => Err(Self::insecure(SecurityFault::NotSecure)),
+            (LegacySecurity::Plain, true) => Err(Self::insecure(SecurityFault::SecureUnwanted)),
+            (_, secure) => {
+                self.secure = secure;
+                Ok(())
+            }
+        }
+    }
+
+    fn insecure(fault: SecurityFault) -> Ending {
+        Ending::refuse(
+            EndReason::Security(fault),
+            NakCode::SECURITY_MISMATCH,
+            CancelReason::UNKNOWN,
+        )
+    }
+
+    fn no_path(&self) -> EndReason {
+        EndReason::NoPath {
+            last: self.race.last_error(),
+        }
+    }
+
+    /// Closes the listener, the relay session and the attempts of the proposal that was current.
+    fn leave_current(&mut self, common: &mut Common, context: &mut Context<'_>) {
+        common.stop_listening(context);
+        context.desk.hang_up_all(&common.id, None);
+        self.race = self.race.renewed();
+    }
+
+    fn failed(
+        mut self: Box<Self>,
+        common: &mut Common,
+        context: &mut Context<'_>,
+        attempt: AttemptId,
+        error: AttemptError,
+    ) -> Step {
+        context.desk.forget(attempt);
+        let Some(lane) = self.race.failed(attempt, error) else {
+            return Ok(State::Legacy(self));
+        };
+        // Whom we dialled or joined answers without TLS though it asked for it. Strangers at our
+        // own listener prove nothing of the kind (S-12).
+        if error == AttemptError::NotTls
+            && lane.way.is_ours()
+            && self.security == LegacySecurity::Required
+        {
+            return Err(Self::insecure(SecurityFault::NotSecure));
+        }
+        self.go_on(common, context)
+    }
+
+    fn incoming(
+        &mut self,
+        common: &Common,
+        context: &mut Context<'_>,
+        attempt: AttemptId,
+        from: std::net::SocketAddr,
+    ) {
+        if !matches!(
+            self.turn,
+            Turn::Waiting {
+                method: Method::Listen,
+                ..
+            }
+        ) {
+            context.desk.hang_up(attempt);
+            return;
+        }
+        match self.race.accept(context.now, attempt, from) {
+            Admission::Admitted => {}
+            Admission::InPlaceOf(silent) => context.desk.hang_up(silent),
+            Admission::Refused => {
+                context.desk.hang_up(attempt);
+                return;
+            }
+        }
+        self.secure_lane(common, context, attempt);
+    }
+
+    /// An attempt of ours is up: ACCEPT at once (L-09), then TLS or the cookie.
+    fn up(
+        &mut self,
+        common: &mut Common,
+        context: &mut Context<'_>,
+        attempt: AttemptId,
+        way: &Way,
+    ) {
+        if way.is_ours()
+            && let Turn::Acting { accepted } = &mut self.turn
+            && !std::mem::replace(accepted, true)
+        {
+            let accept = Message::accept(common.id.cookie, common.service);
+            let accept = if self.secure {
+                accept.with_request_secure()
+            } else {
+                accept
+            };
+            common.send_message(context, accept);
+        }
+        self.secure_lane(common, context, attempt);
+    }
+
+    pub(super) fn secure_lane(
+        &self,
+        common: &Common,
+        context: &mut Context<'_>,
+        attempt: AttemptId,
+    ) {
+        let Some(lane) = self.race.lane(attempt) else {
+            return;
+        };
+        let session = if self.secure {
+            Security::LegacyTls
+        } else {
+            let zero_cookie_counts = match &lane.way {
+                Way::Accepted(from) => self.announced.contains(&from.ip()),
+                Way::Dialled(_) | Way::Created | Way::Joined(_) => true,
+            };
+            Security::Plain { zero_cookie_counts }
+        };
+        let id = common.id.clone();
+        context.desk.push(Output::Secure {
+            id,
+            attempt,
+            tls_client: lane.way.is_ours(),
+            session,
+        });
+    }
+
+    fn create_relay(&mut self, common: &Common, context: &mut Context<'_>) {
+        let attempt = context.desk.new_attempt(&common.id);
+        let until = context.now + super::limits::RELAY_CREATE;
+        self.race.open(attempt, Way::Created, Some(until));
+        context.desk.push(Output::RelayCreate {
+            id: common.id.clone(),
+            attempt,
+        });
+    }
+
+    pub(super) fn relay_is_allowed(common: &Common) -> bool {
+        common.relay != RelayPolicy::Never
+    }
+}

@@ -1,0 +1,32 @@
+//! Our own client of a host: signs on as a guest over TLS, carries rendezvous messages, asks for a relay.
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//! use rdv::oscar::{Client, SignOn};
+//! use rdv::trust::HostTrust;
+//! let sign_on = SignOn::Owner { expire: Duration::from_secs(3600) };
+//! let limit = Duration::from_secs(10);
+//! let client = Client::connect("192.0.2.1:5190", &HostTrust::AcceptAny, sign_on, limit).await?;
+//! println!("our number is {}", client.name().as_str());
+//! client.close().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The whole sign-on is one burst: everything that the client has to say goes out behind the TLS handshake, so that a
+//! number is there one round trip later. Afterwards a task of its own owns the connection ([`Client`] talks to it over
+//! bounded queues), sends keep-alives and keeps messages within the host's rate limits.
+
+mod client;
+mod error;
+mod frames;
+mod pace;
+mod session;
+mod sign_on;
+mod translate;
+
+pub use client::Client;
+pub use error::OscarError;
+pub use rdv_proto::session::Token;
+pub use sign_on::SignOn;

@@ -1,0 +1,348 @@
+//! The task that owns a signed-on connection.
+//!
+//! Every queue is bounded: while the application does not take what arrived, nothing more is read and the host waits (and
+//! hangs up some day); while the host does not read, senders wait.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rdv_proto::wire::error::DecodeError;
+use rdv_proto::wire::flap::{Channel, Frame};
+use rdv_proto::wire::icbm::IcbmError;
+use rdv_proto::wire::rendezvous::Cookie;
+use rdv_proto::wire::snac::{self, Foodgroup, Snac};
+use rdv_proto::wire::text::ScreenName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::frames::{FrameReader, FrameWriter, ReadError};
+use super::pace::Pace;
+use super::sign_on::{NEXT_ID, RATE_CHANGE, is_service_answer, relay_in, relay_request};
+use super::translate::{self, Outgoing};
+use crate::signaling::{Incoming, RelayInfo};
+
+/// A keep-alive goes out after this long without anything else.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// A host that says nothing for this long is gone; it sends keep-alives of its own.
+const SILENCE: Duration = Duration::from_secs(150);
+/// A host that does not read for this long is gone.
+const STALLED: Duration = Duration::from_secs(60);
+/// For the last messages before a sign-off.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+/// For the sign-off itself, at least.
+const FAREWELL: Duration = Duration::from_millis(500);
+/// Messages whose failure can still be told, by request id.
+const REMEMBERED: usize = 256;
+/// Questions for a relay that wait for an answer.
+const RELAY_QUESTIONS: usize = 8;
+
+/// What the application wants, in its order.
+pub(super) enum Command {
+    Send(Outgoing),
+    Relay(oneshot::Sender<Option<RelayInfo>>),
+    /// Sign off; the sender is dropped when that is done.
+    Close(oneshot::Sender<()>),
+}
+
+/// Why the task ends.
+#[derive(Debug, thiserror::Error)]
+enum End {
+    #[error("signed off")]
+    SignedOff,
+    #[error("the host signed us off")]
+    Dismissed,
+    #[error("connection lost: {0:?}")]
+    Lost(Option<std::io::Error>),
+    #[error("not OSCAR: {0}")]
+    Malformed(DecodeError),
+    #[error("nothing came for {} s", SILENCE.as_secs())]
+    Silent,
+    #[error("the host took nothing for {} s", STALLED.as_secs())]
+    Stalled,
+}
+
+/// What the task waits for.
+enum Happening {
+    Command(Option<Command>),
+    Frame(Result<Frame, ReadError>),
+    HandedOut,
+    Written(std::io::Result<()>),
+    Leaving,
+    LastWordsOver,
+    TurnOfNext,
+    Idle,
+    Silent,
+    Stalled,
+}
+
+/// The queues between the task and a client.
+pub(super) struct Queues {
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) incoming: mpsc::Sender<Incoming>,
+    /// True, or gone: there will be no more commands, what is left are the last words.
+    pub(super) leaving: watch::Receiver<bool>,
+}
+
+pub(super) struct Session<R, W> {
+    reader: FrameReader<R>,
+    writer: FrameWriter<W>,
+    queues: Queues,
+    /// Came in, but there is no room in the queue yet. Nothing is read meanwhile.
+    arrived: VecDeque<Incoming>,
+    /// The message that waits for its turn in the rate class.
+    next: Option<Outgoing>,
+    pace: Pace,
+    next_id: u32,
+    /// Oldest first.
+    sent: VecDeque<(u32, ScreenName, Cookie)>,
+    relay_questions: VecDeque<(u32, oneshot::Sender<Option<RelayInfo>>)>,
+    last_heard: Instant,
+    last_written: Instant,
+    /// Since when the host has not taken what we write.
+    stalled_since: Instant,
+    /// Until when the last words may take.
+    last_words_until: Option<Instant>,
+}
+
+impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
+    pub(super) fn new(
+        reader: FrameReader<R>,
+        writer: FrameWriter<W>,
+        queues: Queues,
+        pace: Pace,
+        early: Vec<Incoming>,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            reader,
+            writer,
+            queues,
+            arrived: early.into(),
+            next: None,
+            pace,
+            next_id: NEXT_ID,
+            sent: VecDeque::new(),
+            relay_questions: VecDeque::new(),
+            last_heard: now,
+            last_written: now,
+            stalled_since: now,
+            last_words_until: None,
+        }
+    }
+
+    /// Runs until the connection ends.
+    pub(super) async fn run(mut self) {
+        let end = loop {
+            if let Err(end) = self.turn().await {
+                break end;
+            }
+        };
+        tracing::debug!(%end, "connection to the host ended");
+        let Self {
+            queues, arrived, ..
+        } = self;
+        let Queues {
+            commands, incoming, ..
+        } = queues;
+        // Whoever sends or waits for us learns of it now; what came before can still be received.
+        drop(commands);
+        for message in arrived {
+            if incoming.send(message).await.is_err() {
+                break;
+            }
+        }
+    }
+
+    /// Waits for the next thing to happen and does it.
+    async fn turn(&mut self) -> Result<(), End> {
+        let turn_of_next = self.send_next_if_due();
+        match self.next_happening(turn_of_next).await {
+            Happening::Command(Some(Command::Send(message))) => self.next = Some(message),
+            Happening::Command(Some(Command::Relay(answer))) => self.ask_for_relay(answer),
+            Happening::Command(Some(Command::Close(done))) => {
+                return Err(self.sign_off(Some(done)).await);
+            }
+            Happening::Command(None) | Happening::LastWordsOver => {
+                return Err(self.sign_off(None).await);
+            }
+            Happening::Frame(frame) => self.take(frame)?,
+            // Silence counts from when we listen again.
+            Happening::HandedOut => self.last_heard = Instant::now(),
+            Happening::Written(written) => {
+                written.map_err(|error| End::Lost(Some(error)))?;
+                self.last_written = Instant::now();
+                self.stalled_since = self.last_written;
+            }
+            Happening::Leaving => self.last_words_until = Some(Instant::now() + LAST_WORDS),
+            Happening::TurnOfNext => {}
+            Happening::Idle => {
+                self.begin_write();
+                self.writer.queue(Channel::KEEP_ALIVE, Bytes::new());
+            }
+            Happening::Silent => return Err(End::Silent),
+            Happening::Stalled => return Err(End::Stalled),
+        }
+        Ok(())
+    }
+
+    async fn next_happening(&mut self, turn_of_next: Option<Instant>) -> Happening {
+        let backlog = !self.writer.is_idle();
+        let may_read = self.arrived.is_empty();
+        let may_take = self.next.is_none() && !backlog;
+        let last_words = self.last_words_until;
+        let Queues {
+            commands,
+            incoming,
+            leaving,
+        } = &mut self.queues;
+        tokio::select! {
+            command = commands.recv(), if may_take => Happening::Command(command),
+            frame = self.reader.next(), if may_read => Happening::Frame(frame),
+            room = incoming.reserve(), if !may_read => {
+                // Without room nobody listens any more; then the commands end, too.
+                if let (Some(message), Ok(room)) = (self.arrived.pop_front(), room) {
+                    room.send(message);
+                }
+                Happening::HandedOut
+            }
+            written = self.writer.step(), if backlog => Happening::Written(written),
+            () = left(leaving), if last_words.is_none() => Happening::Leaving,
+            () = at(last_words), if last_words.is_some() => Happening::LastWordsOver,
+            () = at(turn_of_next), if turn_of_next.is_some() => Happening::TurnOfNext,
+            () = sleep_until(self.last_written + KEEP_ALIVE), if !backlog => Happening::Idle,
+            () = sleep_until(self.last_heard + SILENCE), if may_read => Happening::Silent,
+            () = sleep_until(self.stalled_since + STALLED), if backlog => Happening::Stalled,
+        }
+    }
+
+    /// Hands the waiting message over for writing if the rate class allows it; else says when it will.
+    fn send_next_if_due(&mut self) -> Option<Instant> {
+        let now = Instant::now();
+        let message = self.next.as_ref()?;
+        let last_words = self.last_words_until.is_some();
+        let delay = self
+            .pace
+            .delay(message.subgroup, last_words, now.into_std());
+        if !delay.is_zero() {
+            return Some(now + delay);
+        }
+        let message = self.next.take()?;
+        self.pace.sent(message.subgroup, now.into_std());
+        let id = self.new_id();
+        self.begin_write();
+        self.writer.queue_snac(&message.snac(id));
+        if self.sent.len() == REMEMBERED {
+            self.sent.pop_front();
+        }
+        self.sent.push_back((id, message.to, message.cookie));
+        None
+    }
+
+    fn ask_for_relay(&mut self, answer: oneshot::Sender<Option<RelayInfo>>) {
+        self.relay_questions
+            .retain(|(_, waiting)| !waiting.is_closed());
+        if self.relay_questions.len() < RELAY_QUESTIONS {
+            let id = self.new_id();
+            self.begin_write();
+            self.writer.queue_snac(&relay_request(id));
+            self.relay_questions.push_back((id, answer));
+        }
+    }
+
+    fn new_id(&mut self) -> u32 {
+        let id = self.next_id;
+        // The high bit is the host's.
+        self.next_id = if id >= 0x7FFF_FFFF { NEXT_ID } else { id + 1 };
+        id
+    }
+
+    fn begin_write(&mut self) {
+        if self.writer.is_idle() {
+            self.stalled_since = Instant::now();
+        }
+    }
+
+    fn take(&mut self, frame: Result<Frame, ReadError>) -> Result<(), End> {
+        let frame = frame.map_err(|error| match error {
+            ReadError::Closed(source) => End::Lost(source),
+            ReadError::Malformed(error) => End::Malformed(error),
+        })?;
+        self.last_heard = Instant::now();
+        match frame.channel {
+            Channel::DATA => self.take_snac(&Snac::decode(frame.data).map_err(End::Malformed)?),
+            Channel::SIGN_OFF => return Err(End::Dismissed),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn take_snac(&mut self, snac: &Snac) {
+        if snac.is(Foodgroup::ICBM, snac::ERROR) {
+            self.undelivered(snac);
+        } else if snac.foodgroup == Foodgroup::ICBM {
+            match translate::incoming(snac) {
+                Ok(message) => self.arrived.extend(message),
+                Err(error) => tracing::debug!(%error, "malformed ICBM dropped"),
+            }
+        } else if snac.is(Foodgroup::OSERVICE, RATE_CHANGE) {
+            self.pace.change(&snac.body, Instant::now().into_std());
+        } else if is_service_answer(snac) {
+            let question = self
+                .relay_questions
+                .iter()
+                .position(|(id, _)| *id == snac.request_id);
+            if let Some((_, answer)) = question.and_then(|at| self.relay_questions.remove(at)) {
+                // Whoever asked may have given up.
+                let _ = answer.send(relay_in(snac));
+            }
+        }
+    }
+
+    /// The host names the request, we the message.
+    fn undelivered(&mut self, snac: &Snac) {
+        let Ok(IcbmError { code, .. }) = IcbmError::decode(&snac.body) else {
+            return;
+        };
+        let sent = self.sent.iter().position(|(id, ..)| *id == snac.request_id);
+        if let Some((_, to, cookie)) = sent.and_then(|at| self.sent.remove(at)) {
+            self.arrived
+                .push_back(Incoming::Undelivered { to, cookie, code });
+        }
+    }
+
+    /// Says goodbye; `done` is dropped afterwards.
+    async fn sign_off(&mut self, done: Option<oneshot::Sender<()>>) -> End {
+        self.queues.commands.close();
+        let until = self
+            .last_words_until
+            .unwrap_or_else(|| Instant::now() + LAST_WORDS);
+        let until = until.max(Instant::now() + FAREWELL);
+        self.writer.queue(Channel::SIGN_OFF, Bytes::new());
+        let farewell = async {
+            self.writer.drain().await?;
+            self.writer.shutdown().await
+        };
+        // The host learns of it anyway when the connection is gone.
+        let _ = timeout_at(until, farewell).await;
+        drop(done);
+        End::SignedOff
+    }
+}
+
+/// Until there will be no more commands.
+async fn left(leaving: &mut watch::Receiver<bool>) {
+    // An error means that the client is gone: the same.
+    let _ = leaving.wait_for(|leaving| *leaving).await;
+}
+
+async fn at(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,4 @@
+//! Two endpoints over a simulated road.
+
+mod legacy;
+mod native;
