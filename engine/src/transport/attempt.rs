@@ -48,10 +48,10 @@ pub(crate) enum Report {
     /// TLS and BIND are done. The controller gets the lane at once; the other side when the lane is nominated.
     Secured {
         attempt: AttemptId,
-        lane: Option<Lane>,
+        lane: Option<Box<Lane>>,
     },
     /// The controller's USE arrived.
-    Nominated { attempt: AttemptId, lane: Lane },
+    Nominated { attempt: AttemptId, lane: Box<Lane> },
     /// It came to nothing.
     Failed {
         attempt: AttemptId,
@@ -105,7 +105,7 @@ pub(crate) struct Attempt {
     task: JoinHandle<()>,
     secure: Option<oneshot::Sender<SecureOrder>>,
     /// The proven lane, from `Secured` or `Nominated` until the transfer takes it.
-    pub(crate) lane: Option<Lane>,
+    pub(crate) lane: Option<Box<Lane>>,
     /// What secures it, from the order on.
     pub(crate) session: Option<Session>,
 }
@@ -217,7 +217,7 @@ async fn run(
             reports,
             Report::Secured {
                 attempt,
-                lane: Some(lane),
+                lane: Some(Box::new(lane)),
             },
         )
         .await;
@@ -238,7 +238,14 @@ async fn run(
     if frame != USE_FRAME {
         return Err(Why::NotNominated);
     }
-    report(reports, Report::Nominated { attempt, lane }).await;
+    report(
+        reports,
+        Report::Nominated {
+            attempt,
+            lane: Box::new(lane),
+        },
+    )
+    .await;
     Ok(())
 }
 
