@@ -94,7 +94,7 @@ pub(crate) async fn follow(
                 }
             }
             _ = tick.tick(), if moving && question.is_none() => {
-                ui.progress(transfer.progress(), &followed.path_name());
+                ui.progress(&transfer.progress(), &followed.path_name());
             }
             exit = &mut interrupted => break exit,
             () = &mut deadline => break Exit::TIMEOUT,

@@ -11,9 +11,7 @@ use tokio::task::JoinHandle;
 use super::outcome;
 use crate::error::{By, Error};
 use crate::handle::{EVENTS_MAX, TransferEvent};
-use crate::transfer::{
-    self, Answer, Control, ControlHandle, Offer, Sink, Source, Summary, TransferError,
-};
+use crate::transfer::{self, Control, Offer, Sink, Source, Summary, TransferError};
 use crate::transport::Link;
 use crate::trust::Identity;
 
@@ -72,7 +70,7 @@ pub(crate) struct TransferEnded {
     pub(crate) outcome: Result<Summary, TransferError>,
 }
 
-type Waiting = Arc<Mutex<Option<oneshot::Sender<Answer>>>>;
+type Waiting = Arc<Mutex<Option<oneshot::Sender<bool>>>>;
 
 struct Job {
     /// Taken when the transfer starts.
@@ -82,9 +80,7 @@ struct Job {
     conversation: Option<ConversationId>,
     verified: bool,
     events: mpsc::Sender<TransferEvent>,
-    control: ControlHandle,
-    /// The transfer's end of `control`, until it starts.
-    cord: Option<Control>,
+    control: Control,
     answer: Waiting,
     /// Why it was called off while it ran; whatever its task says, that was the reason.
     called_off: Option<By>,
@@ -105,7 +101,7 @@ impl Job {
 pub(crate) struct Opened {
     pub(crate) job: JobId,
     pub(crate) events: mpsc::Receiver<TransferEvent>,
-    pub(crate) control: ControlHandle,
+    pub(crate) control: Control,
     pub(crate) answer: Waiting,
 }
 
@@ -142,7 +138,7 @@ impl Jobs {
         let job = JobId(self.next);
         self.next += 1;
         let (events_out, events) = mpsc::channel(EVENTS_MAX);
-        let (control, cord) = transfer::control();
+        let control = Control::new();
         let answer = Waiting::default();
         if let Some(id) = &conversation {
             self.by_conversation.insert(id.clone(), job);
@@ -162,7 +158,6 @@ impl Jobs {
                 verified,
                 events: events_out,
                 control: control.clone(),
-                cord: Some(cord),
                 answer: Arc::clone(&answer),
                 called_off: None,
             },
@@ -207,7 +202,7 @@ impl Jobs {
         let Some(job) = self.jobs.get_mut(&job_id) else {
             return;
         };
-        let (Some(payload), Some(cord)) = (job.payload.take(), job.cord.take()) else {
+        let Some(payload) = job.payload.take() else {
             return;
         };
         job.tell(TransferEvent::Connected {
@@ -215,17 +210,18 @@ impl Jobs {
             peer_key: session.peer_key_hash(),
             verified: job.verified,
         });
+        let control = job.control.clone();
         let events = job.events.clone();
         let answer = Arc::clone(&job.answer);
         let ended = self.ended.clone();
         tokio::spawn(async move {
             let outcome = match payload {
                 Payload::Send(walk) => match walk.source().await {
-                    Some(source) => send(link, source, cord).await,
+                    Some(source) => send(link, source, control).await,
                     // Its end was reported when it was found.
                     None => return,
                 },
-                Payload::Receive(sink) => receive(link, sink, cord, events, answer).await,
+                Payload::Receive(sink) => receive(link, sink, control, events, answer).await,
             };
             let _ = ended
                 .send(TransferEnded {
@@ -341,7 +337,7 @@ async fn receive(
             *answer = Some(out);
         }
         let _ = events.try_send(TransferEvent::Offered(offer));
-        said.await.unwrap_or(Answer::Decline)
+        said.await.unwrap_or(false)
     };
     transfer::receive(lane, sink, consent, control).await
 }
