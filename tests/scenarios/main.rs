@@ -1,7 +1,7 @@
 //! Scenarios, a module per subject.
 
-mod host;
 mod fuzz_smoke;
 mod hostile_sender;
+mod host;
 mod rendezvous;
 mod wire;

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use rdv_proto::wire::flap::{Channel, Frame};
-use rdv_proto::wire::icbm::{self, IcbmError, MessageToClient, MessageToHost};
+use rdv_proto::wire::icbm::{self, MessageToClient, MessageToHost};
 use rdv_proto::wire::rendezvous::{Cookie, Message};
 use rdv_proto::wire::signon::{
     ClientOnline, Hello, LocateInfo, Login, LoginErrorCode, LoginReply, Tool, Versions, tlv,
 };
-use rdv_proto::wire::snac::{Foodgroup, Snac};
+use rdv_proto::wire::snac::{Foodgroup, Snac, SnacError};
 use rdv_proto::wire::text::ScreenName;
 use rdv_proto::wire::tlv::TlvList;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -228,7 +228,7 @@ impl Client {
     pub(super) async fn expect_error(&mut self, foodgroup: Foodgroup, id: u32, code: u16) {
         let snac = self.expect(foodgroup, 0x01).await;
         assert_eq!(snac.request_id, id);
-        assert_eq!(IcbmError::decode(&snac.body).unwrap().code, code);
+        assert_eq!(SnacError::decode(&snac.body).unwrap().code, code);
     }
 
     /// The host signs off and hangs up.
