@@ -132,6 +132,17 @@ pub(crate) enum IfExists {
     Fail,
 }
 
+impl From<IfExists> for rdv::IfExists {
+    fn from(what: IfExists) -> Self {
+        match what {
+            IfExists::Rename => Self::Rename,
+            IfExists::Overwrite => Self::Overwrite,
+            IfExists::Skip => Self::Skip,
+            IfExists::Fail => Self::Fail,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Host {
     /// Where to listen; TLS, plain FLAP and relay connections share the port
@@ -143,6 +154,9 @@ pub(crate) struct Host {
     /// Name a relay that runs elsewhere instead of running one
     #[arg(long, value_name = "ADDR:PORT", conflicts_with = "relay_listen")]
     pub(crate) relay: Option<String>,
+    /// The address of this machine as the world sees it, if clients connect to another
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) public: Option<std::net::IpAddr>,
     /// The relay address to tell clients, if it is not the one that they see
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) relay_public: Option<String>,

@@ -1,5 +1,6 @@
 //! Exit codes: the one table that turns an outcome into a number (`--help` lists them).
 
+use rdv::transfer::{AbortReason, Fault};
 use rdv::{By, Error, TransferError};
 
 /// What the process ends with.
@@ -34,7 +35,10 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(exit: Exit, sentence: impl Into<String>) -> Self {
-        Self { exit, sentence: sentence.into() }
+        Self {
+            exit,
+            sentence: sentence.into(),
+        }
     }
 }
 
@@ -45,8 +49,14 @@ pub(crate) fn of(error: &Error) -> Failure {
             Exit::NOBODY,
             "no one waits under that code: it is mistyped, was used already, or has expired; ask for a new one",
         ),
-        Error::CodeExpired => (Exit::NOBODY, "the code expired before anybody used it; send again for a new one"),
-        Error::PeerSilent => (Exit::NOBODY, "the other side does not answer; ask for a new code and try again"),
+        Error::CodeExpired => (
+            Exit::NOBODY,
+            "the code expired before anybody used it; send again for a new one",
+        ),
+        Error::PeerSilent => (
+            Exit::NOBODY,
+            "the other side does not answer; ask for a new code and try again",
+        ),
         Error::Declined { by: By::Us } => (Exit::DECLINED, "declined; the other side was told"),
         Error::Declined { by: By::Peer } => (Exit::DECLINED, "the other side declined"),
         Error::Cancelled { by: By::Us } => (Exit::DECLINED, "cancelled; the other side was told"),
@@ -63,7 +73,10 @@ pub(crate) fn of(error: &Error) -> Failure {
             Exit::NO_PATH,
             "no connection between the two sides worked; try --relay auto, or meet at a host with a relay (--host)",
         ),
-        Error::RateLimited => (Exit::LIMIT, "the other side takes no more for now; try again later"),
+        Error::RateLimited => (
+            Exit::LIMIT,
+            "the other side takes no more for now; try again later",
+        ),
         Error::AcceptedElsewhere => (Exit::ELSEWHERE, "accepted on another device"),
         other => return Failure::new(class_of(other), other.to_string()),
     };
@@ -74,8 +87,25 @@ fn class_of(error: &Error) -> Exit {
     match error {
         Error::Security { .. } => Exit::SECURITY,
         Error::Incompatible { .. } => Exit::INCOMPATIBLE,
-        Error::Signaling(_) => Exit::HOST,
-        Error::Transfer(TransferError::Local { .. }) => Exit::FILES,
+        Error::Signaling(_) | Error::HostRefused { .. } => Exit::HOST,
+        Error::Transfer(error) => class_of_transfer(error),
+        _ => Exit::OTHER,
+    }
+}
+
+fn class_of_transfer(error: &TransferError) -> Exit {
+    match error {
+        TransferError::Verification { .. } => Exit::CONTENT,
+        TransferError::PeerFailed { reason, .. } if *reason == AbortReason::VERIFICATION => {
+            Exit::CONTENT
+        }
+        TransferError::PeerFailed { reason, .. } if *reason == AbortReason::INCOMPATIBLE => {
+            Exit::INCOMPATIBLE
+        }
+        TransferError::CancelledByPeer { .. } | TransferError::PeerFailed { .. } => Exit::DECLINED,
+        TransferError::Incompatible(_) => Exit::INCOMPATIBLE,
+        TransferError::Protocol(_) => Exit::INCOMPATIBLE,
+        error if error.fault() == Fault::Disk => Exit::FILES,
         _ => Exit::OTHER,
     }
 }

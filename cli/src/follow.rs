@@ -32,12 +32,24 @@ pub(crate) struct Followed {
 
 impl Followed {
     pub(crate) fn path_name(&self) -> String {
-        self.path.as_ref().map(ToString::to_string).unwrap_or_default()
+        self.path
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default()
     }
 }
 
-pub(crate) async fn follow(mut transfer: Transfer, ui: &mut Ui, consent: Consent, timeout: Option<Duration>) -> Followed {
-    let mut followed = Followed { outcome: Err(Failure::new(Exit::OTHER, "ended")), path: None, verified: false };
+pub(crate) async fn follow(
+    mut transfer: Transfer,
+    ui: &mut Ui,
+    consent: Consent,
+    timeout: Option<Duration>,
+) -> Followed {
+    let mut followed = Followed {
+        outcome: Err(Failure::new(Exit::OTHER, "ended")),
+        path: None,
+        verified: false,
+    };
     let mut question: Option<Question> = None;
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -89,7 +101,11 @@ pub(crate) async fn follow(mut transfer: Transfer, ui: &mut Ui, consent: Consent
         }
     };
     farewell(transfer).await;
-    let sentence = if stop == Exit::TIMEOUT { "time is up; the other side was told" } else { "interrupted; the other side was told" };
+    let sentence = if stop == Exit::TIMEOUT {
+        "time is up; the other side was told"
+    } else {
+        "interrupted; the other side was told"
+    };
     followed.outcome = Err(Failure::new(stop, sentence));
     followed
 }
@@ -123,7 +139,9 @@ pub(crate) async fn interrupted() -> Exit {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
-        let Ok(mut term) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+        let Ok(mut term) = signal(SignalKind::terminate()) else {
+            return std::future::pending().await;
+        };
         tokio::select! {
             _ = tokio::signal::ctrl_c() => Exit::INTERRUPTED,
             _ = term.recv() => Exit::TERMINATED,

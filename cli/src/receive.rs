@@ -7,7 +7,7 @@ use rdv::{Code, Sink, SinkOptions};
 use crate::args;
 use crate::exit::{self, Exit, Failure};
 use crate::follow::{Consent, follow};
-use crate::road::Visit;
+use crate::road::{Visit, owner_of};
 use crate::ui::{self, Ui};
 
 /// Longest thing that is taken for a code; a whole file piped in by mistake is not read to its end.
@@ -21,15 +21,27 @@ pub(crate) async fn run(args: args::Receive, ui: &mut Ui) -> Result<Exit, Failur
         ));
     }
     let code = code(&args, ui).await?;
-    let options = SinkOptions { keep_exec: args.keep_exec, if_exists: args.if_exists.into(), ..SinkOptions::default() };
-    let sink = Sink::folder(&args.output, options).map_err(|error| Failure::new(Exit::FILES, error.to_string()))?;
-    let visit = Visit::open(&args.road, &code).await?;
+    let sink = Sink::folder(
+        &args.output,
+        SinkOptions {
+            if_exists: args.if_exists.into(),
+            keep_exec: args.keep_exec,
+        },
+    )
+    .map_err(|error| Failure::new(Exit::FILES, error.to_string()))?;
+    let visit = Visit::open(&args.road, &code, ui).await?;
     let engine = visit.engine(args.road.relay);
-    let peer = visit.owner_of(code.number())?;
-    let transfer =
-        engine.fetch_with_code(peer, code.words().clone(), sink).await.map_err(|error| exit::of(&error))?;
+    let peer = owner_of(code.number())?;
+    let transfer = engine
+        .fetch_with_code(peer, code.words().clone(), sink)
+        .await
+        .map_err(|error| exit::of(&error))?;
 
-    let consent = if args.yes { Consent::Given } else { Consent::Ask };
+    let consent = if args.yes {
+        Consent::Given
+    } else {
+        Consent::Ask
+    };
     let followed = follow(transfer, ui, consent, args.road.timeout).await;
     engine.close().await;
     visit.close().await;
@@ -52,8 +64,12 @@ async fn code(args: &args::Receive, ui: &Ui) -> Result<Code, Failure> {
         ui.must_say("Note: other users of this machine can see a code on the command line; the prompt, RDV_CODE and --code-file keep it hidden.");
         Some(code.clone())
     } else if let Some(file) = &args.code_file {
-        let text = std::fs::read_to_string(file)
-            .map_err(|error| Failure::new(Exit::FILES, format!("cannot read the code from \"{}\": {error}", file.display())))?;
+        let text = std::fs::read_to_string(file).map_err(|error| {
+            Failure::new(
+                Exit::FILES,
+                format!("cannot read the code from \"{}\": {error}", file.display()),
+            )
+        })?;
         Some(text)
     } else if let Ok(code) = std::env::var("RDV_CODE") {
         Some(code)
@@ -62,7 +78,12 @@ async fn code(args: &args::Receive, ui: &Ui) -> Result<Code, Failure> {
         std::io::stdin()
             .take(CODE_MAX)
             .read_to_string(&mut text)
-            .map_err(|error| Failure::new(Exit::USAGE, format!("cannot read the code from standard input: {error}")))?;
+            .map_err(|error| {
+                Failure::new(
+                    Exit::USAGE,
+                    format!("cannot read the code from standard input: {error}"),
+                )
+            })?;
         Some(text)
     } else {
         None
@@ -100,7 +121,8 @@ async fn prompted(ui: &Ui) -> Result<Code, Failure> {
 }
 
 fn parse(text: &str) -> Result<Code, Failure> {
-    Code::parse(text.trim()).map_err(|error| Failure::new(Exit::USAGE, format!("that is not a code: {error}")))
+    Code::parse(text.trim())
+        .map_err(|error| Failure::new(Exit::USAGE, format!("that is not a code: {error}")))
 }
 
 /// Words that are on no list were misread or mistyped.
@@ -109,6 +131,9 @@ fn slip(code: &Code) -> Option<String> {
     if unknown.is_empty() {
         return None;
     }
-    let shown: Vec<String> = unknown.iter().map(|(_, word)| format!("\"{}\"", rdv::show(word, 40))).collect();
-    Some(format!("no code has the word {}; check it with the sender", shown.join(", ")))
+    let which: Vec<String> = unknown.iter().map(ToString::to_string).collect();
+    Some(format!(
+        "word {} of the code is on no list, so it was misread or mistyped; check it with the sender",
+        which.join(" and ")
+    ))
 }

@@ -1,8 +1,9 @@
 //! `rdv send`.
 
 use std::io::IsTerminal;
+use std::time::Duration;
 
-use rdv::{Code, CodeWords, Source, SourceOptions};
+use rdv::{Code, Source, SourceOptions};
 use serde_json::json;
 
 use crate::args;
@@ -11,18 +12,36 @@ use crate::follow::{Consent, follow};
 use crate::road::Meeting;
 use crate::ui::Ui;
 
+/// How long the list of files may take before the code is shown without it.
+const LISTING_HEAD_START: Duration = Duration::from_millis(400);
+
 pub(crate) async fn run(args: args::Send, ui: &mut Ui) -> Result<Exit, Failure> {
     let source = match &args.text {
         Some(text) => Source::text(text.clone()),
-        None => Source::paths(args.paths.clone(), SourceOptions::default())
-            .map_err(|error| Failure::new(Exit::FILES, error.to_string()))?,
+        None => Source::paths(args.paths.clone(), SourceOptions::default()),
     };
-    let meeting = Meeting::open(&args.road, args.expire).await?;
-    let words = CodeWords::generate();
-    let code = Code::new(meeting.number(), words.clone(), meeting.addresses().to_vec())
-        .map_err(|error| Failure::new(Exit::HOST, error.to_string()))?;
+    let mut source = source.map_err(|error| Failure::new(Exit::FILES, error.to_string()))?;
+    // Most lists are complete by the time that a host is found; then what is wrong with them is said before a code is shown.
+    let (meeting, listed) = tokio::join!(
+        Meeting::open(&args.road, args.expire, ui),
+        tokio::time::timeout(LISTING_HEAD_START, source.ready())
+    );
+    if let Ok(Err(error)) = listed {
+        return Err(Failure::new(Exit::FILES, error.to_string()));
+    }
+    let meeting = meeting?;
+    let words = rdv::new_code_words();
+    let code = Code::new(
+        meeting.number(),
+        words.clone(),
+        meeting.addresses().to_vec(),
+    )
+    .map_err(|error| Failure::new(Exit::HOST, error.to_string()))?;
     let engine = meeting.engine(args.road.relay);
-    let transfer = engine.offer_with_code(words, source, Some(args.expire)).await.map_err(|error| exit::of(&error))?;
+    let transfer = engine
+        .offer_with_code(words, source, Some(args.expire))
+        .await
+        .map_err(|error| exit::of(&error))?;
     show_code(&code, meeting.is_embedded(), ui);
 
     let followed = follow(transfer, ui, Consent::Given, args.road.timeout).await;
@@ -41,7 +60,7 @@ pub(crate) async fn run(args: args::Send, ui: &mut Ui) -> Result<Exit, Failure> 
 /// People get the short form, programs one line on standard output. With a host of our own that line is the long form, which
 /// works without multicast.
 fn show_code(code: &Code, embedded: bool, ui: &mut Ui) {
-    let short = code.short();
+    let short = code.short().to_string();
     let long = code.to_string();
     let for_programs = if embedded { &long } else { &short };
     if ui.json {
@@ -52,6 +71,8 @@ fn show_code(code: &Code, embedded: bool, ui: &mut Ui) {
     ui.must_say(format!("Code: {short}"));
     ui.say(format!("The other side runs:  rdv receive {short}"));
     if embedded {
-        ui.say(format!("If it finds nobody (a network without multicast):  rdv receive {long}"));
+        ui.say(format!(
+            "If it finds nobody (a network without multicast):  rdv receive {long}"
+        ));
     }
 }

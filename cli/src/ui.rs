@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rdv::transfer::OfferedName;
 use rdv::{Offer, Path, Progress, Summary, show};
 use serde_json::{Value, json};
 
@@ -11,9 +12,8 @@ use crate::exit::{Exit, Failure};
 
 /// How many names the question lists before it counts the rest (S-25).
 const NAMES_SHOWN: usize = 20;
-
-/// Longest piece of foreign text on one line.
-const NAME_SHOWN_MAX: usize = 120;
+/// Characters of one name in it.
+const NAME_SHOWN_MAX: usize = 400;
 
 /// How often the bar and the JSON progress move.
 pub(crate) const TICK: Duration = Duration::from_millis(200);
@@ -26,8 +26,14 @@ pub(crate) struct Ui {
 
 impl Ui {
     pub(crate) fn new(json: bool, quiet: bool) -> Self {
-        let ui = Self { json, quiet, bar: None };
-        ui.event(&json!({ "event": "hello", "program": "rdv", "version": env!("CARGO_PKG_VERSION") }));
+        let ui = Self {
+            json,
+            quiet,
+            bar: None,
+        };
+        ui.event(
+            &json!({ "event": "hello", "program": "rdv", "version": env!("CARGO_PKG_VERSION") }),
+        );
         ui
     }
 
@@ -62,7 +68,9 @@ impl Ui {
 
     pub(crate) fn connected(&mut self, path: &Path, verified: bool) {
         let security = if verified { "verified" } else { "unverified" };
-        self.event(&json!({ "event": "connected", "path": path.to_string(), "security": security }));
+        self.event(
+            &json!({ "event": "connected", "path": path.to_string(), "security": security }),
+        );
         self.say(format!("Connected ({path}, encrypted, {security})."));
     }
 
@@ -72,11 +80,15 @@ impl Ui {
             "event": "progress", "bytes": progress.bytes, "total": progress.total_bytes,
             "files": progress.files, "total_files": progress.total_files,
         }));
-        if self.quiet || self.json || !std::io::stderr().is_terminal() || progress.total_bytes == 0 {
+        if self.quiet || self.json || !std::io::stderr().is_terminal() || progress.total_bytes == 0
+        {
             return;
         }
         let bar = self.bar.get_or_insert_with(|| {
-            let bar = ProgressBar::with_draw_target(Some(progress.total_bytes), ProgressDrawTarget::stderr_with_hz(10));
+            let bar = ProgressBar::with_draw_target(
+                Some(progress.total_bytes),
+                ProgressDrawTarget::stderr_with_hz(10),
+            );
             if let Ok(style) = ProgressStyle::with_template(
                 "{prefix} {wide_bar} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta} {msg}",
             ) {
@@ -102,11 +114,19 @@ impl Ui {
     pub(crate) fn done(&mut self, verb: &str, summary: &Summary, path: &str, verified: bool) {
         self.clear();
         let seconds = summary.elapsed.as_secs_f64().max(0.000_001);
-        #[expect(clippy::cast_precision_loss, clippy::cast_sign_loss, clippy::cast_possible_truncation, reason = "a rate for people")]
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_sign_loss,
+            clippy::cast_possible_truncation,
+            reason = "a rate for people"
+        )]
         let rate = (summary.bytes as f64 / seconds) as u64;
         let hash = summary.hash.map(|hash| hash.to_string());
-        let files = if summary.files == 1 { "1 file".to_owned() } else { format!("{} files", summary.files) };
-        let shown = hash.as_deref().map(|hash| format!(", BLAKE3 {}", &hash[..16])).unwrap_or_default();
+        let files = files(summary.files);
+        let shown = hash
+            .as_deref()
+            .map(|hash| format!(", BLAKE3 {}", &hash[..16]))
+            .unwrap_or_default();
         self.say(format!(
             "{verb} {files}, {} in {seconds:.1} s ({}/s, {path}{shown}).",
             HumanBytes(summary.bytes),
@@ -132,26 +152,92 @@ impl Ui {
 
     /// Tells what is offered, all that is to be decided (S-25).
     pub(crate) fn offered(&self, offer: &Offer, verified: bool) {
-        let names: Vec<&str> = offer.names.iter().map(|entry| entry.name.as_str()).collect();
+        let names: Vec<_> = offer.names.iter().take(NAMES_SHOWN).collect();
         self.event(&json!({
             "event": "offer", "files": offer.files, "folders": offer.folders, "bytes": offer.total_bytes,
-            "text": offer.text, "names": names,
+            "text": offer.text, "names": names.iter().map(|name| &name.name).collect::<Vec<_>>(),
         }));
-        let known = if verified { "verified by the code" } else { "NOT VERIFIED" };
+        let known = if verified {
+            "verified by the code"
+        } else {
+            "NOT VERIFIED"
+        };
         if offer.text {
-            self.say(format!("Offered ({known}): a text of {} bytes.", offer.total_bytes));
+            self.say(format!(
+                "Offered ({known}): a text of {} bytes.",
+                offer.total_bytes
+            ));
             return;
         }
-        let files = if offer.files == 1 { "1 file".to_owned() } else { format!("{} files", offer.files) };
-        self.say(format!("Offered ({known}): {files}, {}:", HumanBytes(offer.total_bytes)));
-        for entry in offer.names.iter().take(NAMES_SHOWN) {
-            let mark = entry.mark.map(|mark| format!("  [{mark}]")).unwrap_or_default();
-            self.say(format!("  \"{}\"  {}{mark}", show(&entry.name, NAME_SHOWN_MAX), HumanBytes(entry.bytes)));
+        self.say(format!(
+            "Offered ({known}): {}, {}:",
+            files(offer.files),
+            HumanBytes(offer.total_bytes)
+        ));
+        for name in &names {
+            self.name(name);
         }
-        if offer.names.len() > NAMES_SHOWN {
-            self.say(format!("  and {} more", offer.names.len() - NAMES_SHOWN));
+        let entries = offer.files + offer.folders;
+        let more = entries.saturating_sub(names.len() as u64);
+        if more > 0 {
+            self.say(format!("  and {more} more"));
+            // What deserves a look must not hide behind the count.
+            let hidden = offer.names.iter().skip(NAMES_SHOWN);
+            for name in hidden.filter(|name| name.mark.is_some()).take(NAMES_SHOWN) {
+                self.name(name);
+            }
+        }
+        if offer.skipped > 0 {
+            self.say(format!(
+                "  {} of them are here already and stay as they are",
+                offer.skipped
+            ));
+        }
+        if offer.is_tight() {
+            self.say("  Note: that fills the disk almost completely.");
         }
     }
+
+    fn name(&self, name: &OfferedName) {
+        let mark = name
+            .mark
+            .map(|mark| format!("  [{mark}]"))
+            .unwrap_or_default();
+        let slash = if name.folder { "/" } else { "" };
+        let shown = show(&format!("{}{slash}", name.name), NAME_SHOWN_MAX);
+        self.say(format!("  {shown}  {}{mark}", HumanBytes(name.bytes)));
+    }
+
+    /// The text that was received: payload.
+    pub(crate) fn text(&self, text: &str) {
+        if self.json {
+            self.event(&json!({ "event": "text", "text": text }));
+        } else if std::io::stdout().is_terminal() {
+            // A terminal gets nothing raw from outside; line by line, so that it stays readable.
+            for line in text.lines() {
+                self.payload(&escaped(line));
+            }
+        } else {
+            self.payload(text);
+        }
+    }
+}
+
+fn files(count: u64) -> String {
+    if count == 1 {
+        "1 file".to_owned()
+    } else {
+        format!("{count} files")
+    }
+}
+
+/// A line of foreign text as it may be shown, without the quotes that `show` puts around names.
+fn escaped(line: &str) -> String {
+    let shown = show(line, usize::MAX);
+    shown
+        .strip_prefix('"')
+        .and_then(|shown| shown.strip_suffix('"'))
+        .map_or(shown.clone(), str::to_owned)
 }
 
 fn to_stderr(line: &str) {

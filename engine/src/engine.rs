@@ -81,8 +81,14 @@ impl Builder {
     pub fn build(self) -> Engine {
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
         let (proposals_out, proposals) = mpsc::channel(PROPOSALS_MAX);
-        let task = tokio::spawn(Driver::new(self.setup, receiver, commands.downgrade(), proposals_out).run());
-        Engine { commands, proposals: tokio::sync::Mutex::new(proposals), task: std::sync::Mutex::new(Some(task)) }
+        let task = tokio::spawn(
+            Driver::new(self.setup, receiver, commands.downgrade(), proposals_out).run(),
+        );
+        Engine {
+            commands,
+            proposals: tokio::sync::Mutex::new(proposals),
+            task: std::sync::Mutex::new(Some(task)),
+        }
     }
 }
 
@@ -98,25 +104,55 @@ pub struct Engine {
 impl Engine {
     /// Begins with the one thing that an engine cannot be without: the channel that carries its messages.
     pub fn builder(signaling: impl Signaling) -> Builder {
-        Builder { setup: Setup::new(Arc::new(signaling)) }
+        Builder {
+            setup: Setup::new(Arc::new(signaling)),
+        }
     }
 
     /// Waits for somebody who knows the words, and sends `source` to whoever does. One guess is allowed: after the first key
     /// exchange the words are used up (S-06). `expires` bounds the waiting.
-    pub async fn offer_with_code(&self, words: CodeWords, source: Source, expires: Option<Duration>) -> Result<Transfer, Error> {
-        self.ask(|reply| Command::Expect { words, direction: Direction::Send(source), expires, reply }).await
+    pub async fn offer_with_code(
+        &self,
+        words: CodeWords,
+        source: Source,
+        expires: Option<Duration>,
+    ) -> Result<Transfer, Error> {
+        self.ask(|reply| Command::Expect {
+            words,
+            direction: Direction::Send(source),
+            expires,
+            reply,
+        })
+        .await
     }
 
     /// Goes to `peer`, who waits with the same words, and receives into `sink`. The answer to the question comes by
     /// [`Transfer::accept`].
-    pub async fn fetch_with_code(&self, peer: ScreenName, words: CodeWords, sink: Sink) -> Result<Transfer, Error> {
-        self.ask(|reply| Command::Propose { peer, words: Some(words), direction: Direction::Receive(sink), reply }).await
+    pub async fn fetch_with_code(
+        &self,
+        peer: ScreenName,
+        words: CodeWords,
+        sink: Sink,
+    ) -> Result<Transfer, Error> {
+        self.ask(|reply| Command::Propose {
+            peer,
+            words: Some(words),
+            direction: Direction::Receive(sink),
+            reply,
+        })
+        .await
     }
 
     /// Offers `source` to `peer` without a code. Both sides are encrypted to fresh keys; *who* the other is, the application
-    /// must know by the channel or by the key that [`Transfer::peer_key`] tells (first contact, `security.md` 5.5).
+    /// must know by the channel or by the key that [`crate::TransferEvent::Connected`] tells (first contact, `security.md` 5.5).
     pub async fn offer(&self, peer: ScreenName, source: Source) -> Result<Transfer, Error> {
-        self.ask(|reply| Command::Propose { peer, words: None, direction: Direction::Send(source), reply }).await
+        self.ask(|reply| Command::Propose {
+            peer,
+            words: None,
+            direction: Direction::Send(source),
+            reply,
+        })
+        .await
     }
 
     /// The next proposal that came without a code. `None` when the engine has ended.
@@ -126,16 +162,26 @@ impl Engine {
 
     /// Cancels what is under way, lets the last messages go out and ends the driver.
     pub async fn close(self) {
-        let task = self.task.lock().map(|mut task| task.take()).unwrap_or_default();
+        let task = self
+            .task
+            .lock()
+            .map(|mut task| task.take())
+            .unwrap_or_default();
         drop(self.commands);
         if let Some(task) = task {
             let _ = task.await;
         }
     }
 
-    async fn ask(&self, command: impl FnOnce(oneshot::Sender<Result<Transfer, Error>>) -> Command) -> Result<Transfer, Error> {
+    async fn ask(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<Transfer, Error>>) -> Command,
+    ) -> Result<Transfer, Error> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(command(reply)).await.map_err(|_| Error::EngineEnded)?;
+        self.commands
+            .send(command(reply))
+            .await
+            .map_err(|_| Error::EngineEnded)?;
         answer.await.map_err(|_| Error::EngineEnded)?
     }
 }
@@ -159,8 +205,15 @@ impl Proposal {
         self.answered = true;
         let (reply, answer) = oneshot::channel();
         let commands = self.commands.upgrade().ok_or(Error::EngineEnded)?;
-        let command = Command::Accept { id: self.id.clone(), sink, reply };
-        commands.send(command).await.map_err(|_| Error::EngineEnded)?;
+        let command = Command::Accept {
+            id: self.id.clone(),
+            sink,
+            reply,
+        };
+        commands
+            .send(command)
+            .await
+            .map_err(|_| Error::EngineEnded)?;
         answer.await.map_err(|_| Error::EngineEnded)?
     }
 
@@ -175,7 +228,9 @@ impl Drop for Proposal {
         if !self.answered
             && let Some(commands) = self.commands.upgrade()
         {
-            let _ = commands.try_send(Command::Decline { id: self.id.clone() });
+            let _ = commands.try_send(Command::Decline {
+                id: self.id.clone(),
+            });
         }
     }
 }

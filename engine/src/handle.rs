@@ -37,20 +37,13 @@ pub enum TransferEvent {
     Ended(Result<Summary, Error>),
 }
 
-/// The user's answer, waited for by the transfer task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Answer {
-    Accept,
-    Decline,
-}
-
 /// One transfer under way. Dropped, it is cancelled.
 pub struct Transfer {
     pub(crate) job: JobId,
     pub(crate) events: mpsc::Receiver<TransferEvent>,
     pub(crate) commands: mpsc::WeakSender<Command>,
     pub(crate) control: Control,
-    pub(crate) answer: Arc<Mutex<Option<oneshot::Sender<Answer>>>>,
+    pub(crate) answer: Arc<Mutex<Option<oneshot::Sender<bool>>>>,
     pub(crate) over: bool,
 }
 
@@ -60,23 +53,31 @@ impl Transfer {
         if self.over {
             return None;
         }
-        let event = self.events.recv().await.unwrap_or(TransferEvent::Ended(Err(Error::EngineEnded)));
+        let event = self
+            .events
+            .recv()
+            .await
+            .unwrap_or(TransferEvent::Ended(Err(Error::EngineEnded)));
         self.over = matches!(event, TransferEvent::Ended(_));
         Some(event)
     }
 
     /// Says yes to what was offered.
     pub fn accept(&self) {
-        self.answer(Answer::Accept);
+        self.answer(true);
     }
 
     /// Says no to what was offered. The transfer ends with [`Error::Declined`] on both sides.
     pub fn decline(&self) {
-        self.answer(Answer::Decline);
+        self.answer(false);
     }
 
-    fn answer(&self, answer: Answer) {
-        let waiting = self.answer.lock().map(|mut waiting| waiting.take()).unwrap_or_default();
+    fn answer(&self, answer: bool) {
+        let waiting = self
+            .answer
+            .lock()
+            .map(|mut waiting| waiting.take())
+            .unwrap_or_default();
         if let Some(waiting) = waiting {
             let _ = waiting.send(answer);
         }

@@ -1,7 +1,40 @@
-//! Peer-to-peer rendezvous and file transfer.
+//! Peer-to-peer rendezvous and file transfer: bring any channel that carries short messages between two users, and files get
+//! across, directly if the network allows it, through a relay if not, encrypted and authenticated end to end.
+
+mod driver;
+mod engine;
+mod error;
+mod handle;
+mod random;
 
 pub mod oscar;
-pub mod transfer;
 pub mod signaling;
+pub mod transfer;
 pub mod transport;
 pub mod trust;
+
+pub use engine::{Builder, Engine, Proposal};
+pub use error::{By, Error};
+pub use handle::{Transfer, TransferEvent};
+pub use rdv_proto::rendezvous::RelayPolicy;
+pub use rdv_proto::transfer::show;
+pub use rdv_proto::trust::{Code, CodeError, CodeWords, Fingerprint};
+pub use rdv_proto::wire::text::ScreenName;
+pub use transfer::{
+    IfExists, Offer, Progress, Sink, SinkOptions, Source, SourceError, SourceOptions, Summary,
+    TransferError,
+};
+pub use transport::{Path, PathKind};
+
+/// Three words for a new code, from the system's random numbers.
+#[must_use]
+pub fn new_code_words() -> CodeWords {
+    loop {
+        // A draw is refused only if it would favour some words; the next one is as good as the first.
+        if let Ok(words) =
+            CodeWords::generate(&random::bytes::<{ rdv_proto::trust::CODE_RANDOMNESS_LEN }>())
+        {
+            return words;
+        }
+    }
+}

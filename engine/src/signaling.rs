@@ -45,6 +45,25 @@ pub trait Signaling: Send + Sync + 'static {
     fn recv(&self) -> BoxFuture<'_, Result<Incoming, SignalingError>>;
 }
 
+impl<T: Signaling + ?Sized> Signaling for std::sync::Arc<T> {
+    fn local_name(&self) -> ScreenName {
+        (**self).local_name()
+    }
+
+    fn send(
+        &self,
+        to: ScreenName,
+        body: Bytes,
+        host_ack: bool,
+    ) -> BoxFuture<'_, Result<(), SignalingError>> {
+        (**self).send(to, body, host_ack)
+    }
+
+    fn recv(&self) -> BoxFuture<'_, Result<Incoming, SignalingError>> {
+        (**self).recv()
+    }
+}
+
 /// What a channel yields.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -97,6 +116,12 @@ pub trait RelayDirectory: Send + Sync + 'static {
     /// # Errors
     /// [`SignalingError::Closed`] once the channel to the host is gone.
     fn relay(&self) -> BoxFuture<'_, Result<Option<RelayInfo>, SignalingError>>;
+}
+
+impl<T: RelayDirectory + ?Sized> RelayDirectory for std::sync::Arc<T> {
+    fn relay(&self) -> BoxFuture<'_, Result<Option<RelayInfo>, SignalingError>> {
+        (**self).relay()
+    }
 }
 
 /// A relay and the right to use it.

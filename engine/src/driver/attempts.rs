@@ -5,16 +5,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdv_proto::rendezvous::{AttemptError, AttemptId, CandidateKind, ConversationId, Input, LocalCandidate, RelayCandidate};
+use rdv_proto::rendezvous::{
+    AttemptError, AttemptId, Config, ConversationId, Input, RelayCandidate,
+};
 use rdv_proto::trust::Session;
 use rdv_proto::wire::rendezvous::Cookie;
 use rdv_proto::wire::service;
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::Setup;
-use crate::transport::attempt::{Attempt, Lane, Origin, Report, SecureOrder};
+use crate::transport::attempt::{Arrival, Attempt, Lane, Origin, Report, SecureOrder};
 use crate::transport::gather;
 use crate::trust::Identity;
 
@@ -24,34 +26,37 @@ const REPORTS_MAX: usize = 64;
 /// How long a listener rests after an error.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// What comes up to the driver.
-pub(crate) enum Arrival {
-    Report(Report),
-    Incoming { id: ConversationId, stream: TcpStream, from: SocketAddr },
-}
-
 pub(crate) struct Attempts {
+    config: Arc<Config>,
     running: BTreeMap<AttemptId, Attempt>,
     listeners: BTreeMap<ConversationId, Listener>,
     arrivals: mpsc::Receiver<Arrival>,
     out: mpsc::Sender<Arrival>,
 }
 
-/// The accept loop of one conversation; dropped, the port is closed.
+/// The accept loops of one conversation; dropped, the port is closed.
 struct Listener {
-    task: JoinHandle<()>,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        self.task.abort();
+        for task in &self.tasks {
+            task.abort();
+        }
     }
 }
 
 impl Attempts {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(config: Arc<Config>) -> Self {
         let (out, arrivals) = mpsc::channel(REPORTS_MAX);
-        Self { running: BTreeMap::new(), listeners: BTreeMap::new(), arrivals, out }
+        Self {
+            config,
+            running: BTreeMap::new(),
+            listeners: BTreeMap::new(),
+            arrivals,
+            out,
+        }
     }
 
     /// The next thing that sockets have to say. Cancel-safe.
@@ -68,6 +73,7 @@ impl Attempts {
         match report {
             Report::RelayCreated { attempt, relay } => Input::RelayCreated { attempt, relay },
             Report::Connected { attempt } => Input::Connected { attempt },
+            Report::Heard { attempt } => Input::Heard { attempt },
             Report::Secured { attempt, lane } => {
                 self.keep(attempt, lane);
                 Input::Secured { attempt }
@@ -83,7 +89,7 @@ impl Attempts {
         }
     }
 
-    fn keep(&mut self, attempt: AttemptId, lane: Option<Lane>) {
+    fn keep(&mut self, attempt: AttemptId, lane: Option<Box<Lane>>) {
         // An attempt that was hung up meanwhile is no longer in the table; its lane closes here.
         if let Some(running) = self.running.get_mut(&attempt) {
             running.lane = lane;
@@ -91,7 +97,7 @@ impl Attempts {
     }
 
     /// The lane of an attempt that was proven, and what proved it; the attempt is over with it.
-    pub(crate) fn take_lane(&mut self, attempt: AttemptId) -> Option<(Lane, Session)> {
+    pub(crate) fn take_lane(&mut self, attempt: AttemptId) -> Option<(Box<Lane>, Session)> {
         let mut running = self.running.remove(&attempt)?;
         Some((running.lane.take()?, running.session.take()?))
     }
@@ -114,60 +120,103 @@ impl Attempts {
 
     pub(crate) fn relay_create(&mut self, attempt: AttemptId, setup: &Setup) {
         let Some(directory) = setup.relays.clone() else {
-            let _ = self.out.try_send(Arrival::Report(Report::Failed { attempt, error: AttemptError::Local }));
+            let _ = self.out.try_send(Arrival::Report(Report::Failed {
+                attempt,
+                error: AttemptError::Local,
+            }));
             return;
         };
         let name = setup.signaling.local_name();
         let cookie = Cookie(crate::random::bytes());
-        self.spawn(attempt, Origin::RelayCreate { directory, name, cookie, service: service::NATIVE });
+        self.spawn(
+            attempt,
+            Origin::RelayCreate {
+                directory,
+                name,
+                cookie,
+                service: service::NATIVE,
+            },
+        );
     }
 
     pub(crate) fn relay_join(&mut self, attempt: AttemptId, relay: RelayCandidate, setup: &Setup) {
         let name = setup.signaling.local_name();
-        self.spawn(attempt, Origin::RelayJoin { relay, name, service: service::NATIVE });
+        let config = Arc::clone(&self.config);
+        self.spawn(
+            attempt,
+            Origin::RelayJoin {
+                relay,
+                config,
+                name,
+                service: service::NATIVE,
+            },
+        );
     }
 
-    pub(crate) fn secure(&mut self, attempt: AttemptId, session: Session, identity: Arc<Identity>, tls_client: bool) {
+    pub(crate) fn secure(
+        &mut self,
+        attempt: AttemptId,
+        session: Session,
+        identity: Arc<Identity>,
+        tls_client: bool,
+    ) {
         if let Some(running) = self.running.get_mut(&attempt) {
-            running.secure(SecureOrder { session, identity, tls_client });
+            running.secure(SecureOrder {
+                session,
+                identity,
+                tls_client,
+            });
         }
     }
 
     fn spawn(&mut self, attempt: AttemptId, origin: Origin) {
-        self.running.insert(attempt, Attempt::spawn(attempt, origin, self.out.clone()));
+        self.running
+            .insert(attempt, Attempt::spawn(attempt, origin, self.out.clone()));
     }
 
     /// Opens the listener of a conversation and lists our own addresses. What cannot be had is left out: the machine goes on
     /// with what there is.
     pub(crate) fn gather(&mut self, id: ConversationId, addresses: bool, loopback: bool) -> Input {
-        let listener = match gather::Listener::open() {
-            Ok(listener) => listener,
+        let (listeners, port) = match gather::listen() {
+            Ok(open) => open,
             Err(error) => {
                 tracing::debug!(%error, "cannot listen");
-                return Input::Gathered { id, listen_port: None, candidates: Vec::new() };
+                return Input::Gathered {
+                    id,
+                    listen_port: None,
+                    candidates: Vec::new(),
+                };
             }
         };
-        let listen_port = Some(listener.port());
-        let candidates = if addresses { local_candidates(&listener, loopback) } else { Vec::new() };
-        let task = tokio::spawn(accept_loop(id.clone(), listener, self.out.clone()));
-        self.listeners.insert(id.clone(), Listener { task });
-        Input::Gathered { id, listen_port, candidates }
+        let candidates = if addresses {
+            gather::own_addresses(port, loopback)
+        } else {
+            Vec::new()
+        };
+        let accept = |listener| tokio::spawn(accept_loop(id.clone(), listener, self.out.clone()));
+        let tasks = listeners.into_iter().map(accept).collect();
+        self.listeners.insert(id.clone(), Listener { tasks });
+        Input::Gathered {
+            id,
+            listen_port: Some(port),
+            candidates,
+        }
     }
 }
 
-fn local_candidates(listener: &gather::Listener, loopback: bool) -> Vec<LocalCandidate> {
-    let own = gather::own_addresses().unwrap_or_default();
-    let kind = |address: &SocketAddr| {
-        if address.ip().is_loopback() { CandidateKind::LOOPBACK } else { CandidateKind::HOST }
-    };
-    listener.candidates(&own, loopback).into_iter().map(|address| LocalCandidate { address, kind: kind(&address) }).collect()
-}
-
-async fn accept_loop(id: ConversationId, listener: gather::Listener, out: mpsc::Sender<Arrival>) {
+async fn accept_loop(id: ConversationId, listener: TcpListener, out: mpsc::Sender<Arrival>) {
     loop {
         match listener.accept().await {
             Ok((stream, from)) => {
-                if out.send(Arrival::Incoming { id: id.clone(), stream, from }).await.is_err() {
+                if out
+                    .send(Arrival::Incoming {
+                        id: id.clone(),
+                        stream,
+                        from,
+                    })
+                    .await
+                    .is_err()
+                {
                     return;
                 }
             }

@@ -2,21 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use rdv_proto::rendezvous::{ConversationId, EndReason};
 use rdv_proto::trust::Session;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 use super::outcome;
 use crate::error::{By, Error};
-use crate::handle::{Answer, EVENTS_MAX, TransferEvent};
-use crate::transfer::{self, Control, Sink, Source, Summary, TransferError};
+use crate::handle::{EVENTS_MAX, TransferEvent};
+use crate::transfer::{self, Control, Offer, Sink, Source, Summary, TransferError};
 use crate::transport::Link;
 use crate::trust::Identity;
-
-/// How long the user may think (`security.md` 6.4).
-const QUESTION_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Names a transfer within one engine; for a code it is the machine's expectation, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,17 +25,56 @@ pub(crate) enum Direction {
     Receive(Sink),
 }
 
-/// A transfer task has come to its end.
+/// What a transfer will run on, until it starts.
+enum Payload {
+    Send(Walk),
+    Receive(Sink),
+}
+
+/// A source that is being listed while its owner still waits for somebody, so that what cannot be sent is found early.
+struct Walk {
+    /// Ends the waiting: whatever state the list is in, the transfer takes over.
+    start: oneshot::Sender<()>,
+    /// `None`: it cannot be sent, which was reported.
+    source: JoinHandle<Option<Source>>,
+}
+
+impl Walk {
+    fn begin(mut source: Source, job: JobId, ended: mpsc::Sender<TransferEnded>) -> Self {
+        let (start, started) = oneshot::channel();
+        let source = tokio::spawn(async move {
+            tokio::pin!(started);
+            tokio::select! {
+                _ = &mut started => return Some(source),
+                ready = source.ready() => if let Err(error) = ready {
+                    let outcome = Err(TransferError::Source(error));
+                    let _ = ended.send(TransferEnded { job, outcome }).await;
+                    return None;
+                },
+            }
+            // Dropped unstarted, the source goes with it.
+            started.await.ok().map(|()| source)
+        });
+        Self { start, source }
+    }
+
+    async fn source(self) -> Option<Source> {
+        let _ = self.start.send(());
+        self.source.await.ok().flatten()
+    }
+}
+
+/// A transfer task has come to its end, or a source turned out to be none.
 pub(crate) struct TransferEnded {
     pub(crate) job: JobId,
     pub(crate) outcome: Result<Summary, TransferError>,
 }
 
-type Waiting = Arc<Mutex<Option<oneshot::Sender<Answer>>>>;
+type Waiting = Arc<Mutex<Option<oneshot::Sender<bool>>>>;
 
 struct Job {
     /// Taken when the transfer starts.
-    direction: Option<Direction>,
+    payload: Option<Payload>,
     receives: bool,
     identity: Arc<Identity>,
     conversation: Option<ConversationId>,
@@ -46,8 +82,8 @@ struct Job {
     events: mpsc::Sender<TransferEvent>,
     control: Control,
     answer: Waiting,
-    /// The user called it off; whatever ends it, that was the reason.
-    cancelled: bool,
+    /// Why it was called off while it ran; whatever its task says, that was the reason.
+    called_off: Option<By>,
 }
 
 impl Job {
@@ -57,7 +93,7 @@ impl Job {
     }
 
     fn running(&self) -> bool {
-        self.direction.is_none()
+        self.payload.is_none()
     }
 }
 
@@ -69,6 +105,12 @@ pub(crate) struct Opened {
     pub(crate) answer: Waiting,
 }
 
+/// What a transfer leaves behind at its end.
+pub(crate) struct Over {
+    pub(crate) conversation: Option<ConversationId>,
+    pub(crate) had_lane: bool,
+}
+
 pub(crate) struct Jobs {
     jobs: BTreeMap<JobId, Job>,
     by_conversation: BTreeMap<ConversationId, JobId>,
@@ -78,7 +120,12 @@ pub(crate) struct Jobs {
 
 impl Jobs {
     pub(crate) fn new(ended: mpsc::Sender<TransferEnded>) -> Self {
-        Self { jobs: BTreeMap::new(), by_conversation: BTreeMap::new(), next: 1, ended }
+        Self {
+            jobs: BTreeMap::new(),
+            by_conversation: BTreeMap::new(),
+            next: 1,
+            ended,
+        }
     }
 
     pub(crate) fn open(
@@ -100,17 +147,27 @@ impl Jobs {
             job,
             Job {
                 receives: matches!(direction, Direction::Receive(_)),
-                direction: Some(direction),
+                payload: Some(match direction {
+                    Direction::Send(source) => {
+                        Payload::Send(Walk::begin(source, job, self.ended.clone()))
+                    }
+                    Direction::Receive(sink) => Payload::Receive(sink),
+                }),
                 identity,
                 conversation,
                 verified,
                 events: events_out,
                 control: control.clone(),
                 answer: Arc::clone(&answer),
-                cancelled: false,
+                called_off: None,
             },
         );
-        Opened { job, events, control, answer }
+        Opened {
+            job,
+            events,
+            control,
+            answer,
+        }
     }
 
     /// Somebody proposed with the code of this transfer.
@@ -123,7 +180,9 @@ impl Jobs {
 
     pub(crate) fn peer_found(&self, id: &ConversationId) {
         if let Some(job) = self.of(id) {
-            job.tell(TransferEvent::PeerFound { peer: id.peer.clone() });
+            job.tell(TransferEvent::PeerFound {
+                peer: id.peer.clone(),
+            });
         }
     }
 
@@ -137,44 +196,80 @@ impl Jobs {
 
     /// Hands the lane over: from here on the bytes are the transfer's.
     pub(crate) fn start(&mut self, id: &ConversationId, link: Link, session: &Session) {
-        let Some(&job_id) = self.by_conversation.get(id) else { return };
-        let Some(job) = self.jobs.get_mut(&job_id) else { return };
-        let Some(direction) = job.direction.take() else { return };
+        let Some(&job_id) = self.by_conversation.get(id) else {
+            return;
+        };
+        let Some(job) = self.jobs.get_mut(&job_id) else {
+            return;
+        };
+        let Some(payload) = job.payload.take() else {
+            return;
+        };
         job.tell(TransferEvent::Connected {
             path: link.path.clone(),
             peer_key: session.peer_key_hash(),
             verified: job.verified,
         });
-        let run = transfer_task(direction, link, job.control.clone(), job.events.clone(), Arc::clone(&job.answer));
+        let control = job.control.clone();
+        let events = job.events.clone();
+        let answer = Arc::clone(&job.answer);
         let ended = self.ended.clone();
         tokio::spawn(async move {
-            let outcome = run.await;
-            let _ = ended.send(TransferEnded { job: job_id, outcome }).await;
+            let outcome = match payload {
+                Payload::Send(walk) => match walk.source().await {
+                    Some(source) => send(link, source, control).await,
+                    // Its end was reported when it was found.
+                    None => return,
+                },
+                Payload::Receive(sink) => receive(link, sink, control, events, answer).await,
+            };
+            let _ = ended
+                .send(TransferEnded {
+                    job: job_id,
+                    outcome,
+                })
+                .await;
         });
     }
 
-    /// A transfer task is over. Returns its conversation, which is over with it.
-    pub(crate) fn transfer_ended(&mut self, ended: TransferEnded) -> Option<ConversationId> {
+    /// A transfer is over. Returns what is over with it.
+    pub(crate) fn transfer_ended(&mut self, ended: TransferEnded) -> Option<Over> {
         let job = self.remove(ended.job)?;
+        let had_lane = job.running();
         let outcome = match ended.outcome {
             Ok(summary) => Ok(summary),
-            Err(_) if job.cancelled => Err(Error::Cancelled { by: By::Us }),
-            Err(error) => Err(outcome::of_transfer(error, job.receives)),
+            Err(error) => Err(match job.called_off {
+                Some(by) => Error::Cancelled { by },
+                None => outcome::of_transfer(error, job.receives),
+            }),
         };
         job.tell(TransferEvent::Ended(outcome));
-        job.conversation
+        Some(Over {
+            conversation: job.conversation,
+            had_lane,
+        })
     }
 
     /// The machine has ended a conversation.
-    pub(crate) fn conversation_ended(&mut self, id: &ConversationId, reason: &EndReason, candidates_exchanged: bool) {
-        let Some(&job_id) = self.by_conversation.get(id) else { return };
-        let Some(job) = self.jobs.get_mut(&job_id) else { return };
+    pub(crate) fn conversation_ended(
+        &mut self,
+        id: &ConversationId,
+        reason: &EndReason,
+        candidates_exchanged: bool,
+    ) {
+        let Some(&job_id) = self.by_conversation.get(id) else {
+            return;
+        };
+        let Some(job) = self.jobs.get_mut(&job_id) else {
+            return;
+        };
         if job.running() {
-            // The lane ends it: it is told in there, too, and what is whole by now stays whole.
-            job.control.cancel_by_peer();
+            // The task ends it, so that what is whole by now stays whole and nothing else stays.
+            job.called_off.get_or_insert(By::Peer);
+            job.control.cancel();
             return;
         }
-        let error = if job.cancelled { Error::Cancelled { by: By::Us } } else { outcome::of_conversation(reason, candidates_exchanged) };
+        let error = outcome::of_conversation(reason, candidates_exchanged);
         self.end(job_id, error);
     }
 
@@ -188,7 +283,7 @@ impl Jobs {
     /// Marks a transfer as called off by our user. Returns its conversation, if it has one by now.
     pub(crate) fn cancel(&mut self, job_id: JobId) -> Option<ConversationId> {
         let job = self.jobs.get_mut(&job_id)?;
-        job.cancelled = true;
+        job.called_off.get_or_insert(By::Us);
         let conversation = job.conversation.clone();
         if job.running() {
             job.control.cancel();
@@ -200,7 +295,11 @@ impl Jobs {
 
     /// Every transfer that has no lane yet, with its conversation.
     pub(crate) fn without_lane(&self) -> Vec<(JobId, Option<ConversationId>)> {
-        self.jobs.iter().filter(|(_, job)| !job.running()).map(|(id, job)| (*id, job.conversation.clone())).collect()
+        self.jobs
+            .iter()
+            .filter(|(_, job)| !job.running())
+            .map(|(id, job)| (*id, job.conversation.clone()))
+            .collect()
     }
 
     /// All transfers.
@@ -217,27 +316,28 @@ impl Jobs {
     }
 }
 
-/// Runs the bulk protocol over the link, from the nomination to the last acknowledgement.
-async fn transfer_task(
-    direction: Direction,
+/// Sends over the link, from the nomination to the last acknowledgement.
+async fn send(link: Link, source: Source, control: Control) -> Result<Summary, TransferError> {
+    let lane = link.open().await.map_err(TransferError::LinkLost)?;
+    transfer::send(lane, source, control).await
+}
+
+/// Receives over the link; the question goes to the holder of the transfer.
+async fn receive(
     link: Link,
+    sink: Sink,
     control: Control,
     events: mpsc::Sender<TransferEvent>,
     answer: Waiting,
 ) -> Result<Summary, TransferError> {
     let lane = link.open().await.map_err(TransferError::LinkLost)?;
-    match direction {
-        Direction::Send(source) => transfer::send(lane, source, control).await,
-        Direction::Receive(sink) => {
-            let consent = move |offer| async move {
-                let (out, said) = oneshot::channel();
-                if let Ok(mut answer) = answer.lock() {
-                    *answer = Some(out);
-                }
-                let _ = events.try_send(TransferEvent::Offered(offer));
-                matches!(tokio::time::timeout(QUESTION_TIMEOUT, said).await, Ok(Ok(Answer::Accept)))
-            };
-            transfer::receive(lane, sink, consent, control).await
+    let consent = move |offer: Offer| async move {
+        let (out, said) = oneshot::channel();
+        if let Ok(mut answer) = answer.lock() {
+            *answer = Some(out);
         }
-    }
+        let _ = events.try_send(TransferEvent::Offered(offer));
+        said.await.unwrap_or(false)
+    };
+    transfer::receive(lane, sink, consent, control).await
 }

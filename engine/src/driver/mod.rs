@@ -13,8 +13,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdv_proto::rendezvous::{self,
-    Answer, AttemptError, AttemptId, Config, ConversationId, Endpoint, Event, Input, Output, RelayPolicy, Security, Subnet,
+use rdv_proto::rendezvous::{
+    self, Answer, AttemptError, AttemptId, Config, ConversationId, Endpoint, Event, Input, Output,
+    RelayPolicy, Security,
 };
 use rdv_proto::trust::{CodeWords, Randomness, Secret};
 use rdv_proto::wire::rendezvous::{CancelReason, Cookie};
@@ -22,9 +23,9 @@ use rdv_proto::wire::service;
 use rdv_proto::wire::text::ScreenName;
 use tokio::sync::{mpsc, oneshot};
 
-use self::attempts::{Arrival, Attempts};
+use self::attempts::Attempts;
 pub(crate) use self::jobs::{Direction, JobId};
-use self::jobs::{Jobs, Opened, TransferEnded};
+use self::jobs::{Jobs, Opened, Over, TransferEnded};
 use self::outbox::Outbox;
 use crate::engine::Proposal;
 use crate::error::Error;
@@ -32,6 +33,7 @@ use crate::handle::Transfer;
 use crate::random;
 use crate::signaling::{Incoming, RelayDirectory, Signaling, SignalingError};
 use crate::transfer::Sink;
+use crate::transport::attempt::Arrival;
 use crate::transport::{Link, gather};
 use crate::trust::Identity;
 
@@ -110,10 +112,9 @@ impl Driver {
         weak_commands: mpsc::WeakSender<Command>,
         proposals: mpsc::Sender<Proposal>,
     ) -> Self {
-        let own = gather::own_addresses().unwrap_or_default();
         let config = Config {
             services: BTreeSet::from([service::NATIVE]),
-            interfaces: own.iter().map(|own| Subnet { address: own.ip, prefix_bits: own.prefix }).collect(),
+            interfaces: gather::own_subnets(),
             verified: setup.seen_as,
             host_is_local: setup.host_on_this_machine,
             infrastructure: setup.never_dial.iter().copied().collect(),
@@ -122,8 +123,8 @@ impl Driver {
         };
         let (ended_out, ended) = mpsc::channel(16);
         Self {
-            endpoint: Endpoint::new(setup.signaling.local_name(), config),
-            attempts: Attempts::new(),
+            endpoint: Endpoint::new(setup.signaling.local_name(), config.clone()),
+            attempts: Attempts::new(Arc::new(config)),
             jobs: Jobs::new(ended_out),
             outbox: Outbox::spawn(Arc::clone(&setup.signaling)),
             setup,
@@ -165,18 +166,30 @@ impl Driver {
             match output {
                 Output::Send { to, body, host_ack } => self.outbox.push(to, body, host_ack),
                 Output::Gather { id, addresses, .. } => {
-                    let input = self.attempts.gather(id, addresses, self.setup.host_on_this_machine);
+                    let input =
+                        self.attempts
+                            .gather(id, addresses, self.setup.host_on_this_machine);
                     self.endpoint.handle_input(now(), input);
                 }
                 Output::StopListening { id } => self.attempts.stop_listening(&id),
                 Output::Dial { attempt, to, .. } => self.attempts.dial(attempt, to),
-                Output::RelayCreate { attempt, .. } => self.attempts.relay_create(attempt, &self.setup),
-                Output::RelayJoin { attempt, relay, .. } => self.attempts.relay_join(attempt, relay, &self.setup),
-                Output::Secure { id, attempt, tls_client, session } => self.secure(&id, attempt, tls_client, session),
+                Output::RelayCreate { attempt, .. } => {
+                    self.attempts.relay_create(attempt, &self.setup)
+                }
+                Output::RelayJoin { attempt, relay, .. } => {
+                    self.attempts.relay_join(attempt, relay, &self.setup)
+                }
+                Output::Secure {
+                    id,
+                    attempt,
+                    tls_client,
+                    session,
+                } => self.secure(&id, attempt, tls_client, session),
                 // USE is the transfer's first frame on the lane: see `Link::open`.
                 Output::Nominate { .. } => {}
                 Output::HangUp { attempt } => self.attempts.hang_up(attempt),
                 Output::Event(event) => self.event(event),
+                other => tracing::warn!(?other, "an order that this driver does not know"),
             }
         }
     }
@@ -187,13 +200,29 @@ impl Driver {
             Event::Keyed { id } => self.jobs.peer_found(&id),
             Event::Proposed { id, .. } => self.proposed(id),
             // The machine establishes only what was proven, and what was proven left its lane with us.
-            Event::Established { id, attempt, path, .. } => match self.attempts.take_lane(attempt) {
-                Some((lane, session)) => self.jobs.start(&id, Link::new(lane, &session, &path), &session),
-                None => self.endpoint.handle_input(now(), Input::Failed { attempt, error: AttemptError::Closed }),
+            Event::Established {
+                id, attempt, path, ..
+            } => match self.attempts.take_lane(attempt) {
+                Some((lane, session)) => {
+                    self.jobs
+                        .start(&id, Link::new(lane, &session, &path), &session)
+                }
+                None => self.endpoint.handle_input(
+                    now(),
+                    Input::Failed {
+                        attempt,
+                        error: AttemptError::Closed,
+                    },
+                ),
             },
-            Event::Ended { id, reason, candidates_exchanged } => {
+            Event::Ended {
+                id,
+                reason,
+                candidates_exchanged,
+            } => {
                 self.attempts.stop_listening(&id);
-                self.jobs.conversation_ended(&id, &reason, candidates_exchanged);
+                self.jobs
+                    .conversation_ended(&id, &reason, candidates_exchanged);
             }
             Event::Expired { expectation } => self.jobs.end(JobId(expectation), Error::CodeExpired),
             _ => {}
@@ -201,15 +230,33 @@ impl Driver {
     }
 
     /// Native conversations only: the engine proposes and welcomes no other.
-    fn secure(&mut self, id: &ConversationId, attempt: AttemptId, tls_client: bool, security: Security) {
+    fn secure(
+        &mut self,
+        id: &ConversationId,
+        attempt: AttemptId,
+        tls_client: bool,
+        security: Security,
+    ) {
         match (self.jobs.identity(id), security) {
-            (Some(identity), Security::Native(session)) => self.attempts.secure(attempt, session, identity, tls_client),
-            _ => self.endpoint.handle_input(now(), Input::Failed { attempt, error: AttemptError::Local }),
+            (Some(identity), Security::Native(session)) => {
+                self.attempts.secure(attempt, session, identity, tls_client)
+            }
+            _ => self.endpoint.handle_input(
+                now(),
+                Input::Failed {
+                    attempt,
+                    error: AttemptError::Local,
+                },
+            ),
         }
     }
 
     fn proposed(&mut self, id: ConversationId) {
-        let proposal = Proposal { id, commands: self.weak_commands.clone(), answered: false };
+        let proposal = Proposal {
+            id,
+            commands: self.weak_commands.clone(),
+            answered: false,
+        };
         // If nobody listens, or too many wait, dropping it declines.
         let _ = self.proposals.try_send(proposal);
     }
@@ -229,7 +276,9 @@ impl Driver {
     fn incoming(&mut self, incoming: Result<Incoming, SignalingError>) {
         match incoming {
             Ok(Incoming::Message { from, body }) => self.input(Input::Signal { from, body }),
-            Ok(Incoming::Undelivered { to, cookie, code }) => self.input(Input::Undelivered { to, cookie, code }),
+            Ok(Incoming::Undelivered { to, cookie, code }) => {
+                self.input(Input::Undelivered { to, cookie, code })
+            }
             Err(error) => {
                 tracing::info!(%error, "the signalling channel is gone");
                 self.signaling_lost = true;
@@ -244,11 +293,21 @@ impl Driver {
 
     fn command(&mut self, command: Command) {
         match command {
-            Command::Expect { words, direction, expires, reply } => {
+            Command::Expect {
+                words,
+                direction,
+                expires,
+                reply,
+            } => {
                 let transfer = self.expect(words, direction, expires);
                 let _ = reply.send(transfer);
             }
-            Command::Propose { peer, words, direction, reply } => {
+            Command::Propose {
+                peer,
+                words,
+                direction,
+                reply,
+            } => {
                 let transfer = self.propose(peer, words, direction);
                 let _ = reply.send(transfer);
             }
@@ -261,14 +320,19 @@ impl Driver {
         }
     }
 
-    fn expect(&mut self, words: CodeWords, direction: Direction, expires: Option<Duration>) -> Result<Transfer, Error> {
+    fn expect(
+        &mut self,
+        words: CodeWords,
+        direction: Direction,
+        expires: Option<Duration>,
+    ) -> Result<Transfer, Error> {
         let identity = self.new_identity()?;
         let opened = self.jobs.open(direction, Arc::clone(&identity), None, true);
         self.input(Input::Expect {
             expectation: opened.job.0,
             service: service::NATIVE,
             secret: words,
-            key_hash: identity.key_hash(),
+            key_hash: identity.key_hash,
             random: randomness(),
             relay: self.setup.relay_policy,
             expires: expires.map(|expires| now() + expires),
@@ -276,33 +340,65 @@ impl Driver {
         Ok(self.handle(opened))
     }
 
-    fn propose(&mut self, peer: ScreenName, words: Option<CodeWords>, direction: Direction) -> Result<Transfer, Error> {
+    fn propose(
+        &mut self,
+        peer: ScreenName,
+        words: Option<CodeWords>,
+        direction: Direction,
+    ) -> Result<Transfer, Error> {
         let identity = self.new_identity()?;
-        let id = ConversationId { peer, cookie: new_cookie() };
-        let opened = self.jobs.open(direction, Arc::clone(&identity), Some(id.clone()), words.is_some());
+        let id = ConversationId {
+            peer,
+            cookie: new_cookie(),
+        };
+        let opened = self.jobs.open(
+            direction,
+            Arc::clone(&identity),
+            Some(id.clone()),
+            words.is_some(),
+        );
         let secret = words.map_or(Secret::None, Secret::Code);
         let proposal = rendezvous::Proposal::Native {
             service: service::NATIVE,
             secret,
-            key_hash: identity.key_hash(),
+            key_hash: identity.key_hash,
             random: randomness(),
         };
-        self.input(Input::Propose { id, proposal, relay: self.setup.relay_policy });
+        self.input(Input::Propose {
+            id,
+            proposal,
+            relay: self.setup.relay_policy,
+        });
         Ok(self.handle(opened))
     }
 
     fn accept(&mut self, id: ConversationId, sink: Sink) -> Result<Transfer, Error> {
         let identity = self.new_identity()?;
-        let opened = self.jobs.open(Direction::Receive(sink), Arc::clone(&identity), Some(id.clone()), false);
-        let answer = Answer::Native { key_hash: identity.key_hash(), random: randomness() };
-        self.input(Input::Accept { id, answer, relay: self.setup.relay_policy });
+        let opened = self.jobs.open(
+            Direction::Receive(sink),
+            Arc::clone(&identity),
+            Some(id.clone()),
+            false,
+        );
+        let answer = Answer::Native {
+            key_hash: identity.key_hash,
+            random: randomness(),
+        };
+        self.input(Input::Accept {
+            id,
+            answer,
+            relay: self.setup.relay_policy,
+        });
         Ok(self.handle(opened))
     }
 
     fn cancel(&mut self, job: JobId) {
         let conversation = self.jobs.cancel(job);
         match conversation {
-            Some(id) => self.input(Input::Cancel { id, reason: CancelReason::USER_CANCEL }),
+            Some(id) => self.input(Input::Cancel {
+                id,
+                reason: CancelReason::USER,
+            }),
             None => self.forget(job, None),
         }
     }
@@ -315,8 +411,26 @@ impl Driver {
     }
 
     fn transfer_ended(&mut self, ended: TransferEnded) {
-        if let Some(id) = self.jobs.transfer_ended(ended) {
-            self.input(Input::Finished { id });
+        let job = ended.job;
+        match self.jobs.transfer_ended(ended) {
+            // A source that cannot be sent ends what was begun for it, and the other side hears of it.
+            Some(Over {
+                conversation: Some(id),
+                had_lane: false,
+            }) => {
+                self.input(Input::Cancel {
+                    id,
+                    reason: CancelReason::USER,
+                });
+            }
+            Some(Over {
+                conversation: Some(id),
+                had_lane: true,
+            }) => self.input(Input::Finished { id }),
+            Some(Over {
+                conversation: None, ..
+            }) => self.input(Input::Unexpect { expectation: job.0 }),
+            None => {}
         }
     }
 
@@ -359,7 +473,11 @@ impl Driver {
 }
 
 fn randomness() -> Randomness {
-    Randomness { pake: random::bytes(), ephemeral: random::bytes(), nonce: random::bytes() }
+    Randomness {
+        pake: random::bytes(),
+        ephemeral: random::bytes(),
+        nonce: random::bytes(),
+    }
 }
 
 /// A cookie from the system's generator, never all zero (T-01).

@@ -29,7 +29,10 @@ impl Outbox {
         let (letters, mut queue) = mpsc::channel::<Letter>(OUTBOX_MAX);
         let task = tokio::spawn(async move {
             while let Some(letter) = queue.recv().await {
-                if let Err(error) = signaling.send(letter.to, letter.body, letter.host_ack).await {
+                if let Err(error) = signaling
+                    .send(letter.to, letter.body, letter.host_ack)
+                    .await
+                {
                     tracing::debug!(%error, "a message could not be sent");
                 }
             }
@@ -39,7 +42,11 @@ impl Outbox {
 
     /// Queues a message. One that finds the queue full is lost, as on any channel; the timers of the machine see to it.
     pub(crate) fn push(&self, to: ScreenName, body: Bytes, host_ack: bool) {
-        if self.letters.try_send(Letter { to, body, host_ack }).is_err() {
+        if self
+            .letters
+            .try_send(Letter { to, body, host_ack })
+            .is_err()
+        {
             tracing::warn!("the signalling channel is too slow: a message was dropped");
         }
     }

@@ -1,7 +1,13 @@
-//! Sockets: own addresses, the local network, relays. What travels over them is not known here.
+//! How a [`Link`] comes to be: sockets, TLS and relay steps, own addresses, neighbours.
+//!
+//! This room knows neither files nor conversations: the driver tells it what to try, and it reports how each try ended.
 
 pub mod ars;
+pub(crate) mod attempt;
 pub mod connect;
 pub mod gather;
 pub mod lan;
+mod link;
 pub mod tls;
+
+pub use link::{Link, Path, PathKind};

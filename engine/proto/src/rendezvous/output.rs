@@ -132,6 +132,11 @@ pub enum Event {
         /// The conversation.
         id: ConversationId,
     },
+    /// An expectation is over unused: its time ran out, or too many are open.
+    Expired {
+        /// As in [`Input::Expect`](super::Input::Expect).
+        expectation: u64,
+    },
     /// Both sides hold the same key.
     Keyed {
         /// The conversation.
