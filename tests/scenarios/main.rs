@@ -3,5 +3,6 @@
 mod fuzz_smoke;
 mod hostile_sender;
 mod host;
+mod oscar;
 mod rendezvous;
 mod wire;
