@@ -1,8 +1,8 @@
 //! Scenarios, a module per subject.
 
 mod fuzz_smoke;
-mod hostile_sender;
 mod host;
+mod hostile_sender;
 mod oscar;
 mod rendezvous;
 mod wire;

@@ -51,7 +51,6 @@ where
     C: FnOnce(Offer) -> F + Send,
     F: Future<Output = bool> + Send,
 {
-    let started = Instant::now();
     let (read_half, write_half) = tokio::io::split(stream);
     let mut reader = FrameReader::new(read_half, Pool::new(BUFFERS, 0));
     let mut writer = FrameWriter::new(write_half);
@@ -65,7 +64,7 @@ where
             };
             let _ = timeout(LINGER, close).await;
             Ok(Summary {
-                elapsed: started.elapsed(),
+                elapsed: control.meter.elapsed(),
                 ..summary
             })
         }
