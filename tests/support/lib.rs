@@ -5,3 +5,4 @@ pub mod captures;
 pub mod fuzz;
 pub mod pair;
 pub mod road;
+pub mod solo;
