@@ -12,3 +12,4 @@ pub mod pair;
 pub mod process;
 pub mod road;
 pub mod tap;
+pub mod solo;
