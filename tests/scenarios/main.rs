@@ -1,6 +1,8 @@
 //! Scenarios, a module per subject.
 
+mod embed;
 mod fuzz_smoke;
+mod hostile_host;
 mod hostile_sender;
 mod rendezvous;
 mod wire;
