@@ -1,6 +1,7 @@
 //! `rdv send`.
 
 use std::io::IsTerminal;
+use std::time::Duration;
 
 use rdv::{Code, Source, SourceOptions};
 use serde_json::json;
@@ -11,13 +12,24 @@ use crate::follow::{Consent, follow};
 use crate::road::Meeting;
 use crate::ui::Ui;
 
+/// How long the list of files may take before the code is shown without it.
+const LISTING_HEAD_START: Duration = Duration::from_millis(400);
+
 pub(crate) async fn run(args: args::Send, ui: &mut Ui) -> Result<Exit, Failure> {
     let source = match &args.text {
         Some(text) => Source::text(text.clone()),
         None => Source::paths(args.paths.clone(), SourceOptions::default()),
     };
-    let source = source.map_err(|error| Failure::new(Exit::FILES, error.to_string()))?;
-    let meeting = Meeting::open(&args.road, args.expire, ui).await?;
+    let mut source = source.map_err(|error| Failure::new(Exit::FILES, error.to_string()))?;
+    // Most lists are complete by the time that a host is found; then what is wrong with them is said before a code is shown.
+    let (meeting, listed) = tokio::join!(
+        Meeting::open(&args.road, args.expire, ui),
+        tokio::time::timeout(LISTING_HEAD_START, source.ready())
+    );
+    if let Ok(Err(error)) = listed {
+        return Err(Failure::new(Exit::FILES, error.to_string()));
+    }
+    let meeting = meeting?;
     let words = rdv::new_code_words();
     let code = Code::new(
         meeting.number(),

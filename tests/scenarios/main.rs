@@ -4,5 +4,6 @@ mod embed;
 mod fuzz_smoke;
 mod hostile_host;
 mod hostile_sender;
+mod host;
 mod rendezvous;
 mod wire;

@@ -1,4 +1,5 @@
 //! Two endpoints over a simulated road.
 
+mod chance;
 mod legacy;
 mod native;
