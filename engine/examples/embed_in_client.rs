@@ -113,7 +113,7 @@ async fn send(engine: &Engine, to: &str, what: &Path) -> Result<(), Failure> {
 
 async fn receive(engine: &Engine, into: &Path) -> Result<(), Failure> {
     let proposal = engine.next_proposal().await.ok_or("the engine has ended")?;
-    println!("{} wants to send something", proposal.peer());
+    println!("{} wants to send something", proposal.peer().as_str());
     let transfer = proposal
         .accept(Sink::folder(into, SinkOptions::default())?)
         .await?;

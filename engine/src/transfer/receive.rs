@@ -5,7 +5,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdv_proto::transfer::{BulkReceive, Manifest, ReceiveEvent};
 use rdv_proto::wire::bulk::{Accept, Ack, BulkRole, Decline, Done, FrameType, message_frame};

@@ -1,7 +1,7 @@
 //! The sending side of the native protocol, over one secured stream.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use prost::Message as _;
 use rdv_proto::transfer::{BulkSend, Manifest, SendEvent};
