@@ -2,8 +2,8 @@
 
 mod embed;
 mod fuzz_smoke;
+mod host;
 mod hostile_host;
 mod hostile_sender;
-mod host;
 mod rendezvous;
 mod wire;
