@@ -88,8 +88,7 @@ fn fifty_strangers_at_the_open_port_do_not_matter() {
             .await
             .unwrap();
 
-        // The sender has answered, and its answer waits at the gate: the door is open, and the one it is for does not know yet.
-        sender.event("peer_found");
+        // When the sender has answered, its door is open; its answer waits at the gate, so that nobody it is meant for knows.
         let deadline = Instant::now() + PATIENCE;
         let mut ports = listening_ports(sender.pid());
         while ports.is_empty() {

@@ -13,4 +13,5 @@ pub mod pair;
 #[cfg(target_os = "linux")]
 pub mod process;
 pub mod road;
+pub mod solo;
 pub mod tap;
