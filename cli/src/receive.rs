@@ -51,7 +51,13 @@ pub(crate) async fn run(args: args::Receive, ui: &mut Ui) -> Result<Exit, Failur
             if let Some(text) = &summary.text {
                 ui.text(text);
             }
-            ui.done("Received", &summary, &path, followed.verified);
+            ui.done(
+                "Received",
+                summary.text.is_some(),
+                &summary,
+                &path,
+                followed.verified,
+            );
             Ok(Exit::DONE)
         }
         Err(failure) => Ok(ui.failed(&failure, followed.path.as_ref().map(|_| path.as_str()))),

@@ -15,6 +15,9 @@ const NAMES_SHOWN: usize = 20;
 /// Characters of one name in it.
 const NAME_SHOWN_MAX: usize = 400;
 
+/// Longest path on one line.
+const PATH_SHOWN_MAX: usize = 400;
+
 /// How often the bar and the JSON progress move.
 pub(crate) const TICK: Duration = Duration::from_millis(200);
 
@@ -111,7 +114,14 @@ impl Ui {
     }
 
     /// The last word of a transfer that worked.
-    pub(crate) fn done(&mut self, verb: &str, summary: &Summary, path: &str, verified: bool) {
+    pub(crate) fn done(
+        &mut self,
+        verb: &str,
+        text: bool,
+        summary: &Summary,
+        path: &str,
+        verified: bool,
+    ) {
         self.clear();
         let seconds = summary.elapsed.as_secs_f64().max(0.000_001);
         #[expect(
@@ -122,20 +132,31 @@ impl Ui {
         )]
         let rate = (summary.bytes as f64 / seconds) as u64;
         let hash = summary.hash.map(|hash| hash.to_string());
-        let files = files(summary.files);
+        let what = if text {
+            "a text".to_owned()
+        } else {
+            files(summary.files)
+        };
         let shown = hash
             .as_deref()
             .map(|hash| format!(", BLAKE3 {}", &hash[..16]))
             .unwrap_or_default();
         self.say(format!(
-            "{verb} {files}, {} in {seconds:.1} s ({}/s, {path}{shown}).",
+            "{verb} {what}, {} in {seconds:.1} s ({}/s, {path}{shown}).",
             HumanBytes(summary.bytes),
             HumanBytes(rate),
         ));
+        for saved in summary.saved.iter().take(NAMES_SHOWN) {
+            self.say(format!(
+                "Saved {}",
+                show(&saved.to_string_lossy(), PATH_SHOWN_MAX)
+            ));
+        }
         self.event(&json!({
             "event": "result", "ok": true, "exit": 0, "reason": null, "path": path,
             "security": if verified { "verified" } else { "unverified" },
             "files": summary.files, "bytes": summary.bytes, "seconds": seconds, "blake3": hash,
+            "saved": summary.saved.iter().map(|saved| saved.to_string_lossy()).collect::<Vec<_>>(),
         }));
     }
 

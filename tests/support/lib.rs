@@ -5,6 +5,8 @@ pub mod captures;
 pub mod files;
 #[path = "../fuzz/src/lib.rs"]
 pub mod fuzz;
+pub mod gate;
+pub mod hostile_host;
 #[cfg(target_os = "linux")]
 pub mod netns;
 pub mod pair;
@@ -12,3 +14,4 @@ pub mod pair;
 pub mod process;
 pub mod road;
 pub mod tap;
+pub mod solo;

@@ -1,7 +1,7 @@
 //! The two cords to a running transfer: cancel it, watch it.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rdv_proto::wire::bulk::AbortReason;
@@ -53,6 +53,8 @@ pub(super) struct Meter {
     total_files: AtomicU64,
     current: Mutex<Option<Arc<str>>>,
     phase: watch::Sender<Phase>,
+    /// When bytes began to move: what came before was waiting for a person.
+    moving_since: OnceLock<Instant>,
     /// Counts anything that is a sign of life.
     pulse: AtomicU64,
 }
@@ -66,6 +68,7 @@ impl Default for Meter {
             total_files: AtomicU64::new(0),
             current: Mutex::new(None),
             phase: watch::Sender::new(Phase::Listing),
+            moving_since: OnceLock::new(),
             pulse: AtomicU64::new(0),
         }
     }
@@ -95,8 +98,19 @@ impl Meter {
     }
 
     pub(super) fn set_phase(&self, phase: Phase) {
+        if phase == Phase::Moving {
+            self.moving_since.get_or_init(Instant::now);
+        }
         self.phase.send_replace(phase);
         self.touch();
+    }
+
+    /// Since bytes began to move.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.moving_since
+            .get()
+            .map(Instant::elapsed)
+            .unwrap_or_default()
     }
 
     pub(super) fn set_totals(&self, files: u64, bytes: u64) {

@@ -51,7 +51,7 @@ pub struct Summary {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// From the start of the transfer proper, question included.
+    /// From the first byte to the last word; the question is not part of it.
     pub elapsed: Duration,
     /// BLAKE3 of the only file, or of the list (`rdv_proto::transfer::ListHash`); none if there was no file.
     pub hash: Option<blake3::Hash>,

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdv_proto::transfer::{BulkReceive, Manifest, ReceiveEvent};
 use rdv_proto::wire::bulk::{Accept, Ack, BulkRole, Decline, Done, FrameType, message_frame};
@@ -51,7 +51,6 @@ where
     C: FnOnce(Offer) -> F + Send,
     F: Future<Output = bool> + Send,
 {
-    let started = Instant::now();
     let (read_half, write_half) = tokio::io::split(stream);
     let mut reader = FrameReader::new(read_half, Pool::new(BUFFERS, 0));
     let mut writer = FrameWriter::new(write_half);
@@ -65,7 +64,7 @@ where
             };
             let _ = timeout(LINGER, close).await;
             Ok(Summary {
-                elapsed: started.elapsed(),
+                elapsed: control.meter.elapsed(),
                 ..summary
             })
         }

@@ -1,7 +1,7 @@
 //! The sending side of the native protocol, over one secured stream.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use prost::Message as _;
 use rdv_proto::transfer::{BulkSend, Manifest, SendEvent};
@@ -31,7 +31,6 @@ pub async fn send<S>(stream: S, source: Source, control: Control) -> Result<Summ
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let started = Instant::now();
     let (read_half, write_half) = tokio::io::split(stream);
     let mut reader = FrameReader::new(read_half, Pool::new(1, 0));
     let mut writer = FrameWriter::new(write_half);
@@ -43,7 +42,7 @@ where
         Ok(summary) => {
             let _ = tokio::time::timeout(Duration::from_secs(1), writer.shutdown()).await;
             Ok(Summary {
-                elapsed: started.elapsed(),
+                elapsed: progress.elapsed(),
                 ..summary
             })
         }

@@ -3,6 +3,7 @@
 
 mod client;
 mod limits;
+mod logs;
 mod numbers;
 mod plain;
 mod relay;

@@ -311,6 +311,12 @@ async fn ask_for_relay(host: &HostHandle) -> (SocketAddr, TlvList) {
     )
 }
 
+/// Two clients of the host meet on its relay.
+pub(super) async fn two_meet_on_the_relay_of(host: &HostHandle) {
+    let (relay, ticket) = ask_for_relay(host).await;
+    pair(relay, &ticket).await;
+}
+
 #[tokio::test]
 async fn s_37_the_relay_of_a_host_serves_those_whom_the_host_sends() {
     let listen = |config: &mut HostConfig| {

@@ -414,3 +414,7 @@ fn read_wish(wish: GuestWish, tlvs: &TlvList) -> Option<Wish> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;
