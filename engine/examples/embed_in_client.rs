@@ -8,7 +8,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use rdv::signaling::{BoxFuture, Incoming, Signaling, SignalingError};
-use rdv::{Engine, ScreenName, Sink, SinkOptions, Source, SourceOptions, TransferEvent};
+use rdv::{Engine, ScreenName, Sink, Source, SourceOptions, TransferEvent};
 use tokio::sync::{Mutex, mpsc};
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -89,10 +89,10 @@ async fn send(engine: &Engine, to: &str, what: &Path) -> Result<(), Failure> {
 
 async fn receive(engine: &Engine, into: &Path) -> Result<(), Failure> {
     let proposal = engine.next_proposal().await.ok_or("the engine has ended")?;
-    println!("{} wants to send something", proposal.peer());
-    let transfer = proposal.accept(Sink::folder(into, SinkOptions::default())?).await?;
+    println!("{:?} wants to send something", proposal.peer().as_str());
+    let transfer = proposal.accept(Sink::folder(into)).await?;
     // Asked with the whole list of names and sizes; a client would show it to its user.
-    let summary = transfer.finish(|offer| offer.files < 100).await?;
+    let summary = transfer.finish(|offer| offer.files() < 100).await?;
     println!("received {} files", summary.files);
     Ok(())
 }
