@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use rdv::transfer::Phase;
 use rdv::{Path, Summary, Transfer, TransferEvent};
 
 use crate::exit::{self, Exit, Failure};
@@ -57,7 +58,6 @@ pub(crate) async fn follow(
     tokio::pin!(deadline);
     let interrupted = interrupted();
     tokio::pin!(interrupted);
-    let mut moving = false;
 
     let stop = loop {
         tokio::select! {
@@ -70,7 +70,6 @@ pub(crate) async fn follow(
                     ui.connected(&path, verified);
                     followed.path = Some(path);
                     followed.verified = verified;
-                    moving = true;
                 }
                 Some(TransferEvent::Offered(offer)) => {
                     ui.offered(&offer, followed.verified);
@@ -93,8 +92,11 @@ pub(crate) async fn follow(
                     _ => transfer.decline(),
                 }
             }
-            _ = tick.tick(), if moving && question.is_none() => {
-                ui.progress(&transfer.progress(), &followed.path_name());
+            _ = tick.tick() => {
+                let progress = transfer.progress();
+                if matches!(progress.phase, Phase::Moving | Phase::Finishing) {
+                    ui.progress(&progress, &followed.path_name());
+                }
             }
             exit = &mut interrupted => break exit,
             () = &mut deadline => break Exit::TIMEOUT,

@@ -1,6 +1,7 @@
 //! `rdv`: files from one person to another, from the command line.
 
 mod args;
+mod embedded;
 mod exit;
 mod follow;
 mod receive;

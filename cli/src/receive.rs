@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Read};
 
-use rdv::{Code, Sink};
+use rdv::{Code, Sink, SinkOptions};
 
 use crate::args;
 use crate::exit::{self, Exit, Failure};
@@ -21,9 +21,14 @@ pub(crate) async fn run(args: args::Receive, ui: &mut Ui) -> Result<Exit, Failur
         ));
     }
     let code = code(&args, ui).await?;
-    let sink = Sink::folder(&args.output)
-        .if_exists(args.if_exists.into())
-        .keep_exec(args.keep_exec);
+    let sink = Sink::folder(
+        &args.output,
+        SinkOptions {
+            if_exists: args.if_exists.into(),
+            keep_exec: args.keep_exec,
+        },
+    )
+    .map_err(|error| Failure::new(Exit::FILES, error.to_string()))?;
     let visit = Visit::open(&args.road, &code, ui).await?;
     let engine = visit.engine(args.road.relay);
     let peer = owner_of(code.number())?;
@@ -46,7 +51,13 @@ pub(crate) async fn run(args: args::Receive, ui: &mut Ui) -> Result<Exit, Failur
             if let Some(text) = &summary.text {
                 ui.text(text);
             }
-            ui.done("Received", &summary, &path, followed.verified);
+            ui.done(
+                "Received",
+                summary.text.is_some(),
+                &summary,
+                &path,
+                followed.verified,
+            );
             Ok(Exit::DONE)
         }
         Err(failure) => Ok(ui.failed(&failure, followed.path.as_ref().map(|_| path.as_str()))),

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use rdv::signaling::{BoxFuture, Incoming, Signaling, SignalingError};
-use rdv::{Engine, ScreenName, Sink, Source, SourceOptions, TransferEvent};
+use rdv::{Engine, ScreenName, Sink, SinkOptions, Source, SourceOptions, TransferEvent, show};
 use tokio::sync::{Mutex, mpsc};
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -27,20 +27,37 @@ impl Signaling for Chat {
         self.me.clone()
     }
 
-    fn send(&self, _to: ScreenName, body: Bytes, _host_ack: bool) -> BoxFuture<'_, Result<(), SignalingError>> {
+    fn send(
+        &self,
+        _to: ScreenName,
+        body: Bytes,
+        _host_ack: bool,
+    ) -> BoxFuture<'_, Result<(), SignalingError>> {
         Box::pin(async move {
             let digits: String = body.iter().map(|byte| format!("{byte:02x}")).collect();
-            self.out.send(format!("rdv {digits}")).await.map_err(|_| SignalingError::Closed)
+            self.out
+                .send(format!("rdv {digits}"))
+                .await
+                .map_err(|_| SignalingError::Closed)
         })
     }
 
     fn recv(&self) -> BoxFuture<'_, Result<Incoming, SignalingError>> {
         Box::pin(async move {
             loop {
-                let line = self.incoming.lock().await.recv().await.ok_or(SignalingError::Closed)?;
+                let line = self
+                    .incoming
+                    .lock()
+                    .await
+                    .recv()
+                    .await
+                    .ok_or(SignalingError::Closed)?;
                 // Any other line is for people.
                 if let Some(body) = line.strip_prefix("rdv ").and_then(bytes_of) {
-                    return Ok(Incoming::Message { from: self.other.clone(), body });
+                    return Ok(Incoming::Message {
+                        from: self.other.clone(),
+                        body,
+                    });
                 }
             }
         })
@@ -53,7 +70,11 @@ fn bytes_of(digits: &str) -> Option<Bytes> {
         return None;
     }
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    digits.chunks_exact(2).map(byte).collect::<Option<Vec<_>>>().map(Bytes::from)
+    digits
+        .chunks_exact(2)
+        .map(byte)
+        .collect::<Option<Vec<_>>>()
+        .map(Bytes::from)
 }
 
 #[tokio::main]
@@ -68,7 +89,10 @@ async fn main() -> Result<(), Failure> {
     let alice = Engine::builder(alice).host_on_this_machine(true).build();
     let bob = Engine::builder(bob).host_on_this_machine(true).build();
     tokio::try_join!(send(&alice, "bob", &holiday), receive(&bob, &inbox))?;
-    println!("arrived: {:?}", std::fs::read_to_string(inbox.join("holiday/notes.txt"))?);
+    println!(
+        "arrived: {:?}",
+        std::fs::read_to_string(inbox.join("holiday/notes.txt"))?
+    );
     alice.close().await;
     bob.close().await;
     Ok(())
@@ -89,10 +113,13 @@ async fn send(engine: &Engine, to: &str, what: &Path) -> Result<(), Failure> {
 
 async fn receive(engine: &Engine, into: &Path) -> Result<(), Failure> {
     let proposal = engine.next_proposal().await.ok_or("the engine has ended")?;
-    println!("{:?} wants to send something", proposal.peer().as_str());
-    let transfer = proposal.accept(Sink::folder(into)).await?;
+    let who = show(proposal.peer().as_str(), 40);
+    println!("{who} wants to send something");
+    let transfer = proposal
+        .accept(Sink::folder(into, SinkOptions::default())?)
+        .await?;
     // Asked with the whole list of names and sizes; a client would show it to its user.
-    let summary = transfer.finish(|offer| offer.files() < 100).await?;
+    let summary = transfer.finish(|offer| offer.files < 100).await?;
     println!("received {} files", summary.files);
     Ok(())
 }
@@ -102,7 +129,17 @@ fn chat() -> Result<(Chat, Chat), Failure> {
     let (alice, bob) = (ScreenName::new("alice")?, ScreenName::new("bob")?);
     let (to_bob, for_bob) = mpsc::channel(64);
     let (to_alice, for_alice) = mpsc::channel(64);
-    let one = Chat { me: alice.clone(), other: bob.clone(), out: to_bob, incoming: Mutex::new(for_alice) };
-    let other = Chat { me: bob, other: alice, out: to_alice, incoming: Mutex::new(for_bob) };
+    let one = Chat {
+        me: alice.clone(),
+        other: bob.clone(),
+        out: to_bob,
+        incoming: Mutex::new(for_alice),
+    };
+    let other = Chat {
+        me: bob,
+        other: alice,
+        out: to_alice,
+        incoming: Mutex::new(for_bob),
+    };
     Ok((one, other))
 }

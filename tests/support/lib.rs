@@ -1,7 +1,17 @@
-//! What the scenarios share.
+//! What the scenarios and the tests of the binary share.
 
 pub mod captures;
+#[cfg(target_os = "linux")]
+pub mod files;
 #[path = "../fuzz/src/lib.rs"]
 pub mod fuzz;
+pub mod gate;
+pub mod hostile_host;
+#[cfg(target_os = "linux")]
+pub mod netns;
 pub mod pair;
+#[cfg(target_os = "linux")]
+pub mod process;
 pub mod road;
+pub mod tap;
+pub mod solo;

@@ -397,6 +397,12 @@ impl Pair {
         [self.ended(ALICE), self.ended(BOB)]
     }
 
+    /// When a user was last told something: late repetitions of messages may travel on after it.
+    pub fn last_event(&self) -> Duration {
+        let told = self.sides.iter().flat_map(|side| &side.events);
+        told.map(|(at, _)| *at).max().unwrap_or_default()
+    }
+
     /// Everything that both users were told, for messages of assertions.
     pub fn story(&self) -> Vec<String> {
         let told = |side: &Side| {

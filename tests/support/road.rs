@@ -2,6 +2,7 @@
 //! relay. All of it is data; [`Pair`](super::pair::Pair) drives over it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -98,6 +99,20 @@ impl Default for Road {
             gather_delay: Duration::from_millis(5),
             meddler: None,
         }
+    }
+}
+
+impl fmt::Debug for Road {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Road")
+            .field("signalling", &self.signalling)
+            .field("tcp", &self.tcp)
+            .field("tcp_delay", &self.tcp_delay)
+            .field("proof_delay", &self.proof_delay)
+            .field("relay", &self.relay)
+            .field("gather_delay", &self.gather_delay)
+            .field("meddled_with", &self.meddler.is_some())
+            .finish_non_exhaustive()
     }
 }
 

@@ -4,10 +4,12 @@ use std::time::Instant;
 
 use uuid::Uuid;
 
-use super::conversation::{Common, Conversation, Ending, Offered};
+use super::common::{Common, Ending};
+use super::conversation::Conversation;
 use super::endpoint::Endpoint;
 use super::limits::{UNANSWERED_MAX, UNANSWERED_PER_PEER_MAX};
 use super::native::Answering;
+use super::offered::Offered;
 use super::proposal::{first_makes_sense, offer};
 use super::{ConversationId, EndReason, Event, LegacySecurity, Output, RelayPolicy};
 use crate::trust::Secret;
@@ -64,11 +66,14 @@ impl Endpoint {
 
     fn offer(&mut self, now: Instant, id: ConversationId, message: Message, native: bool) {
         self.open(now, id.clone(), |context| {
-            let common = Common::new(id, message.service, false, RelayPolicy::Auto);
+            let common = Common {
+                native,
+                ..Common::new(id, message.service, false, RelayPolicy::Auto)
+            };
             Conversation::begin(context, common, |common, context| {
                 common.receive(SequenceNumber::FIRST)?;
                 let offer = offer(&message);
-                Ok(Offered::begin(common, context, native, message, offer))
+                Ok(Offered::begin(common, context, message, offer))
             })
         });
     }
@@ -110,13 +115,16 @@ impl Endpoint {
             id: id.clone(),
         });
         self.open(now, id.clone(), |context| {
-            let mut common = Common::new(id, message.service, false, expected.relay);
-            common.expectation = Some(number);
+            let common = Common {
+                native: true,
+                expectation: Some(number),
+                ..Common::new(id, message.service, false, expected.relay)
+            };
             Conversation::begin(context, common, |common, context| {
                 // Numbered or not: it is the first.
                 common.receive(SequenceNumber::FIRST)?;
                 if message.check().is_err() {
-                    return Err(Conversation::malformed_ending());
+                    return Err(common.malformed());
                 }
                 let secret = Secret::Code(expected.secret);
                 Answering::begin(

@@ -1,23 +1,16 @@
-//! The states of one rendezvous, and what all of them share.
+//! The states of one rendezvous, and the road from its beginning to its end.
 
 use std::mem;
-use std::net::SocketAddr;
 use std::time::Instant;
 
-use uuid::Uuid;
-
+use super::common::{Common, Ending, Happening, Step};
 use super::desk::Context;
 use super::legacy::Legacy;
-use super::limits::USER_DECISION;
 use super::meeting::Meeting;
 use super::native::{Answering, Proposed};
-use super::numbers::Numbers;
-use super::race::Way;
-use super::{
-    Answer, AttemptError, AttemptId, ConversationId, EndReason, Event, LocalCandidate, Offer,
-    Output, RelayCandidate, RelayPolicy, Wait, WrongCodeSeenBy,
-};
-use crate::wire::rendezvous::{CancelReason, Message, NakCode, SequenceNumber};
+use super::offered::Offered;
+use super::{AttemptId, EndReason, Event, WrongCodeSeenBy};
+use crate::wire::rendezvous::{CancelReason, Message, NakCode};
 use crate::wire::signal::Signal;
 
 /// One rendezvous.
@@ -25,26 +18,6 @@ use crate::wire::signal::Signal;
 pub(super) struct Conversation {
     pub(super) common: Common,
     state: State,
-}
-
-/// What a conversation holds in every state.
-#[derive(Debug)]
-pub(super) struct Common {
-    pub(super) id: ConversationId,
-    /// We sent the first proposal.
-    pub(super) initiator: bool,
-    pub(super) service: Uuid,
-    pub(super) relay: RelayPolicy,
-    pub(super) expectation: Option<u64>,
-    /// A code was used, and the peer has not shown yet that it knows it.
-    pub(super) code_unproven: bool,
-    /// The peers have told each other where they are.
-    pub(super) exchanged: bool,
-    /// A proposal of the peer may still be refused: at most once, and not after our ACCEPT (T-17).
-    pub(super) refusable: bool,
-    /// A listener was asked for.
-    pub(super) listening: bool,
-    numbers: Numbers,
 }
 
 /// Where a conversation is, with what that place needs.
@@ -64,199 +37,6 @@ pub(super) enum State {
     Established(AttemptId),
     /// Over. The endpoint removes it.
     Ended,
-}
-
-/// The next state, or the end.
-pub(super) type Step = Result<State, Ending>;
-
-/// How a conversation ends, and what the peer is told about it.
-#[derive(Debug)]
-pub(super) struct Ending {
-    reason: EndReason,
-    nak: Option<NakCode>,
-    cancel: Option<CancelReason>,
-}
-
-impl Ending {
-    /// Without a word.
-    pub(super) fn silent(reason: EndReason) -> Self {
-        Self {
-            reason,
-            nak: None,
-            cancel: None,
-        }
-    }
-
-    /// With a CANCEL.
-    pub(super) fn cancel(reason: EndReason, cancel: CancelReason) -> Self {
-        Self {
-            reason,
-            nak: None,
-            cancel: Some(cancel),
-        }
-    }
-
-    /// With a NAK in front of the CANCEL (L-11), if there is a proposal to refuse.
-    pub(super) fn refuse(reason: EndReason, nak: NakCode, cancel: CancelReason) -> Self {
-        Self {
-            reason,
-            nak: Some(nak),
-            cancel: Some(cancel),
-        }
-    }
-}
-
-/// What can happen to one conversation.
-#[derive(Debug)]
-pub(super) enum Happening {
-    Time,
-    Proposal(Message, SequenceNumber),
-    Accepted(Message),
-    UserAccepted {
-        answer: Answer,
-        relay: RelayPolicy,
-    },
-    Gathered {
-        listen_port: Option<u16>,
-        candidates: Vec<LocalCandidate>,
-    },
-    RelayCreated {
-        attempt: AttemptId,
-        relay: RelayCandidate,
-    },
-    Incoming {
-        attempt: AttemptId,
-        from: SocketAddr,
-    },
-    Heard {
-        attempt: AttemptId,
-    },
-    Connected {
-        attempt: AttemptId,
-    },
-    Secured {
-        attempt: AttemptId,
-    },
-    Nominated {
-        attempt: AttemptId,
-    },
-    Failed {
-        attempt: AttemptId,
-        error: AttemptError,
-    },
-}
-
-impl Common {
-    pub(super) fn new(
-        id: ConversationId,
-        service: Uuid,
-        initiator: bool,
-        relay: RelayPolicy,
-    ) -> Self {
-        Self {
-            id,
-            initiator,
-            service,
-            relay,
-            expectation: None,
-            code_unproven: false,
-            exchanged: false,
-            refusable: false,
-            listening: false,
-            numbers: Numbers::default(),
-        }
-    }
-
-    pub(super) fn send(&self, context: &mut Context<'_>, signal: &Signal, host_ack: bool) {
-        context.desk.push(Output::Send {
-            to: self.id.peer.clone(),
-            body: signal.encode(),
-            host_ack,
-        });
-    }
-
-    /// Sends a proposal or an ACCEPT. After an ACCEPT nothing is refused any more.
-    pub(super) fn send_message(&mut self, context: &mut Context<'_>, message: Message) {
-        let proposal = message.sequence().is_some();
-        if !proposal {
-            self.refusable = false;
-        }
-        self.send(context, &Signal::Rendezvous(message), proposal);
-    }
-
-    /// The number of our next proposal.
-    pub(super) fn next_number(&mut self) -> Result<SequenceNumber, Ending> {
-        let next = self.numbers.next().and_then(SequenceNumber::new);
-        next.ok_or_else(Self::too_many)
-    }
-
-    /// Judges the number of a proposal of the peer; if it counts, it may be refused.
-    pub(super) fn receive(
-        &mut self,
-        number: SequenceNumber,
-    ) -> Result<super::numbers::Arrival, Ending> {
-        use super::numbers::Arrival;
-        let arrival = self.numbers.receive(number.get());
-        match arrival {
-            Arrival::TooMany => return Err(Self::too_many()),
-            Arrival::Stale => {}
-            Arrival::Newer | Arrival::Glare | Arrival::Crossed => self.refusable = true,
-        }
-        Ok(arrival)
-    }
-
-    pub(super) fn nothing_sent_or_received(&self) -> bool {
-        self.numbers.none_yet()
-    }
-
-    fn too_many() -> Ending {
-        Ending::cancel(EndReason::TooManyProposals, CancelReason::UNKNOWN)
-    }
-
-    /// The end when nothing is left to try, or the time is over: NAK 0x04 only if the last
-    /// proposal was the peer's.
-    pub(super) fn out_of_ways(&self, reason: EndReason) -> Ending {
-        if self.numbers.last_is_theirs() {
-            Ending::refuse(reason, NakCode::TIMED_OUT, CancelReason::TIMEOUT)
-        } else {
-            Ending::cancel(reason, CancelReason::TIMEOUT)
-        }
-    }
-
-    pub(super) fn listen(&mut self, context: &mut Context<'_>) {
-        self.listening = true;
-        context.desk.push(Output::Gather {
-            id: self.id.clone(),
-            listen: true,
-            addresses: true,
-        });
-    }
-
-    pub(super) fn stop_listening(&mut self, context: &mut Context<'_>) {
-        if mem::take(&mut self.listening) {
-            context.desk.push(Output::StopListening {
-                id: self.id.clone(),
-            });
-        }
-    }
-
-    /// A lane has won: everything else is closed.
-    pub(super) fn establish(
-        &mut self,
-        context: &mut Context<'_>,
-        attempt: AttemptId,
-        way: Way,
-    ) -> State {
-        context.desk.hang_up_all(&self.id, Some(attempt));
-        self.stop_listening(context);
-        context.desk.event(Event::Established {
-            id: self.id.clone(),
-            attempt,
-            path: way.path(),
-            expectation: self.expectation,
-        });
-        State::Established(attempt)
-    }
 }
 
 impl Conversation {
@@ -326,6 +106,10 @@ impl Conversation {
                 EndReason::WrongCode(WrongCodeSeenBy::Peer)
             }
             Some(NakCode::SECURITY_MISMATCH) => EndReason::SecurityRefusedByPeer,
+            // What we sent was well-formed: it was changed on the way.
+            Some(NakCode::BUSTED_PARAMETERS) if self.common.native => {
+                EndReason::SecurityRefusedByPeer
+            }
             nak => EndReason::Refused(nak),
         };
         self.end(context, Ending::silent(reason));
@@ -342,16 +126,9 @@ impl Conversation {
     pub(super) fn malformed(&mut self, context: &mut Context<'_>) {
         if !self.is_established() {
             self.common.refusable = true;
-            self.end(context, Self::malformed_ending());
+            let ending = self.common.malformed();
+            self.end(context, ending);
         }
-    }
-
-    pub(super) fn malformed_ending() -> Ending {
-        Ending::refuse(
-            EndReason::Malformed,
-            NakCode::BUSTED_PARAMETERS,
-            CancelReason::UNKNOWN,
-        )
     }
 
     /// The user said no (L-11).
@@ -372,7 +149,7 @@ impl Conversation {
     /// When something of this is due next.
     pub(super) fn due(&self) -> Option<Instant> {
         match &self.state {
-            State::Offered(state) => Some(state.until),
+            State::Offered(state) => Some(state.due()),
             State::Proposed(state) => Some(state.due()),
             State::Answering(state) => state.due(),
             State::Meeting(state) => Some(state.due()),
@@ -401,79 +178,6 @@ impl Conversation {
     /// Whether the last word about a way is ours.
     pub(super) fn awaits_answer(&self) -> bool {
         !self.common.numbers.last_is_theirs() && !self.is_established()
-    }
-}
-
-/// A proposal that waits for our user. Later ones of the peer take its place without a second
-/// question (L-08); what the user was shown stays.
-#[derive(Debug)]
-pub(super) struct Offered {
-    native: bool,
-    latest: Message,
-    until: Instant,
-}
-
-impl Offered {
-    pub(super) fn begin(
-        common: &mut Common,
-        context: &mut Context<'_>,
-        native: bool,
-        first: Message,
-        offer: Offer,
-    ) -> State {
-        context.desk.event(Event::Proposed {
-            id: common.id.clone(),
-            offer,
-        });
-        State::Offered(Box::new(Self {
-            native,
-            latest: first,
-            until: context.now + USER_DECISION,
-        }))
-    }
-
-    fn handle(
-        mut self: Box<Self>,
-        common: &mut Common,
-        context: &mut Context<'_>,
-        happening: Happening,
-    ) -> Step {
-        use super::numbers::Arrival;
-        match happening {
-            Happening::Time if context.now >= self.until => {
-                let reason = EndReason::TimedOut(Wait::Decision);
-                return Err(Ending::refuse(
-                    reason,
-                    NakCode::TIMED_OUT,
-                    CancelReason::TIMEOUT,
-                ));
-            }
-            Happening::Proposal(message, number) => {
-                let counts = common.receive(number)? != Arrival::Stale;
-                if counts && !self.native {
-                    self.latest = message;
-                }
-            }
-            Happening::UserAccepted { answer, relay } => {
-                common.relay = relay;
-                return match (answer, self.native) {
-                    (Answer::Native { key_hash, random }, true) => {
-                        let secret = crate::trust::Secret::None;
-                        Answering::begin(common, context, &self.latest, secret, key_hash, random)
-                    }
-                    (Answer::Legacy { security }, false) => {
-                        Legacy::answer(common, context, &self.latest, security)
-                    }
-                    _ => {
-                        let (nak, cancel) =
-                            (NakCode::INSUFFICIENT_RESOURCES, CancelReason::UNKNOWN);
-                        Err(Ending::refuse(EndReason::Misused, nak, cancel))
-                    }
-                };
-            }
-            _ => {}
-        }
-        Ok(State::Offered(self))
     }
 }
 

@@ -4,7 +4,8 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
-use super::conversation::{Common, Ending, Happening, State, Step};
+use super::common::{Common, Ending, Happening, Step};
+use super::conversation::State;
 use super::desk::Context;
 use super::limits::{
     FIRST_ANSWER, LEGACY_NEGOTIATION, LISTENER_WAIT, RELAY_READY, RELAY_READY_FIRST,
@@ -12,10 +13,10 @@ use super::limits::{
 use super::methods::{Method, Methods, Wish};
 use super::numbers::{Arrival, initiator_wins};
 use super::proposal::{self, LegacyWay, legacy_addresses};
-use super::race::{Admission, Pace, Race, Way};
+use super::race::{Pace, Race};
 use super::{
     AttemptError, AttemptId, EndReason, LegacySecurity, LocalCandidate, Output, RelayAddress,
-    RelayCandidate, RelayPolicy, Security, SecurityFault, Wait,
+    RelayCandidate, SecurityFault, Wait,
 };
 use crate::wire::rendezvous::{CancelReason, Message, NakCode, SequenceNumber};
 use crate::wire::tlv::TlvList;
@@ -175,7 +176,11 @@ impl Legacy {
     }
 
     /// Goes on after attempts have come to an end: the next dial, the next method, or the end.
-    fn go_on(mut self: Box<Self>, common: &mut Common, context: &mut Context<'_>) -> Step {
+    pub(super) fn go_on(
+        mut self: Box<Self>,
+        common: &mut Common,
+        context: &mut Context<'_>,
+    ) -> Step {
         if let Some((attempt, way)) = self.race.unpark(context.now) {
             self.up(common, context, attempt, &way);
         }
@@ -221,7 +226,7 @@ impl Legacy {
     }
 
     /// Makes our next proposal, with the next method that is left.
-    fn next_method(
+    pub(super) fn next_method(
         mut self: Box<Self>,
         common: &mut Common,
         context: &mut Context<'_>,
@@ -407,7 +412,7 @@ impl Legacy {
         }
     }
 
-    fn insecure(fault: SecurityFault) -> Ending {
+    pub(super) fn insecure(fault: SecurityFault) -> Ending {
         Ending::refuse(
             EndReason::Security(fault),
             NakCode::SECURITY_MISMATCH,
@@ -426,119 +431,5 @@ impl Legacy {
         common.stop_listening(context);
         context.desk.hang_up_all(&common.id, None);
         self.race = self.race.renewed();
-    }
-
-    fn failed(
-        mut self: Box<Self>,
-        common: &mut Common,
-        context: &mut Context<'_>,
-        attempt: AttemptId,
-        error: AttemptError,
-    ) -> Step {
-        context.desk.forget(attempt);
-        let Some(lane) = self.race.failed(attempt, error) else {
-            return Ok(State::Legacy(self));
-        };
-        // Whom we dialled or joined answers without TLS though it asked for it. Strangers at our
-        // own listener prove nothing of the kind (S-12).
-        if error == AttemptError::NotTls
-            && lane.way.is_ours()
-            && self.security == LegacySecurity::Required
-        {
-            return Err(Self::insecure(SecurityFault::NotSecure));
-        }
-        self.go_on(common, context)
-    }
-
-    fn incoming(
-        &mut self,
-        common: &Common,
-        context: &mut Context<'_>,
-        attempt: AttemptId,
-        from: std::net::SocketAddr,
-    ) {
-        if !matches!(
-            self.turn,
-            Turn::Waiting {
-                method: Method::Listen,
-                ..
-            }
-        ) {
-            context.desk.hang_up(attempt);
-            return;
-        }
-        match self.race.accept(context.now, attempt, from) {
-            Admission::Admitted => {}
-            Admission::InPlaceOf(silent) => context.desk.hang_up(silent),
-            Admission::Refused => {
-                context.desk.hang_up(attempt);
-                return;
-            }
-        }
-        self.secure_lane(common, context, attempt);
-    }
-
-    /// An attempt of ours is up: ACCEPT at once (L-09), then TLS or the cookie.
-    fn up(
-        &mut self,
-        common: &mut Common,
-        context: &mut Context<'_>,
-        attempt: AttemptId,
-        way: &Way,
-    ) {
-        if way.is_ours()
-            && let Turn::Acting { accepted } = &mut self.turn
-            && !std::mem::replace(accepted, true)
-        {
-            let accept = Message::accept(common.id.cookie, common.service);
-            let accept = if self.secure {
-                accept.with_request_secure()
-            } else {
-                accept
-            };
-            common.send_message(context, accept);
-        }
-        self.secure_lane(common, context, attempt);
-    }
-
-    pub(super) fn secure_lane(
-        &self,
-        common: &Common,
-        context: &mut Context<'_>,
-        attempt: AttemptId,
-    ) {
-        let Some(lane) = self.race.lane(attempt) else {
-            return;
-        };
-        let session = if self.secure {
-            Security::LegacyTls
-        } else {
-            let zero_cookie_counts = match &lane.way {
-                Way::Accepted(from) => self.announced.contains(&from.ip()),
-                Way::Dialled(_) | Way::Created | Way::Joined(_) => true,
-            };
-            Security::Plain { zero_cookie_counts }
-        };
-        let id = common.id.clone();
-        context.desk.push(Output::Secure {
-            id,
-            attempt,
-            tls_client: lane.way.is_ours(),
-            session,
-        });
-    }
-
-    fn create_relay(&mut self, common: &Common, context: &mut Context<'_>) {
-        let attempt = context.desk.new_attempt(&common.id);
-        let until = context.now + super::limits::RELAY_CREATE;
-        self.race.open(attempt, Way::Created, Some(until));
-        context.desk.push(Output::RelayCreate {
-            id: common.id.clone(),
-            attempt,
-        });
-    }
-
-    pub(super) fn relay_is_allowed(common: &Common) -> bool {
-        common.relay != RelayPolicy::Never
     }
 }

@@ -4,10 +4,12 @@
 use std::time::Instant;
 
 use super::candidate::{Judge, Named};
-use super::conversation::{Common, Ending, Happening, State, Step};
+use super::common::{Common, Ending, Happening, Step};
+use super::conversation::State;
 use super::desk::Context;
+use super::fault::{fault, sealed_whereabouts};
+use super::ground::Ground;
 use super::limits::{NATIVE_NEGOTIATION, RELAY_GRACE, RELAY_GRACE_MAX, RELAY_READY};
-use super::native::{Ground, fault, sealed_whereabouts};
 use super::numbers::Arrival;
 use super::proposal;
 use super::race::{Admission, Way};

@@ -1,7 +1,7 @@
 //! Legacy policy: which way is proposed next, and how a proposal of the peer is set out upon.
 
 use super::candidate::Judge;
-use super::conversation::Common;
+use super::common::Common;
 use super::desk::Context;
 use super::legacy::Legacy;
 use super::limits::RELAY_READY;

@@ -25,34 +25,43 @@
 //!
 //! | file | concern |
 //! |---|---|
-//! | `endpoint.rs` | routes inputs to conversations, opens and forgets them |
-//! | `arrival.rs` | first proposals of peers: who may begin a conversation |
-//! | `conversation.rs` | the states of one rendezvous, what all of them share |
-//! | `native.rs`, `meeting.rs` | native policy: the key exchange; then candidates, lanes, nomination |
-//! | `legacy.rs`, `methods.rs` | legacy policy: proposals and answers; direct → redirect → relay → null |
+//! | `endpoint.rs`, `desk.rs` | routes inputs to conversations, keeps them; outputs and names of attempts |
+//! | `signals.rs`, `arrival.rs` | whose message it is; first proposals: who may begin a conversation |
+//! | `conversation.rs`, `common.rs` | the states of one rendezvous; what all of them share |
+//! | `offered.rs` | a proposal that waits for our user |
+//! | `native.rs`, `fault.rs` | native policy: the key exchange, and what is wrong with one |
+//! | `meeting.rs`, `ground.rs` | native policy: candidates told and heard, lanes, nomination; own addresses |
+//! | `legacy.rs`, `legacy_lanes.rs` | legacy policy: proposals and answers; connections |
+//! | `methods.rs` | legacy policy: direct → redirect → relay → null |
 //! | `proposal.rs` | what we put into a message, what we make of theirs |
 //! | `candidate.rs`, `race.rs` | which addresses are dialled, in which order and at which pace |
 //! | `sealed.rs` | the layout of what travels under the seal |
-//! | `numbers.rs`, `memory.rs`, `desk.rs` | sequence numbers; conversations that have ended; outputs and names of attempts |
+//! | `numbers.rs`, `memory.rs` | sequence numbers; conversations that have ended |
 //! | `limits.rs` | every time and count, in one place |
 
 mod arrival;
 mod candidate;
+mod common;
 mod config;
 mod conversation;
 mod desk;
 mod endpoint;
+mod fault;
+mod ground;
 mod input;
 mod legacy;
+mod legacy_lanes;
 mod meeting;
 mod memory;
 mod methods;
 mod native;
 mod numbers;
+mod offered;
 mod output;
 mod proposal;
 mod race;
 mod sealed;
+mod signals;
 
 pub mod limits;
 

@@ -3,20 +3,18 @@
 
 use std::time::Instant;
 
-use super::conversation::{Common, Ending, Happening, State, Step};
+use super::common::{Common, Ending, Happening, Step};
+use super::conversation::State;
 use super::desk::Context;
-use super::limits::{CODE_ANSWER, EARLY_MAX, FIRST_ANSWER, GATHER_BUDGET, RELAY_CREATE};
+use super::fault::{check_versions, sealed_whereabouts, security_ending};
+use super::ground::Ground;
+use super::limits::{CODE_ANSWER, EARLY_MAX, FIRST_ANSWER};
 use super::meeting::Meeting;
 use super::numbers::Arrival;
 use super::proposal::{self, KeptTerms};
-use super::race::{Pace, Race, Way};
-use super::sealed::Whereabouts;
-use super::{
-    AttemptError, AttemptId, EndReason, LocalCandidate, Output, RelayCandidate, RelayPolicy,
-    SecurityFault, Wait, WrongCodeSeenBy, limits,
-};
-use crate::trust::{self, HandshakeError, Proposing, Randomness, SEALED_PLAINTEXT_MAX, Secret};
-use crate::wire::rendezvous::{CancelReason, Message, NakCode, SequenceNumber};
+use super::{EndReason, Wait};
+use crate::trust::{self, Proposing, Randomness, SEALED_PLAINTEXT_MAX, Secret};
+use crate::wire::rendezvous::{CancelReason, Message, SequenceNumber};
 use crate::wire::service::NATIVE_VERSION;
 
 /// Our first proposal is out.
@@ -211,130 +209,6 @@ impl Answering {
     }
 }
 
-/// Where we can be met, and the attempts to meet: what all native states share.
-#[derive(Debug)]
-pub(super) struct Ground {
-    pub(super) race: Race,
-    candidates: Vec<LocalCandidate>,
-    relay: Option<RelayCandidate>,
-    /// Until when own addresses are waited for. `None`: they are there, or not wanted.
-    gather_until: Option<Instant>,
-}
-
-impl Ground {
-    fn prepare(common: &mut Common, context: &mut Context<'_>) -> Self {
-        let direct = common.relay != RelayPolicy::Only;
-        if direct {
-            common.listen(context);
-        }
-        Self {
-            race: Race::new(Pace::Native),
-            candidates: Vec::new(),
-            relay: None,
-            gather_until: direct.then(|| context.now + GATHER_BUDGET),
-        }
-    }
-
-    fn create_relay(&mut self, common: &Common, context: &mut Context<'_>) {
-        if common.relay == RelayPolicy::Never || !context.config.relay_known {
-            return;
-        }
-        let attempt = context.desk.new_attempt(&common.id);
-        self.race
-            .open(attempt, Way::Created, Some(context.now + RELAY_CREATE));
-        context.desk.push(Output::RelayCreate {
-            id: common.id.clone(),
-            attempt,
-        });
-    }
-
-    /// Own addresses were found.
-    pub(super) fn gathered(
-        &mut self,
-        common: &mut Common,
-        context: &mut Context<'_>,
-        listen_port: Option<u16>,
-        candidates: Vec<LocalCandidate>,
-    ) {
-        self.gather_until = None;
-        if common.relay == RelayPolicy::Only {
-            return;
-        }
-        if listen_port.is_none() {
-            // Without a listener there is nothing to be dialled.
-            common.stop_listening(context);
-            return;
-        }
-        for candidate in candidates {
-            if self.candidates.len() < limits::ADDRESSES_TOLD_MAX
-                && !self.candidates.contains(&candidate)
-            {
-                self.candidates.push(candidate);
-            }
-        }
-    }
-
-    /// The relay made a session; it now waits for the peer, as long as the negotiation lasts.
-    pub(super) fn relay_created(&mut self, attempt: AttemptId, relay: RelayCandidate) {
-        if self
-            .race
-            .lane(attempt)
-            .is_some_and(|lane| lane.way == Way::Created)
-        {
-            self.race.prolong(attempt, None);
-            self.relay = Some(relay);
-        }
-    }
-
-    /// An attempt is over. A relay session that is gone is not told any more.
-    pub(super) fn failed(
-        &mut self,
-        context: &mut Context<'_>,
-        attempt: AttemptId,
-        error: AttemptError,
-    ) {
-        context.desk.forget(attempt);
-        if let Some(lane) = self.race.failed(attempt, error)
-            && lane.way == Way::Created
-        {
-            self.relay = None;
-        }
-    }
-
-    /// Hangs up what takes too long.
-    pub(super) fn give_up_overdue(&mut self, context: &mut Context<'_>) {
-        for attempt in self.race.overdue(context.now) {
-            context.desk.hang_up(attempt);
-            self.failed(context, attempt, AttemptError::TimedOut);
-        }
-    }
-
-    pub(super) fn is_gathering(&self, now: Instant) -> bool {
-        self.gather_until.is_some_and(|until| now < until)
-    }
-
-    pub(super) fn whereabouts(&self) -> Whereabouts {
-        Whereabouts {
-            candidates: self.candidates.clone(),
-            relay: self.relay.clone(),
-        }
-    }
-
-    pub(super) fn candidates(&self) -> &[LocalCandidate] {
-        &self.candidates
-    }
-
-    /// When something of this is due; addresses only as long as they are waited for.
-    pub(super) fn due(&self) -> Option<Instant> {
-        self.race.due().into_iter().chain(self.gather_until).min()
-    }
-
-    /// Addresses are not waited for any longer; late ones are told in a further proposal.
-    pub(super) fn stop_waiting(&mut self) {
-        self.gather_until = None;
-    }
-}
-
 /// Whether a message builds upon a key exchange that it does not hold itself.
 fn is_early(message: &Message) -> bool {
     let Some(Ok(block)) = message.security_block() else {
@@ -347,44 +221,6 @@ fn is_early(message: &Message) -> bool {
         block.key().is_some(),
     ];
     message.request_secure() && block.sealed().is_some() && !exchange.contains(&true)
-}
-
-/// What was sealed into a message, or why the conversation cannot go on.
-pub(super) fn sealed_whereabouts(
-    message: &Message,
-    open: impl FnOnce(&[u8]) -> Result<Vec<u8>, HandshakeError>,
-) -> Result<Option<Whereabouts>, Ending> {
-    if !message.request_secure() {
-        return Err(fault(SecurityFault::NotSecure));
-    }
-    let Some(block) = message.security_block() else {
-        return Err(fault(SecurityFault::NoBlock));
-    };
-    let block = block.map_err(|error| ending_for(&error.into()))?;
-    let Some(sealed) = block.sealed() else {
-        return Ok(None);
-    };
-    let opened = open(&sealed).map_err(|error| ending_for(&error))?;
-    // The peer itself sealed it: what cannot be read is its doing, not the host's.
-    let read = Whereabouts::decode(&opened);
-    read.map(Some).map_err(|_| {
-        Ending::refuse(
-            EndReason::Malformed,
-            NakCode::BUSTED_PARAMETERS,
-            CancelReason::UNKNOWN,
-        )
-    })
-}
-
-fn check_versions(message: &Message) -> Result<(), Ending> {
-    if message.versions_overlap(NATIVE_VERSION, NATIVE_VERSION) {
-        return Ok(());
-    }
-    Err(Ending::refuse(
-        EndReason::VersionMismatch,
-        NakCode::VERSION_MISMATCH,
-        CancelReason::UNKNOWN,
-    ))
 }
 
 fn handshake_context(common: &Common, context: &Context<'_>) -> trust::Context {
@@ -400,41 +236,4 @@ fn handshake_context(common: &Common, context: &Context<'_>) -> trust::Context {
         cookie: common.id.cookie,
         service: common.service,
     }
-}
-
-/// The end that follows from a failed key exchange. With a code, a proof that does not fit means
-/// a wrong code; without one, that somebody changed the messages.
-fn security_ending(common: &Common, error: &HandshakeError) -> Ending {
-    if *error == HandshakeError::WrongConfirmation && common.code_unproven {
-        let reason = EndReason::WrongCode(WrongCodeSeenBy::Us);
-        return Ending::refuse(reason, error.nak(), CancelReason::UNKNOWN);
-    }
-    ending_for(error)
-}
-
-pub(super) fn fault(fault: SecurityFault) -> Ending {
-    Ending::refuse(
-        EndReason::Security(fault),
-        NakCode::SECURITY_MISMATCH,
-        CancelReason::UNKNOWN,
-    )
-}
-
-fn ending_for(error: &HandshakeError) -> Ending {
-    let fault = match error {
-        HandshakeError::NoBlock => SecurityFault::NoBlock,
-        HandshakeError::NotSecure => SecurityFault::NotSecure,
-        HandshakeError::UnsupportedVersion(_) | HandshakeError::UnsupportedPake(_) => {
-            SecurityFault::BlockVersion
-        }
-        HandshakeError::NoCommonAlpn => SecurityFault::NoCommonProtocol,
-        HandshakeError::BadSeal => SecurityFault::BrokenSeal,
-        HandshakeError::Malformed(_) | HandshakeError::MissingItem(_) => SecurityFault::BadBlock,
-        _ => SecurityFault::Tampered,
-    };
-    Ending::refuse(
-        EndReason::Security(fault),
-        error.nak(),
-        CancelReason::UNKNOWN,
-    )
 }

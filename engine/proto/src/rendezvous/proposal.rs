@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use bytes::Bytes;
 
 use super::candidate::Named;
-use super::conversation::Common;
+use super::common::Common;
 use super::limits::RELAY_PORT;
 use super::{CandidateKind, LocalCandidate, Offer, RelayAddress, RelayCandidate};
 use crate::limits::INVITATION;

@@ -16,12 +16,12 @@ use super::proposals::{ProposalBook, ProposalLimits};
 use super::rate::{RateClass, RateState};
 use crate::limits;
 use crate::wire::flap::{Channel, Frame};
-use crate::wire::icbm::{ClientError, IcbmError, MessageToHost};
+use crate::wire::icbm::{ClientError, MessageToHost};
 use crate::wire::rendezvous::MessageKind;
 use crate::wire::signon::{
     GuestWish, Hello, IcbmParameters, Login, LoginErrorCode, LoginReply, tlv,
 };
-use crate::wire::snac::{ERROR, Foodgroup, HOST_REQUEST, Snac};
+use crate::wire::snac::{ERROR, ErrorCode, Foodgroup, HOST_REQUEST, Snac, SnacError};
 use crate::wire::text::ScreenName;
 use crate::wire::tlv::TlvList;
 
@@ -29,16 +29,6 @@ use crate::wire::tlv::TlvList;
 const FRAMES_BEFORE_SIGN_ON: u32 = 10;
 /// Life of a number whose owner did not say.
 const NUMBER_LIFE: Duration = Duration::from_secs(3600);
-
-/// Code of 0x0001 in each foodgroup. Source: `errors`, section 1.
-pub(super) mod code {
-    pub(in crate::session) const INVALID_SNAC: u16 = 0x01;
-    pub(in crate::session) const RATE_TO_HOST: u16 = 0x02;
-    pub(in crate::session) const SERVICE_NOT_DEFINED: u16 = 0x06;
-    pub(in crate::session) const NOT_SUPPORTED_BY_HOST: u16 = 0x08;
-    pub(in crate::session) const REQUEST_DENIED: u16 = 0x0D;
-    pub(in crate::session) const BUSTED_SNAC_PAYLOAD: u16 = 0x0E;
-}
 
 /// What a session is told about its connection and its limits.
 #[derive(Clone, Debug)]
@@ -252,7 +242,7 @@ impl Session {
     }
 
     /// Answer to [`Output::Deliver`]: it is not.
-    pub fn undelivered(&mut self, outbound: &Outbound, code: u16) {
+    pub fn undelivered(&mut self, outbound: &Outbound, code: ErrorCode) {
         self.send_error(Foodgroup::ICBM, outbound.request_id, code);
     }
 
@@ -260,7 +250,11 @@ impl Session {
     pub fn relay(&mut self, request_id: u32, relay: Option<(String, Bytes)>) {
         match relay {
             Some((address, ticket)) => self.send_relay(request_id, address, ticket),
-            None => self.send_error(Foodgroup::OSERVICE, request_id, code::SERVICE_NOT_DEFINED),
+            None => self.send_error(
+                Foodgroup::OSERVICE,
+                request_id,
+                ErrorCode::SERVICE_NOT_DEFINED,
+            ),
         }
     }
 
@@ -367,12 +361,9 @@ impl Session {
         self.push(Output::Send(Channel::DATA, snac.encode()));
     }
 
-    pub(super) fn send_error(&mut self, foodgroup: Foodgroup, request_id: u32, code: u16) {
-        let error = IcbmError {
-            code,
-            tlvs: TlvList::new(),
-        };
-        self.send_snac(foodgroup, ERROR, request_id, error.encode());
+    pub(super) fn send_error(&mut self, foodgroup: Foodgroup, request_id: u32, code: ErrorCode) {
+        let body = SnacError::new(code).encode();
+        self.send_snac(foodgroup, ERROR, request_id, body);
     }
 
     fn send_tlvs(&mut self, channel: Channel, tlvs: &TlvList) {
@@ -423,3 +414,7 @@ fn read_wish(wish: GuestWish, tlvs: &TlvList) -> Option<Wish> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

@@ -273,8 +273,8 @@ async fn s_02_binds_passed_on_between_two_connections_do_not_fit() {
         let _ = tokio::io::copy_bidirectional(&mut to_a, &mut to_p).await;
     };
     let (a, p, ()) = join!(
-        secure_as(&peers.answerer, a_dials, true),
-        secure_as(&peers.proposer, p_accepts, false),
+        async { secure_as(&peers.answerer, a_dials, true).await.map(drop) },
+        async { secure_as(&peers.proposer, p_accepts, false).await.map(drop) },
         middle
     );
     assert!(matches!(a, Err(SecureError::BindMismatch)), "{a:?}");
