@@ -170,7 +170,10 @@ mod tests {
             written += length.unwrap();
         }
         assert!(written >= 2 * road, "{written} bytes were taken");
-        assert!(written <= 2 * road + 256 * 1024, "{written} bytes were taken");
+        assert!(
+            written <= 2 * road + 256 * 1024,
+            "{written} bytes were taken"
+        );
         drop(bob);
         assert!(carrying.await.unwrap() <= written as u64);
     }
