@@ -2,9 +2,10 @@
 
 mod embed;
 mod fuzz_smoke;
+mod host;
+mod host;
 mod hostile_host;
 mod hostile_sender;
-mod host;
 mod hostile_sender;
 mod oscar;
 mod rendezvous;
