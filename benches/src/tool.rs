@@ -20,7 +20,14 @@ pub fn rdv() -> Result<PathBuf, Failure> {
     }
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
-    let built = Command::new(cargo)
+    let mut build = Command::new(cargo);
+    // What cargo tells this program about its own package would make build scripts run anew.
+    for (name, _) in
+        std::env::vars_os().filter(|(name, _)| is_about_a_package(&name.to_string_lossy()))
+    {
+        build.env_remove(name);
+    }
+    let built = build
         .args([
             "build",
             "--release",
@@ -36,6 +43,17 @@ pub fn rdv() -> Result<PathBuf, Failure> {
         return Err("the release build of rdv failed".into());
     }
     executable(&String::from_utf8(built.stdout)?).ok_or_else(|| "cargo named no executable".into())
+}
+
+fn is_about_a_package(name: &str) -> bool {
+    let parts = [
+        "CARGO_PKG_",
+        "CARGO_MANIFEST_",
+        "CARGO_CRATE_",
+        "CARGO_BIN_",
+        "CARGO_PRIMARY_",
+    ];
+    name == "OUT_DIR" || parts.iter().any(|part| name.starts_with(part))
 }
 
 /// The last executable that cargo's messages, one JSON object per line, name.

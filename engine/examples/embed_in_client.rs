@@ -8,7 +8,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use rdv::signaling::{BoxFuture, Incoming, Signaling, SignalingError};
-use rdv::{Engine, ScreenName, Sink, SinkOptions, Source, SourceOptions, TransferEvent};
+use rdv::{Engine, ScreenName, Sink, SinkOptions, Source, SourceOptions, TransferEvent, show};
 use tokio::sync::{Mutex, mpsc};
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -113,7 +113,8 @@ async fn send(engine: &Engine, to: &str, what: &Path) -> Result<(), Failure> {
 
 async fn receive(engine: &Engine, into: &Path) -> Result<(), Failure> {
     let proposal = engine.next_proposal().await.ok_or("the engine has ended")?;
-    println!("{} wants to send something", proposal.peer().as_str());
+    let who = show(proposal.peer().as_str(), 40);
+    println!("{who} wants to send something");
     let transfer = proposal
         .accept(Sink::folder(into, SinkOptions::default())?)
         .await?;
