@@ -8,7 +8,13 @@ use rdv_proto::wire::bulk::AbortReason;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::STALL;
 use super::error::TransferError;
+
+/// Slowest accepted transfer, in bytes per second (security rules, section 6.4).
+const LEAST_RATE: u64 = 1024;
+/// The time over which it is measured.
+const RATE_WINDOW: Duration = Duration::from_secs(120);
 
 /// What a transfer is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -136,20 +142,37 @@ impl Meter {
         self.pulse.fetch_add(1, Relaxed);
     }
 
-    /// Ends when there was no sign of life for `limit`; never while the user is being asked.
-    pub(super) async fn stalled(&self, limit: Duration) {
-        let mut seen = self.pulse.load(Relaxed);
-        let mut since = Instant::now();
+    /// Ends when there was no sign of life for [`STALL`], or when what moves moves slower than [`LEAST_RATE`]; never while the user is being
+    /// asked, which has a deadline of its own.
+    pub(super) async fn stalled(&self) {
+        let (mut seen, mut alive) = (self.pulse.load(Relaxed), Instant::now());
+        let (mut moved, mut window) = (self.moved(), Instant::now());
         loop {
-            tokio::time::sleep(limit / 60).await;
-            let now = self.pulse.load(Relaxed);
-            if now != seen || *self.phase.borrow() == Phase::Asking {
-                seen = now;
-                since = Instant::now();
-            } else if since.elapsed() >= limit {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let pulse = self.pulse.load(Relaxed);
+            let phase = *self.phase.borrow();
+            if pulse != seen || phase == Phase::Asking {
+                (seen, alive) = (pulse, Instant::now());
+            } else if alive.elapsed() >= STALL {
                 return;
             }
+            if phase != Phase::Moving {
+                (moved, window) = (self.moved(), Instant::now());
+            } else if window.elapsed() >= RATE_WINDOW {
+                let now = self.moved();
+                if now.saturating_sub(moved) < LEAST_RATE * RATE_WINDOW.as_secs() {
+                    return;
+                }
+                (moved, window) = (now, Instant::now());
+            }
         }
+    }
+
+    /// What moved so far, in bytes. A file counts for some itself: many tiny ones are work, too.
+    fn moved(&self) -> u64 {
+        const FILE: u64 = 4096;
+        let files = self.files.load(Relaxed).saturating_mul(FILE);
+        self.bytes.load(Relaxed).saturating_add(files)
     }
 }
 

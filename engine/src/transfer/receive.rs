@@ -20,7 +20,7 @@ use super::offer::Offer;
 use super::session::{end, hello, pong, unsendable};
 use super::sink::{Checked, Sink};
 use super::writer::{self, Event, Outcome, Work, WriterThread};
-use super::{QUESTION, STALL, Summary};
+use super::{QUESTION, Summary};
 
 /// Buffers for blocks that are being read or wait for the disk: 1 MiB each at most.
 const BUFFERS: usize = 8;
@@ -103,7 +103,7 @@ where
     let (manifest, Checked { skip, .. }, accepted) = tokio::select! {
         before = before => before?,
         error = control.cancelled() => return Err(error),
-        () = control.meter.stalled(STALL) => return Err(TransferError::Stalled),
+        () = control.meter.stalled() => return Err(TransferError::Stalled),
     };
     if !accepted {
         writer
@@ -149,7 +149,7 @@ where
         done = outgoing.run(Accept { skip }, events) => done,
         error = incoming => Err(error),
         error = control.cancelled() => Err(error),
-        () = control.meter.stalled(STALL) => Err(TransferError::Stalled),
+        () = control.meter.stalled() => Err(TransferError::Stalled),
     };
     match moved {
         Ok((outcome, saved)) => Ok(summary(&control.meter, &folder, *outcome, &manifest, saved)),
@@ -244,7 +244,6 @@ async fn incoming<R: AsyncRead + Unpin>(
             Err(_) if ended => std::future::pending().await,
             Err(error) => return error,
         };
-        progress.touch();
         let job = match machine.handle(frame.kind, frame.payload()) {
             Ok(ReceiveEvent::Block(steps)) => Work::Block {
                 buffer: frame.into_buffer(),

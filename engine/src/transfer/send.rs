@@ -19,7 +19,7 @@ use super::session::{end, hello, ping, pong, unsendable};
 use super::source::{Listing, Source};
 use super::{QUESTION, STALL, Summary};
 
-/// Pause between the pings of a sender that is still listing its files.
+/// Pause between the pings of a sender that waits: for its walk, for the answer, for the last acks. Relays end a silent pair.
 const PING: Duration = Duration::from_secs(10);
 
 /// Offers `source` over `stream`, which stands after BIND and USE, and sends what the other side accepts. Ends well only when the receiver
@@ -96,7 +96,7 @@ where
         }
         error = outgoing.run(listing, answer, end_sender) => Err(error),
         error = control.cancelled() => Err(error),
-        () = progress.stalled(STALL) => Err(TransferError::Stalled),
+        () = progress.stalled() => Err(TransferError::Stalled),
     }
 }
 
@@ -141,13 +141,13 @@ impl<R: AsyncRead + Unpin> Incoming<'_, R> {
             let frame = self.reader.next().await?;
             let event = lock(self.machine).handle(frame.kind, frame.payload())?;
             match event {
-                SendEvent::Nothing => self.progress.touch(),
+                SendEvent::Nothing => {}
                 SendEvent::Ping(number) => {
                     // Who pings faster than we write loses the surplus.
                     let _ = self.pings.try_send(number);
                 }
                 SendEvent::Accepted { skip } => self.accepted(skip),
-                SendEvent::Finished { files } => self.progress.add_files(files.len() as u64),
+                SendEvent::Acked { files } => self.progress.add_files(files.len() as u64),
                 SendEvent::Declined => return Err(TransferError::Declined),
                 SendEvent::Aborted { reason, text } => {
                     return Err(TransferError::aborted(reason, text));
@@ -241,10 +241,15 @@ impl<W: AsyncWrite + Unpin> Outgoing<'_, W> {
             .await?;
         self.progress.set_phase(Phase::Finishing);
         loop {
-            match self.pings.recv().await {
-                Some(number) => self.writer.send(pong(number)?).await?,
-                None => std::future::pending().await,
-            }
+            self.pong_or_ping().await?;
+        }
+    }
+
+    /// Answers a ping; asks one itself when it is quiet for long.
+    async fn pong_or_ping(&mut self) -> Result<(), TransferError> {
+        tokio::select! {
+            Some(number) = self.pings.recv() => self.writer.send(pong(number)?).await,
+            () = tokio::time::sleep(PING) => self.writer.send(ping(0)?).await,
         }
     }
 
@@ -286,7 +291,7 @@ impl<W: AsyncWrite + Unpin> Outgoing<'_, W> {
         loop {
             tokio::select! {
                 Ok(skip) = &mut answer => return Ok(skip),
-                Some(number) = self.pings.recv() => self.writer.send(pong(number)?).await?,
+                waited = self.pong_or_ping() => waited?,
                 () = &mut late => return Err(TransferError::Unanswered),
             }
         }

@@ -2,6 +2,7 @@
 
 mod faults;
 mod hostile;
+mod raw;
 mod ways;
 
 use std::fs;

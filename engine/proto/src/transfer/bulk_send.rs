@@ -15,8 +15,8 @@ pub enum SendEvent {
     },
     /// The receiver said no.
     Declined,
-    /// The receiver has these further files under their final name.
-    Finished {
+    /// The receiver has written more blocks, or has these further files under their final name.
+    Acked {
         /// Indexes.
         files: Vec<u32>,
     },
@@ -161,6 +161,7 @@ impl BulkSend {
         if ack.blocks > self.sent_blocks || ack.blocks < self.acked_blocks {
             return Err(ProtocolError::Ack);
         }
+        let news = ack.blocks > self.acked_blocks || !ack.files.is_empty();
         self.acked_blocks = ack.blocks;
         for &file in &ack.files {
             match self.files.get_mut(file as usize) {
@@ -169,10 +170,10 @@ impl BulkSend {
             }
             self.open_files -= 1;
         }
-        Ok(if ack.files.is_empty() {
-            SendEvent::Nothing
+        Ok(if news {
+            SendEvent::Acked { files: ack.files }
         } else {
-            SendEvent::Finished { files: ack.files }
+            SendEvent::Nothing
         })
     }
 }
@@ -238,7 +239,7 @@ mod tests {
         sender.end_sent();
         assert_eq!(
             sender.handle(FrameType::ACK, &ack(1, &[2])),
-            Ok(SendEvent::Finished { files: vec![2] })
+            Ok(SendEvent::Acked { files: vec![2] })
         );
         assert_eq!(
             sender.handle(FrameType::DONE, &[]),
@@ -246,7 +247,7 @@ mod tests {
         );
         assert_eq!(
             sender.handle(FrameType::ACK, &ack(1, &[1])),
-            Ok(SendEvent::Finished { files: vec![1] })
+            Ok(SendEvent::Acked { files: vec![1] })
         );
         assert_eq!(sender.handle(FrameType::DONE, &[]), Ok(SendEvent::Done));
         assert_eq!(
