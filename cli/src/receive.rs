@@ -8,19 +8,24 @@ use crate::args;
 use crate::exit::{self, Exit, Failure};
 use crate::follow::{Consent, follow};
 use crate::road::{Visit, owner_of};
+use crate::stop::Stop;
 use crate::ui::{self, Ui};
 
 /// Longest thing that is taken for a code; a whole file piped in by mistake is not read to its end.
 const CODE_MAX: u64 = 4096;
 
-pub(crate) async fn run(args: args::Receive, ui: &mut Ui) -> Result<Exit, Failure> {
+pub(crate) async fn run(
+    args: args::Receive,
+    ui: &mut Ui,
+    stop: &mut Stop,
+) -> Result<Exit, Failure> {
     if !args.yes && !ui::can_ask() {
         return Err(Failure::new(
             Exit::USAGE,
             "standard input is not a terminal, so nobody can be asked; add --yes to accept what comes",
         ));
     }
-    let code = code(&args, ui).await?;
+    let code = stop.or(code(&args, ui)).await?;
     let sink = Sink::folder(
         &args.output,
         SinkOptions {
@@ -29,7 +34,7 @@ pub(crate) async fn run(args: args::Receive, ui: &mut Ui) -> Result<Exit, Failur
         },
     )
     .map_err(|error| Failure::new(Exit::FILES, error.to_string()))?;
-    let visit = Visit::open(&args.road, &code, ui).await?;
+    let visit = stop.or(Visit::open(&args.road, &code, ui)).await?;
     let engine = visit.engine(args.road.relay);
     let peer = owner_of(code.number())?;
     let transfer = engine
@@ -42,7 +47,7 @@ pub(crate) async fn run(args: args::Receive, ui: &mut Ui) -> Result<Exit, Failur
     } else {
         Consent::Ask
     };
-    let followed = follow(transfer, ui, consent, args.road.timeout).await;
+    let followed = follow(transfer, ui, consent, args.road.timeout, stop).await;
     engine.close().await;
     visit.close().await;
     let path = followed.path_name();

@@ -11,22 +11,26 @@ use crate::embedded::Embedded;
 use crate::exit::{self, Exit, Failure};
 use crate::follow::{Consent, follow};
 use crate::road::Meeting;
+use crate::stop::Stop;
 use crate::ui::Ui;
 
 /// How long the list of files may take before the code is shown without it.
 const LISTING_HEAD_START: Duration = Duration::from_millis(400);
 
-pub(crate) async fn run(args: args::Send, ui: &mut Ui) -> Result<Exit, Failure> {
+pub(crate) async fn run(args: args::Send, ui: &mut Ui, stop: &mut Stop) -> Result<Exit, Failure> {
     let source = match &args.text {
         Some(text) => Source::text(text.clone()),
         None => Source::paths(args.paths.clone(), SourceOptions::default()),
     };
     let mut source = source.map_err(|error| Failure::new(Exit::FILES, error.to_string()))?;
     // Most lists are complete by the time that a host is found; then what is wrong with them is said before a code is shown.
-    let (meeting, listed) = tokio::join!(
-        Meeting::open(&args.road, args.expire, ui),
-        tokio::time::timeout(LISTING_HEAD_START, source.ready())
-    );
+    let opened = async {
+        Ok(tokio::join!(
+            Meeting::open(&args.road, args.expire, ui),
+            tokio::time::timeout(LISTING_HEAD_START, source.ready())
+        ))
+    };
+    let (meeting, listed) = stop.or(opened).await?;
     if let Ok(Err(error)) = listed {
         return Err(Failure::new(Exit::FILES, error.to_string()));
     }
@@ -45,7 +49,7 @@ pub(crate) async fn run(args: args::Send, ui: &mut Ui) -> Result<Exit, Failure> 
         .map_err(|error| exit::of(&error))?;
     show_code(&code, meeting.embedded().is_some(), ui);
 
-    let followed = follow(transfer, ui, Consent::Given, args.road.timeout).await;
+    let followed = follow(transfer, ui, Consent::Given, args.road.timeout, stop).await;
     engine.close().await;
     meeting.close().await;
     let path = followed.path_name();

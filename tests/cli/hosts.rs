@@ -205,7 +205,7 @@ fn a_host_keeps_its_key_and_another_key_at_its_place_is_refused() {
     for needed in [
         fingerprint.as_str(),
         other.fingerprint.as_str(),
-        "--host-key",
+        "known_hosts",
     ] {
         assert!(
             ended.err.contains(needed),

@@ -171,19 +171,17 @@ fn a_missing_source_is_said_before_any_code() {
 
 #[test]
 fn an_output_folder_that_cannot_be_is_a_file_problem() {
-    let bob = person();
+    let (alice, bob) = (person(), person());
+    small_file(&alice, "a");
     small_file(&bob, "in the way");
+    let mut sender = alice.run(["send", "a"]);
+    let code = sender.code();
     let ended = bob
-        .run([
-            "receive",
-            "--yes",
-            "-o",
-            "in the way/out",
-            "7-otter-verse-otter",
-        ])
+        .run(["receive", "--yes", "-o", "in the way/out", &code])
         .finish()
         .expect_code(8);
     assert!(ended.err.contains("in the way"), "{}", ended.err);
+    assert_ne!(sender.finish().code, Some(0));
 }
 
 #[test]

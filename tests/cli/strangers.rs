@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rdv::oscar::{Client, SignOn};
 use rdv::trust::HostTrust;
-use rdv::{Code, Engine, RelayPolicy, ScreenName, Sink};
+use rdv::{Code, Engine, RelayPolicy, ScreenName, Sink, SinkOptions};
 use rdv_tests::gate::Gated;
 use rdv_tests::process::PATIENCE;
 
@@ -80,12 +80,15 @@ fn fifty_strangers_at_the_open_port_do_not_matter() {
             .build();
         let peer = ScreenName::new(code.number().to_string()).unwrap();
         let receiving = engine
-            .fetch_with_code(peer, code.words().clone(), Sink::folder(out.path()))
+            .fetch_with_code(
+                peer,
+                code.words().clone(),
+                Sink::folder(out.path(), SinkOptions::default()).unwrap(),
+            )
             .await
             .unwrap();
 
-        // The sender has answered, and its answer waits at the gate: the door is open, and the one it is for does not know yet.
-        sender.event("peer_found");
+        // When the sender has answered, its door is open; its answer waits at the gate, so that nobody it is meant for knows.
         let deadline = Instant::now() + PATIENCE;
         let mut ports = listening_ports(sender.pid());
         while ports.is_empty() {

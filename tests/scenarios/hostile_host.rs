@@ -4,8 +4,13 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use rdv::{Engine, Error, RelayPolicy, ScreenName, Sink, Source, SourceOptions, Summary, Transfer, TransferEvent};
-use rdv_tests::hostile_host::{HostileHost, Leg, Letter, REQUEST_SECURE, Rule, SECURITY, honest, lose, rewrite};
+use rdv::{
+    Engine, Error, RelayPolicy, ScreenName, Sink, SinkOptions, Source, SourceOptions, Summary,
+    Transfer, TransferEvent,
+};
+use rdv_tests::hostile_host::{
+    HostileHost, Leg, Letter, REQUEST_SECURE, Rule, SECURITY, honest, lose, rewrite,
+};
 use tempfile::TempDir;
 
 /// Every negotiation ends by its own timers well before this.
@@ -24,14 +29,21 @@ struct Meeting {
 impl Meeting {
     /// Everything in the output folder, hidden things included.
     fn arrived(&self) -> Vec<String> {
-        let Ok(entries) = fs::read_dir(self.folder.path().join("out")) else { return Vec::new() };
-        entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
+        let Ok(entries) = fs::read_dir(self.folder.path().join("out")) else {
+            return Vec::new();
+        };
+        entries
+            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+            .collect()
     }
 
     #[track_caller]
     fn assert_refused_for_security(&self, what: &str) {
         for (who, (outcome, lanes)) in [("sender", &self.sender), ("receiver", &self.receiver)] {
-            let refused = matches!(outcome, Err(Error::WrongCode { .. } | Error::Security { .. }));
+            let refused = matches!(
+                outcome,
+                Err(Error::WrongCode { .. } | Error::Security { .. })
+            );
             assert!(refused, "{what}: the {who} ended with {outcome:?}");
             assert_eq!(*lanes, 0, "{what}: the {who} had a lane");
         }
@@ -41,7 +53,10 @@ impl Meeting {
     /// Both worked, or neither did; a file that is there is the right one.
     #[track_caller]
     fn assert_agreement(&self, what: &str) {
-        assert!(self.sender.1 <= 1 && self.receiver.1 <= 1, "{what}: more than one lane");
+        assert!(
+            self.sender.1 <= 1 && self.receiver.1 <= 1,
+            "{what}: more than one lane"
+        );
         match (&self.sender.0, &self.receiver.0) {
             (Ok(_), Ok(_)) => self.assert_arrived(what),
             (Err(_), Err(_)) => assert_eq!(self.arrived(), [""; 0], "{what}"),
@@ -60,7 +75,11 @@ impl Meeting {
     #[track_caller]
     fn assert_arrived(&self, what: &str) {
         assert_eq!(self.arrived(), ["letter"], "{what}");
-        assert_eq!(fs::read(self.folder.path().join("out/letter")).unwrap(), CONTENT, "{what}");
+        assert_eq!(
+            fs::read(self.folder.path().join("out/letter")).unwrap(),
+            CONTENT,
+            "{what}"
+        );
     }
 }
 
@@ -78,17 +97,35 @@ async fn meet(rule: Rule) -> Meeting {
 async fn meet_with(rule: Rule, policy: RelayPolicy) -> Meeting {
     let folder = tempfile::tempdir().unwrap();
     let host = HostileHost::new(rule);
-    let engine = |name| Engine::builder(host.join(name)).host_on_this_machine(true).relay_policy(policy).build();
+    let engine = |name| {
+        Engine::builder(host.join(name))
+            .host_on_this_machine(true)
+            .relay_policy(policy)
+            .build()
+    };
     let (alice, bob) = (engine("4711"), engine("guestabcdefghij"));
     let words = rdv::new_code_words();
-    let sending = alice.offer_with_code(words.clone(), source(folder.path()), None).await.unwrap();
-    let sink = Sink::folder(folder.path().join("out"));
-    let receiving = bob.fetch_with_code(ScreenName::new("4711").unwrap(), words, sink).await.unwrap();
+    let sending = alice
+        .offer_with_code(words.clone(), source(folder.path()), None)
+        .await
+        .unwrap();
+    let sink = Sink::folder(folder.path().join("out"), SinkOptions::default()).unwrap();
+    let receiving = bob
+        .fetch_with_code(ScreenName::new("4711").unwrap(), words, sink)
+        .await
+        .unwrap();
     let both = async { tokio::join!(follow(sending), follow(receiving)) };
-    let (sender, receiver) = tokio::time::timeout(END, both).await.expect("both come to an end");
+    let (sender, receiver) = tokio::time::timeout(END, both)
+        .await
+        .expect("both come to an end");
     alice.close().await;
     bob.close().await;
-    Meeting { host, folder, sender, receiver }
+    Meeting {
+        host,
+        folder,
+        sender,
+        receiver,
+    }
 }
 
 /// Says yes to everything; returns the end and the number of lanes.
@@ -111,7 +148,11 @@ const LEGS: [Leg; 2] = [Leg::P1, Leg::C2];
 async fn items(leg: Leg) -> Vec<u16> {
     let honest = meet(honest()).await;
     honest.assert_worked("an honest host");
-    let letter = honest.host.carried().into_iter().find(|letter| letter.leg == leg);
+    let letter = honest
+        .host
+        .carried()
+        .into_iter()
+        .find(|letter| letter.leg == leg);
     let items = letter.expect("that leg").block_items();
     assert!(items.len() >= 5, "{leg:?} has a block: {items:?}");
     items
@@ -120,19 +161,31 @@ async fn items(leg: Leg) -> Vec<u16> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_strips_the_request_for_encryption_is_found_out() {
     for leg in LEGS {
-        let rule = rewrite(leg, |letter| letter.edit(|params| params.retain(|(tag, _)| *tag != REQUEST_SECURE)));
-        meet(rule).await.assert_refused_for_security(&format!("{leg:?} without REQUEST_SECURE"));
+        let rule = rewrite(leg, |letter| {
+            letter.edit(|params| params.retain(|(tag, _)| *tag != REQUEST_SECURE))
+        });
+        meet(rule)
+            .await
+            .assert_refused_for_security(&format!("{leg:?} without REQUEST_SECURE"));
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_drops_the_security_block_is_found_out() {
     for leg in LEGS {
-        let rule = rewrite(leg, |letter| letter.edit(|params| params.retain(|(tag, _)| *tag != SECURITY)));
-        meet(rule).await.assert_refused_for_security(&format!("{leg:?} without the block"));
+        let rule = rewrite(leg, |letter| {
+            letter.edit(|params| params.retain(|(tag, _)| *tag != SECURITY))
+        });
+        meet(rule)
+            .await
+            .assert_refused_for_security(&format!("{leg:?} without the block"));
         let both = [REQUEST_SECURE, SECURITY];
-        let rule = rewrite(leg, move |letter| letter.edit(|params| params.retain(|(tag, _)| !both.contains(tag))));
-        meet(rule).await.assert_refused_for_security(&format!("{leg:?} without both"));
+        let rule = rewrite(leg, move |letter| {
+            letter.edit(|params| params.retain(|(tag, _)| !both.contains(tag)))
+        });
+        meet(rule)
+            .await
+            .assert_refused_for_security(&format!("{leg:?} without both"));
     }
 }
 
@@ -142,7 +195,10 @@ async fn a_host_that_changes_an_item_of_the_block_is_found_out() {
         for item in items(leg).await {
             let rule = rewrite(leg, move |letter| {
                 letter.edit_block(|items| {
-                    let (_, value) = items.iter_mut().find(|(found, _)| *found == item).expect("that item");
+                    let (_, value) = items
+                        .iter_mut()
+                        .find(|(found, _)| *found == item)
+                        .expect("that item");
                     let middle = value.len() / 2;
                     value[middle] ^= 0x10;
                 });
@@ -164,11 +220,16 @@ async fn a_host_that_changes_an_item_of_the_block_is_found_out() {
 async fn a_host_that_removes_an_item_of_the_block_is_found_out() {
     for leg in LEGS {
         for item in items(leg).await {
-            let rule = rewrite(leg, move |letter| letter.edit_block(|items| items.retain(|(found, _)| *found != item)));
+            let rule = rewrite(leg, move |letter| {
+                letter.edit_block(|items| items.retain(|(found, _)| *found != item))
+            });
             let meeting = meet(rule).await;
             let what = format!("{leg:?} without item {item}");
             meeting.assert_agreement(&what);
-            assert!(meeting.receiver.0.is_err() && meeting.sender.0.is_err(), "{what}");
+            assert!(
+                meeting.receiver.0.is_err() && meeting.sender.0.is_err(),
+                "{what}"
+            );
         }
     }
 }
@@ -187,16 +248,24 @@ async fn a_host_that_swaps_the_keys_for_its_own_is_found_out() {
         }
         vec![(Duration::ZERO, letter)]
     });
-    meet(rule).await.assert_refused_for_security("keys of the host");
+    meet(rule)
+        .await
+        .assert_refused_for_security("keys of the host");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_adds_to_the_block_or_changes_the_terms_is_found_out() {
     for leg in LEGS {
-        let rule = rewrite(leg, |letter| letter.edit_block(|items| items.push((0x0777, b"added".to_vec()))));
-        meet(rule).await.assert_refused_for_security(&format!("{leg:?} with an item more"));
+        let rule = rewrite(leg, |letter| {
+            letter.edit_block(|items| items.push((0x0777, b"added".to_vec())))
+        });
+        meet(rule)
+            .await
+            .assert_refused_for_security(&format!("{leg:?} with an item more"));
         let rule = rewrite(leg, |letter| letter.edit_block(|items| items.reverse()));
-        meet(rule).await.assert_refused_for_security(&format!("{leg:?} with its items reversed"));
+        meet(rule)
+            .await
+            .assert_refused_for_security(&format!("{leg:?} with its items reversed"));
         // Versions that still overlap.
         let rule = rewrite(leg, |letter| {
             letter.edit(|params| {
@@ -205,7 +274,9 @@ async fn a_host_that_adds_to_the_block_or_changes_the_terms_is_found_out() {
                 }
             });
         });
-        meet(rule).await.assert_refused_for_security(&format!("{leg:?} with another version"));
+        meet(rule)
+            .await
+            .assert_refused_for_security(&format!("{leg:?} with another version"));
     }
 }
 
@@ -219,9 +290,19 @@ async fn a_host_that_sends_a_side_its_own_words_back_is_found_out() {
             Leg::C2 => {
                 let body = first.clone().expect("P1 comes first").body;
                 // The sequence number stays that of the answer.
-                let mut reflected = Letter { body, ..letter.clone() };
+                let mut reflected = Letter {
+                    body,
+                    ..letter.clone()
+                };
                 let mut number = Vec::new();
-                letter.edit(|params| number = params.iter().find(|(tag, _)| *tag == 0x000A).expect("a number").1.clone());
+                letter.edit(|params| {
+                    number = params
+                        .iter()
+                        .find(|(tag, _)| *tag == 0x000A)
+                        .expect("a number")
+                        .1
+                        .clone()
+                });
                 reflected.edit(|params| {
                     for (_, value) in params.iter_mut().filter(|(tag, _)| *tag == 0x000A) {
                         value.clone_from(&number);
@@ -233,7 +314,9 @@ async fn a_host_that_sends_a_side_its_own_words_back_is_found_out() {
         }
         vec![(Duration::ZERO, letter)]
     });
-    meet(rule).await.assert_refused_for_security("a reflected proposal");
+    meet(rule)
+        .await
+        .assert_refused_for_security("a reflected proposal");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -242,19 +325,34 @@ async fn a_host_that_also_swallows_the_refusals_gets_a_timed_end() {
         if letter.leg == Leg::C2 {
             letter.edit(|params| params.retain(|(tag, _)| *tag != SECURITY));
         }
-        if matches!(letter.leg, Leg::Error | Leg::Other) { Vec::new() } else { vec![(Duration::ZERO, letter)] }
+        if matches!(letter.leg, Leg::Error | Leg::Other) {
+            Vec::new()
+        } else {
+            vec![(Duration::ZERO, letter)]
+        }
     });
     let meeting = meet(rule).await;
     meeting.assert_agreement("no refusal gets through");
-    assert!(matches!(meeting.receiver.0, Err(Error::Security { .. } | Error::WrongCode { .. })), "{:?}", meeting.receiver.0);
+    assert!(
+        matches!(
+            meeting.receiver.0,
+            Err(Error::Security { .. } | Error::WrongCode { .. })
+        ),
+        "{:?}",
+        meeting.receiver.0
+    );
     assert!(meeting.sender.0.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_changes_later_proposals_gets_no_wrong_file_across() {
     let changes: [(&str, fn(&mut Letter)); 4] = [
-        ("stripped", |letter| letter.edit(|params| params.retain(|(tag, _)| *tag != REQUEST_SECURE))),
-        ("without its block", |letter| letter.edit(|params| params.retain(|(tag, _)| *tag != SECURITY))),
+        ("stripped", |letter| {
+            letter.edit(|params| params.retain(|(tag, _)| *tag != REQUEST_SECURE))
+        }),
+        ("without its block", |letter| {
+            letter.edit(|params| params.retain(|(tag, _)| *tag != SECURITY))
+        }),
         ("with a broken seal", |letter| {
             letter.edit_block(|items| {
                 for (_, value) in items.iter_mut().filter(|(item, _)| *item == 6) {
@@ -264,7 +362,9 @@ async fn a_host_that_changes_later_proposals_gets_no_wrong_file_across() {
             });
         }),
         ("with addresses of the host", |letter| {
-            letter.edit(|params| params.extend([(0x0002, vec![192, 0, 2, 1]), (0x0005, vec![0x12, 0x34])]));
+            letter.edit(|params| {
+                params.extend([(0x0002, vec![192, 0, 2, 1]), (0x0005, vec![0x12, 0x34])])
+            });
         }),
     ];
     for (what, change) in changes {
@@ -273,7 +373,10 @@ async fn a_host_that_changes_later_proposals_gets_no_wrong_file_across() {
         let what = format!("a later proposal {what}");
         meeting.assert_agreement(&what);
         for outcome in [&meeting.sender.0, &meeting.receiver.0] {
-            let fits = matches!(outcome, Ok(_) | Err(Error::Security { .. } | Error::WrongCode { .. }));
+            let fits = matches!(
+                outcome,
+                Ok(_) | Err(Error::Security { .. } | Error::WrongCode { .. })
+            );
             assert!(fits, "{what}: {outcome:?}");
         }
     }
@@ -282,7 +385,9 @@ async fn a_host_that_changes_later_proposals_gets_no_wrong_file_across() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_repeats_everything_changes_nothing() {
     let rule: Rule = Box::new(|letter| {
-        [0, 0, 5, 300].map(|delay| (Duration::from_millis(delay), letter.clone())).to_vec()
+        [0, 0, 5, 300]
+            .map(|delay| (Duration::from_millis(delay), letter.clone()))
+            .to_vec()
     });
     meet(rule).await.assert_worked("every message four times");
 }
@@ -299,9 +404,18 @@ async fn a_host_that_reorders_messages_changes_nothing() {
     let mut odd = false;
     let rule: Rule = Box::new(move |letter| {
         odd = !odd;
-        vec![(if odd { Duration::from_millis(250) } else { Duration::ZERO }, letter)]
+        vec![(
+            if odd {
+                Duration::from_millis(250)
+            } else {
+                Duration::ZERO
+            },
+            letter,
+        )]
     });
-    meet(rule).await.assert_worked("every other message overtaken");
+    meet(rule)
+        .await
+        .assert_worked("every other message overtaken");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -313,12 +427,18 @@ async fn a_host_that_plays_old_messages_again_changes_nothing() {
         let mut out = vec![(Duration::ZERO, letter)];
         for old in &old {
             out.push((Duration::ZERO, old.clone()));
-            let turned = Letter { from: old.to.clone(), to: old.from.clone(), ..old.clone() };
+            let turned = Letter {
+                from: old.to.clone(),
+                to: old.from.clone(),
+                ..old.clone()
+            };
             out.push((Duration::from_millis(20), turned));
         }
         out
     });
-    meet(rule).await.assert_agreement("all earlier messages again, to both");
+    meet(rule)
+        .await
+        .assert_agreement("all earlier messages again, to both");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -326,7 +446,10 @@ async fn a_host_that_loses_messages_makes_a_timed_end_of_it_at_worst() {
     let legs = [Leg::C2, Leg::C3, Leg::Other];
     let meetings = legs.map(|leg| tokio::spawn(meet(lose(leg))));
     for (leg, meeting) in legs.into_iter().zip(meetings) {
-        meeting.await.unwrap().assert_agreement(&format!("{leg:?} lost"));
+        meeting
+            .await
+            .unwrap()
+            .assert_agreement(&format!("{leg:?} lost"));
     }
 }
 
@@ -334,18 +457,30 @@ async fn a_host_that_loses_messages_makes_a_timed_end_of_it_at_worst() {
 async fn random_disorder_ends_in_one_outcome_for_both() {
     let meetings: Vec<_> = (0..16u64)
         .map(|seed| {
-            let mut random = blake3::Hasher::new().update(&seed.to_be_bytes()).finalize_xof();
+            let mut random = blake3::Hasher::new()
+                .update(&seed.to_be_bytes())
+                .finalize_xof();
             let rule: Rule = Box::new(move |letter| {
                 let mut dice = [0; 4];
                 random.fill(&mut dice);
                 let copies = 1 + usize::from(dice[0] % 3);
-                (0..copies).map(|copy| (Duration::from_millis(u64::from(dice[1 + copy]) * 2), letter.clone())).collect()
+                (0..copies)
+                    .map(|copy| {
+                        (
+                            Duration::from_millis(u64::from(dice[1 + copy]) * 2),
+                            letter.clone(),
+                        )
+                    })
+                    .collect()
             });
             tokio::spawn(meet(rule))
         })
         .collect();
     for (seed, meeting) in meetings.into_iter().enumerate() {
-        meeting.await.unwrap().assert_worked(&format!("seed {seed}"));
+        meeting
+            .await
+            .unwrap()
+            .assert_worked(&format!("seed {seed}"));
     }
 }
 
@@ -355,7 +490,13 @@ async fn nothing_that_a_host_carries_tells_what_is_sent() {
     meeting.assert_worked("an honest host");
     for letter in meeting.host.carried() {
         for secret in [&b"letter"[..], CONTENT, b"127.0.0.1"] {
-            assert!(!letter.body.windows(secret.len()).any(|window| window == secret), "{letter:?}");
+            assert!(
+                !letter
+                    .body
+                    .windows(secret.len())
+                    .any(|window| window == secret),
+                "{letter:?}"
+            );
         }
     }
 }

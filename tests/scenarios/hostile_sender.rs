@@ -5,14 +5,16 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rdv::transfer::{Answer, IfExists, Offer, Sink, TransferError, control, receive};
+use rdv::transfer::{Control, IfExists, Offer, Sink, SinkOptions, TransferError, receive};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
-const MANIFEST: u8 = 0x20;
-const MANIFEST_END: u8 = 0x21;
-const DATA: u8 = 0x24;
-const END: u8 = 0x25;
+const HELLO: u8 = 0x20;
+const MANIFEST: u8 = 0x21;
+const MANIFEST_END: u8 = 0x22;
+const ACCEPT: u8 = 0x23;
+const DATA: u8 = 0x25;
+const END: u8 = 0x26;
 
 /// Whatever is sent, the receiver is done with it within this time.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -20,6 +22,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(1 + payload.len()).unwrap();
     [&length.to_be_bytes()[..], &[kind], payload].concat()
+}
+
+/// "I speak version 1 and have the files."
+fn hello() -> Vec<u8> {
+    frame(HELLO, &[0x08, 1, 0x10, 1])
 }
 
 fn varint(mut value: u64) -> Vec<u8> {
@@ -69,26 +76,62 @@ fn block(number: u64, file: u32, offset: u64, content: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-/// A list of files with the same content, all of the content, and the end, sent without waiting for a yes.
-fn files(paths: &[&[u8]], content: &[u8]) -> Vec<u8> {
-    let mut all = Vec::new();
+/// What is said before the receiver's yes, and after it.
+#[derive(Clone, Default)]
+struct Speech {
+    list: Vec<u8>,
+    data: Vec<u8>,
+}
+
+impl Speech {
+    fn list(list: Vec<u8>) -> Self {
+        Self {
+            list,
+            data: Vec::new(),
+        }
+    }
+
+    fn whole(&self) -> Vec<u8> {
+        [&self.list[..], &self.data].concat()
+    }
+}
+
+/// A list of files with the same content, all of the content, and the end.
+fn files(paths: &[&[u8]], content: &[u8]) -> Speech {
+    let mut speech = Speech::default();
     for path in paths {
-        all.extend(frame(MANIFEST, &entry(0, path, content.len() as u64)));
+        speech
+            .list
+            .extend(frame(MANIFEST, &entry(0, path, content.len() as u64)));
     }
     let count = paths.len() as u64;
-    all.extend(frame(
+    speech.list.extend(frame(
         MANIFEST_END,
         &totals(count, 0, count * content.len() as u64),
     ));
     for index in 0..paths.len() {
-        all.extend(frame(DATA, &block(index as u64, index as u32, 0, content)));
+        speech
+            .data
+            .extend(frame(DATA, &block(index as u64, index as u32, 0, content)));
     }
-    all.extend(frame(END, &[&[0x08][..], &varint(count)].concat()));
-    all
+    speech
+        .data
+        .extend(frame(END, &[&[0x08][..], &varint(count)].concat()));
+    speech
+}
+
+/// One file of four bytes, and then this.
+fn four_bytes_then(data: Vec<u8>) -> Speech {
+    let list = [
+        frame(MANIFEST, &entry(0, b"a", 4)),
+        frame(MANIFEST_END, &totals(1, 0, 4)),
+    ]
+    .concat();
+    Speech { list, data }
 }
 
 struct Received {
-    outcome: Result<rdv::transfer::Summary, TransferError>,
+    outcome: Result<rdv::Summary, TransferError>,
     asked: bool,
     place: TempDir,
 }
@@ -135,34 +178,48 @@ fn walk(top: &Path, folder: &Path, found: &mut Vec<String>) {
 }
 
 /// Receives what the enemy sends, and says yes to everything.
-async fn receive_from(enemy: impl AsRef<[u8]>) -> Received {
-    let bytes = enemy.as_ref().to_vec();
+async fn receive_from(enemy: Speech) -> Received {
     receive_by(async move |mut stream: DuplexStream| {
-        let (mut reader, mut writer) = tokio::io::split(&mut stream);
-        let heard = async {
-            let mut sink = Vec::new();
-            let _ = reader.read_to_end(&mut sink).await;
-        };
-        let said = async {
-            let _ = writer.write_all(&bytes).await;
-        };
-        tokio::join!(said, heard);
+        let _ = stream.write_all(&[hello(), enemy.list].concat()).await;
+        if said_yes(&mut stream).await {
+            let _ = stream.write_all(&enemy.data).await;
+        }
+        let _ = stream.read_to_end(&mut Vec::new()).await;
     })
     .await
+}
+
+/// Reads frames up to the receiver's yes.
+async fn said_yes(stream: &mut DuplexStream) -> bool {
+    let mut head = [0; 5];
+    while stream.read_exact(&mut head).await.is_ok() {
+        let [a, b, c, d, kind] = head;
+        let mut payload = vec![0; u32::from_be_bytes([a, b, c, d]) as usize - 1];
+        if stream.read_exact(&mut payload).await.is_err() {
+            break;
+        }
+        if kind == ACCEPT {
+            return true;
+        }
+    }
+    false
 }
 
 async fn receive_by(enemy: impl AsyncFnOnce(DuplexStream)) -> Received {
     let place = tempfile::tempdir().unwrap();
     fs::write(place.path().join("victim"), "precious").unwrap();
     let (ours, theirs) = tokio::io::duplex(64 * 1024);
-    let sink = Sink::folder(place.path().join("out")).if_exists(IfExists::Overwrite);
+    let options = SinkOptions {
+        if_exists: IfExists::Overwrite,
+        keep_exec: false,
+    };
+    let sink = Sink::folder(place.path().join("out"), options).unwrap();
     let asked = AtomicBool::new(false);
-    let (_handle, control) = control();
     let consent = async |_: Offer| {
         asked.store(true, Ordering::Relaxed);
-        Answer::Accept
+        true
     };
-    let receiving = receive(ours, sink, consent, control);
+    let receiving = receive(ours, sink, consent, Control::new());
     let both = async { tokio::join!(receiving, enemy(theirs)).0 };
     let outcome = tokio::time::timeout(PATIENCE, both).await.expect("an end");
     Received {
@@ -261,11 +318,6 @@ async fn names_that_collide_are_refused() {
 
 #[tokio::test]
 async fn more_than_was_announced_is_not_written() {
-    let announced = [
-        frame(MANIFEST, &entry(0, b"a", 4)),
-        frame(MANIFEST_END, &totals(1, 0, 4)),
-    ]
-    .concat();
     let lies: [(&str, Vec<u8>); 6] = [
         ("longer", frame(DATA, &block(0, 0, 0, b"longer than four"))),
         (
@@ -291,7 +343,7 @@ async fn more_than_was_announced_is_not_written() {
         ),
     ];
     for (what, lie) in lies {
-        let received = receive_from([announced.clone(), lie].concat()).await;
+        let received = receive_from(four_bytes_then(lie)).await;
         assert!(received.outcome.is_err(), "{what}");
         for name in received.tree() {
             if name == "out/a" {
@@ -309,33 +361,36 @@ async fn more_than_was_announced_is_not_written() {
 
 #[tokio::test]
 async fn less_than_was_announced_is_no_file() {
-    let announced = [
-        frame(MANIFEST, &entry(0, b"a", 400)),
-        frame(MANIFEST_END, &totals(1, 0, 400)),
-    ]
-    .concat();
-    let short = [
-        announced.clone(),
-        frame(DATA, &block(0, 0, 0, b"four")),
-        frame(END, &[0x08, 1]),
-    ]
-    .concat();
-    receive_from(short)
+    let end = |blocks| frame(END, &[0x08, blocks]);
+    let short = [frame(DATA, &block(0, 0, 0, b"4")), end(1)].concat();
+    receive_from(four_bytes_then(short))
         .await
         .assert_refused("a file that is short but hashed");
-    let none = [announced, frame(END, &[0x08, 0])].concat();
-    receive_from(none)
+    receive_from(four_bytes_then(end(0)))
         .await
         .assert_refused("an end without the bytes");
 }
 
 #[tokio::test]
+async fn bytes_before_the_yes_are_refused() {
+    let honest = files(&[b"a"], b"content");
+    receive_from(Speech::list(honest.whole()))
+        .await
+        .assert_refused("bytes before the yes");
+}
+
+#[tokio::test]
 async fn a_wrong_hash_is_no_file() {
-    let mut list = files(&[b"a"], b"content");
-    let end = list.len() - frame(END, &[0x08, 1]).len();
-    list[end - 1] ^= 1;
-    let error = receive_from(list).await.assert_refused("a wrong hash");
-    assert!(error.contains('a'), "{error}");
+    let mut speech = files(&[b"a"], b"content");
+    let end = speech.data.len() - frame(END, &[0x08, 1]).len();
+    speech.data[end - 1] ^= 1;
+    let received = receive_from(speech).await;
+    received.assert_refused("a wrong hash");
+    assert!(
+        matches!(received.outcome, Err(TransferError::Verification { .. })),
+        "{:?}",
+        received.outcome
+    );
 }
 
 #[tokio::test]
@@ -368,7 +423,7 @@ async fn lengths_and_sums_that_lie_are_refused() {
         ("noise", rdv_tests::files::random_bytes("noise", 4096)),
     ];
     for (what, lie) in lies {
-        receive_from(lie).await.assert_refused(what);
+        receive_from(Speech::list(lie)).await.assert_refused(what);
     }
 }
 
@@ -376,6 +431,7 @@ async fn lengths_and_sums_that_lie_are_refused() {
 async fn a_list_without_end_is_cut_off() {
     let received = receive_by(async |mut stream: DuplexStream| {
         let mut index = 0u64;
+        stream.write_all(&hello()).await.unwrap();
         // A name each, until the receiver has had enough.
         loop {
             let mut chunk = Vec::new();
@@ -394,10 +450,16 @@ async fn a_list_without_end_is_cut_off() {
 
 #[tokio::test]
 async fn an_enemy_that_goes_away_leaves_nothing_behind() {
-    let whole = files(&[b"a", b"folder/b"], &vec![7; 100_000]);
-    for cut in [1, 10, 60, 1000, 60_000, whole.len() - 20] {
+    let speech = files(&[b"a", b"folder/b"], &vec![7; 100_000]);
+    let all = speech.data.len();
+    for cut in [0, 1, 10, 60, 1000, 60_000, 100_100, 150_000, all - 20] {
         let received = receive_by(async |mut stream: DuplexStream| {
-            let _ = stream.write_all(&whole[..cut]).await;
+            stream
+                .write_all(&[&hello()[..], &speech.list].concat())
+                .await
+                .unwrap();
+            assert!(said_yes(&mut stream).await);
+            let _ = stream.write_all(&speech.data[..cut]).await;
         })
         .await;
         assert!(received.outcome.is_err(), "cut at {cut}");

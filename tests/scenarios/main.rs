@@ -1,10 +1,10 @@
 //! Scenarios, a module per subject.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod embed;
 mod fuzz_smoke;
-mod hostile_host;
-mod hostile_sender;
 mod host;
+mod hostile_host;
 mod hostile_sender;
 mod oscar;
 mod rendezvous;

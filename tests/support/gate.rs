@@ -34,7 +34,12 @@ impl<S: Signaling> Signaling for Gated<S> {
         self.channel.local_name()
     }
 
-    fn send(&self, to: ScreenName, body: Bytes, host_ack: bool) -> BoxFuture<'_, Result<(), SignalingError>> {
+    fn send(
+        &self,
+        to: ScreenName,
+        body: Bytes,
+        host_ack: bool,
+    ) -> BoxFuture<'_, Result<(), SignalingError>> {
         self.channel.send(to, body, host_ack)
     }
 

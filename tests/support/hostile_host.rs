@@ -82,7 +82,10 @@ impl Letter {
         let params = split(&self.body[HEAD..]);
         let block = params.iter().find(|(tag, _)| *tag == SECURITY);
         block.map_or_else(Vec::new, |(_, block)| {
-            split(&block[BLOCK_HEAD..]).into_iter().map(|(item, _)| item).collect()
+            split(&block[BLOCK_HEAD..])
+                .into_iter()
+                .map(|(item, _)| item)
+                .collect()
         })
     }
 }
@@ -130,7 +133,13 @@ pub fn rewrite(leg: Leg, mut change: impl FnMut(&mut Letter) + Send + 'static) -
 /// A rule that loses the letters of one leg.
 #[must_use]
 pub fn lose(leg: Leg) -> Rule {
-    Box::new(move |letter| if letter.leg == leg { Vec::new() } else { vec![(Duration::ZERO, letter)] })
+    Box::new(move |letter| {
+        if letter.leg == leg {
+            Vec::new()
+        } else {
+            vec![(Duration::ZERO, letter)]
+        }
+    })
 }
 
 struct State {
@@ -160,7 +169,9 @@ impl HostileHost {
             first_seen: false,
             carried: Vec::new(),
         };
-        Self { state: Arc::new(Mutex::new(state)) }
+        Self {
+            state: Arc::new(Mutex::new(state)),
+        }
     }
 
     /// Signs somebody on.
@@ -172,7 +183,11 @@ impl HostileHost {
         let name = ScreenName::new(name).expect("a screen name");
         let (queue, arrived) = mpsc::unbounded_channel();
         self.lock().members.insert(name.clone(), queue);
-        Member { host: self.clone(), name, arrived: tokio::sync::Mutex::new(arrived) }
+        Member {
+            host: self.clone(),
+            name,
+            arrived: tokio::sync::Mutex::new(arrived),
+        }
     }
 
     /// Every letter that was sent, as it was before the rule.
@@ -185,14 +200,22 @@ impl HostileHost {
     pub fn inject(&self, letter: Letter) {
         let queue = self.lock().members.get(&letter.to).cloned();
         if let Some(queue) = queue {
-            let _ = queue.send(Incoming::Message { from: letter.from, body: letter.body.into() });
+            let _ = queue.send(Incoming::Message {
+                from: letter.from,
+                body: letter.body.into(),
+            });
         }
     }
 
     fn take(&self, from: &ScreenName, to: ScreenName, body: &Bytes) {
         let mut state = self.lock();
         let leg = state.leg(from, body);
-        let letter = Letter { leg, from: from.clone(), to, body: body.to_vec() };
+        let letter = Letter {
+            leg,
+            from: from.clone(),
+            to,
+            body: body.to_vec(),
+        };
         state.carried.push(letter.clone());
         let fate = (state.rule)(letter);
         drop(state);
@@ -244,7 +267,12 @@ impl Signaling for Member {
         self.name.clone()
     }
 
-    fn send(&self, to: ScreenName, body: Bytes, _host_ack: bool) -> BoxFuture<'_, Result<(), SignalingError>> {
+    fn send(
+        &self,
+        to: ScreenName,
+        body: Bytes,
+        _host_ack: bool,
+    ) -> BoxFuture<'_, Result<(), SignalingError>> {
         Box::pin(async move {
             self.host.take(&self.name, to, &body);
             Ok(())
@@ -252,6 +280,13 @@ impl Signaling for Member {
     }
 
     fn recv(&self) -> BoxFuture<'_, Result<Incoming, SignalingError>> {
-        Box::pin(async move { self.arrived.lock().await.recv().await.ok_or(SignalingError::Closed) })
+        Box::pin(async move {
+            self.arrived
+                .lock()
+                .await
+                .recv()
+                .await
+                .ok_or(SignalingError::Closed)
+        })
     }
 }

@@ -13,5 +13,5 @@ pub mod pair;
 #[cfg(target_os = "linux")]
 pub mod process;
 pub mod road;
-pub mod tap;
 pub mod solo;
+pub mod tap;

@@ -18,7 +18,7 @@ const SERVICE: &str = "_rdv._tcp.local.";
 const VERSION: &str = "1";
 /// How long a receiver goes on listening after the first answer, in case a second host has the same number. Responders
 /// answer within 120 ms.
-const SECOND_HOST_WINDOW: Duration = Duration::from_millis(250);
+const SECOND_HOST_WINDOW: Duration = Duration::from_millis(150);
 /// Instances that are remembered during one search; a stranger may announce any number of them.
 const INSTANCES_MAX: usize = 256;
 /// Addresses that are taken of one host.

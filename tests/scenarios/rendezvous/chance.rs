@@ -1,7 +1,9 @@
 //! Random roads, random orders, a host that meddles: both sides always end in one and the same
 //! outcome, never with two links, never with a wait that has no end.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -112,8 +114,9 @@ fn unreliable(seed: u64) -> Meddler {
     })
 }
 
-/// A host that changes what it carries, each message with a certain probability.
-fn forging(seed: u64, percent: u32) -> Meddler {
+/// A host that changes what it carries, each message with a certain probability. Notes whether it
+/// has changed anything of the key exchange.
+fn forging(seed: u64, percent: u32, exchange_changed: Rc<Cell<bool>>) -> Meddler {
     let mut dice = Dice::new(seed);
     let mut blocks = Vec::new();
     Box::new(move |_, signal| {
@@ -123,7 +126,7 @@ fn forging(seed: u64, percent: u32) -> Meddler {
                 let other = blocks.first().cloned();
                 let choice = dice.roll() % 6;
                 let at = usize::try_from(dice.roll() % 2_000).expect("small");
-                edited(message, |params| match choice {
+                let changed = edited(message, |params| match choice {
                     0 => drop(params.remove_all(tag::REQUEST_SECURE)),
                     1 => drop(params.remove_all(tag::SECURITY)),
                     2 => {
@@ -151,7 +154,12 @@ fn forging(seed: u64, percent: u32) -> Meddler {
                         params.remove_all(tag::MAX_VERSION);
                         params.push(tag::MAX_VERSION, vec![0, 9]);
                     }
-                })
+                });
+                let exchange = message.sequence().is_some_and(|number| number.get() <= 2);
+                if exchange && changed != signal {
+                    exchange_changed.set(true);
+                }
+                changed
             }
             _ => signal,
         };
@@ -235,11 +243,13 @@ proptest! {
         pair.assert_fails();
     }
 
-    /// A host that changes anything that matters gets no connection; one that happens to change
-    /// nothing does no harm. Never different lanes, never a lane without the same secret.
+    /// Whatever a host changes of the key exchange, no lane comes of it; and whatever else it
+    /// changes, never two different ones.
     #[test]
     fn a_host_that_changes_what_matters_gets_no_connection(seed: u64, percent in 10..100_u32, code: bool) {
-        let mut pair = Pair::new(Road { meddler: Some(forging(seed, percent)), ..Road::default() }, seed);
+        let exchange_changed = Rc::new(Cell::new(false));
+        let meddler = forging(seed, percent, exchange_changed.clone());
+        let mut pair = Pair::new(Road { meddler: Some(meddler), ..Road::default() }, seed);
         if code {
             pair.expect(BOB, 7, WORDS, RelayPolicy::Auto);
             pair.propose_code(ALICE, 1, WORDS, RelayPolicy::Auto);
@@ -248,6 +258,7 @@ proptest! {
         }
         pair.run();
         pair.assert_settled();
+        prop_assert!(!(exchange_changed.get() && pair.is_connected(ALICE)), "{:?}", pair.story());
     }
 }
 

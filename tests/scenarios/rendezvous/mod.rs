@@ -7,3 +7,4 @@ mod rules_l;
 mod rules_r;
 mod rules_s;
 mod rules_t;
+mod times;

@@ -160,7 +160,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn s_39_a_stalled_reader_stalls_its_writer_within_256_kib() {
-        let road = 64 * 1024;
+        let road = 1 << 20;
         let (carrying, mut alice, bob) = pair(road, TERMS);
         let mut written = 0;
         // The clock only moves on when nobody can do anything any more.
@@ -169,9 +169,9 @@ mod tests {
         {
             written += length.unwrap();
         }
-        assert!(written > 2 * road, "{written} bytes were taken");
+        assert!(written >= 2 * road, "{written} bytes were taken");
         assert!(
-            written <= BUFFER_MAX + 2 * road,
+            written <= 2 * road + 256 * 1024,
             "{written} bytes were taken"
         );
         drop(bob);

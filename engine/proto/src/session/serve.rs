@@ -6,8 +6,9 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use uuid::Uuid;
 
 use super::duties::carry;
+use super::output::{Outbound, Output};
 use super::rate::{RateState, Verdict};
-use super::server::{Outbound, Output, Session, Stage};
+use super::server::{Session, Stage};
 use crate::wire::icbm::{
     Channel, ClientError, HostAck, MessageToHost, UserInfo, subgroup, tlv as icbm_tlv, user_tlv,
 };

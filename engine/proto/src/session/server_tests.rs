@@ -3,7 +3,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::session::{DEFAULT_PARAMETERS, RateClass};
+use crate::session::{DEFAULT_PARAMETERS, ProposalLimits, RateClass};
 
 #[allow(clippy::disallowed_methods, reason = "any instant will do")]
 fn start() -> Instant {

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 /// Where responders listen.
 const GROUP: (Ipv4Addr, u16) = (Ipv4Addr::new(224, 0, 0, 251), 5353);
 /// When the question goes out; twice, since datagrams get lost.
-const ASKED_AFTER: [Duration; 2] = [Duration::ZERO, Duration::from_millis(120)];
+const ASKED_AFTER: [Duration; 2] = [Duration::ZERO, Duration::from_millis(60)];
 /// Interfaces that are asked on.
 const INTERFACES_MAX: usize = 16;
 /// Answers that wait to be looked at; more are dropped.
