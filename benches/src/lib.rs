@@ -1,1 +1,25 @@
 //! What the benchmarks share.
+//!
+//! `cargo bench -p rdv-benches` runs all of them: `codec` (nanoseconds per message), `endpoint` (whole negotiations in virtual
+//! time) and `throughput` (real files between real processes, beside plain copies on the same road in the same run). None
+//! of them asserts on time: they print, people judge. Absolute numbers belong to the machine; ratios travel.
+//!
+//! `RDV_BENCH_QUICK=1` makes everything small, to see that it runs; so does running a benchmark without `--bench`, which
+//! `cargo bench` adds. `RDV_BENCH_ROUNDS` sets the number of rounds of `throughput`, `RDV_BIN` the binary that it measures.
+
+pub mod cadence;
+pub mod plain;
+pub mod process;
+pub mod report;
+pub mod scratch;
+pub mod tool;
+
+/// What goes wrong in a benchmark ends it, with a sentence.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Whether only to see that everything runs.
+#[must_use]
+pub fn quick() -> bool {
+    let asked = std::env::var_os("RDV_BENCH_QUICK").is_some_and(|value| value != "0");
+    asked || !std::env::args().any(|word| word == "--bench")
+}

@@ -96,10 +96,14 @@ fn class_of(error: &Error) -> Exit {
 fn class_of_transfer(error: &TransferError) -> Exit {
     match error {
         TransferError::Verification { .. } => Exit::CONTENT,
-        TransferError::CancelledByPeer(abort) if abort.reason == AbortReason::VERIFICATION => {
+        TransferError::PeerFailed { reason, .. } if *reason == AbortReason::VERIFICATION => {
             Exit::CONTENT
         }
-        TransferError::CancelledByPeer(_) => Exit::DECLINED,
+        TransferError::PeerFailed { reason, .. } if *reason == AbortReason::INCOMPATIBLE => {
+            Exit::INCOMPATIBLE
+        }
+        TransferError::CancelledByPeer { .. } | TransferError::PeerFailed { .. } => Exit::DECLINED,
+        TransferError::Incompatible(_) => Exit::INCOMPATIBLE,
         TransferError::Protocol(_) => Exit::INCOMPATIBLE,
         error if error.fault() == Fault::Disk => Exit::FILES,
         _ => Exit::OTHER,

@@ -4,9 +4,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use rdv::transfer::Phase;
 use rdv::{Path, Summary, Transfer, TransferEvent};
 
 use crate::exit::{self, Exit, Failure};
+use crate::stop::Stop;
 use crate::ui::{self, TICK, Ui};
 
 /// How long the other side gets to hear of a cancel before we leave.
@@ -44,6 +46,7 @@ pub(crate) async fn follow(
     ui: &mut Ui,
     consent: Consent,
     timeout: Option<Duration>,
+    stop: &mut Stop,
 ) -> Followed {
     let mut followed = Followed {
         outcome: Err(Failure::new(Exit::OTHER, "ended")),
@@ -55,11 +58,8 @@ pub(crate) async fn follow(
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     let deadline = deadline(timeout);
     tokio::pin!(deadline);
-    let interrupted = interrupted();
-    tokio::pin!(interrupted);
-    let mut moving = false;
 
-    let stop = loop {
+    let exit = loop {
         tokio::select! {
             event = transfer.next_event() => match event {
                 Some(TransferEvent::PeerFound { .. }) => {
@@ -70,7 +70,6 @@ pub(crate) async fn follow(
                     ui.connected(&path, verified);
                     followed.path = Some(path);
                     followed.verified = verified;
-                    moving = true;
                 }
                 Some(TransferEvent::Offered(offer)) => {
                     ui.offered(&offer, followed.verified);
@@ -93,30 +92,33 @@ pub(crate) async fn follow(
                     _ => transfer.decline(),
                 }
             }
-            _ = tick.tick(), if moving && question.is_none() => {
-                ui.progress(&transfer.progress(), &followed.path_name());
+            _ = tick.tick() => {
+                let progress = transfer.progress();
+                if matches!(progress.phase, Phase::Moving | Phase::Finishing) {
+                    ui.progress(&progress, &followed.path_name());
+                }
             }
-            exit = &mut interrupted => break exit,
+            exit = stop.asked() => break exit,
             () = &mut deadline => break Exit::TIMEOUT,
         }
     };
-    farewell(transfer).await;
-    let sentence = if stop == Exit::TIMEOUT {
+    farewell(transfer, stop).await;
+    let sentence = if exit == Exit::TIMEOUT {
         "time is up; the other side was told"
     } else {
         "interrupted; the other side was told"
     };
-    followed.outcome = Err(Failure::new(stop, sentence));
+    followed.outcome = Err(Failure::new(exit, sentence));
     followed
 }
 
 /// Tells the other side that it is over, and waits until that is said. A second signal ends the process at once.
-async fn farewell(mut transfer: Transfer) {
+async fn farewell(mut transfer: Transfer, stop: &mut Stop) {
     transfer.cancel().await;
     let said = async { while transfer.next_event().await.is_some() {} };
     tokio::select! {
         _ = tokio::time::timeout(FAREWELL, said) => {}
-        exit = interrupted() => std::process::exit(exit.0),
+        exit = stop.asked() => std::process::exit(exit.0),
     }
 }
 
@@ -131,25 +133,5 @@ async fn deadline(timeout: Option<Duration>) {
     match timeout {
         Some(timeout) => tokio::time::sleep(timeout).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Resolves when the process is asked to stop.
-pub(crate) async fn interrupted() -> Exit {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let Ok(mut term) = signal(SignalKind::terminate()) else {
-            return std::future::pending().await;
-        };
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => Exit::INTERRUPTED,
-            _ = term.recv() => Exit::TERMINATED,
-        }
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = tokio::signal::ctrl_c().await;
-        Exit::INTERRUPTED
     }
 }

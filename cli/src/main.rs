@@ -1,6 +1,7 @@
 //! `rdv`: files from one person to another, from the command line.
 
 mod args;
+mod embedded;
 mod exit;
 mod follow;
 mod receive;
@@ -8,12 +9,14 @@ mod road;
 mod send;
 mod serve;
 mod state;
+mod stop;
 mod ui;
 
 use clap::{CommandFactory, Parser};
 
 use crate::args::{Cli, Verb};
 use crate::exit::Exit;
+use crate::stop::Stop;
 use crate::ui::Ui;
 
 fn main() {
@@ -43,11 +46,12 @@ async fn run(cli: Cli) -> Exit {
         _ => false,
     };
     let mut ui = Ui::new(json, cli.global.quiet);
+    let mut stop = Stop::listen();
     let ended = match cli.verb {
-        Verb::Send(send) => send::run(send, &mut ui).await,
-        Verb::Receive(receive) => receive::run(receive, &mut ui).await,
-        Verb::Host(host) => serve::host(host, &ui).await,
-        Verb::Relay(relay) => serve::relay(relay, &ui).await,
+        Verb::Send(send) => send::run(send, &mut ui, &mut stop).await,
+        Verb::Receive(receive) => receive::run(receive, &mut ui, &mut stop).await,
+        Verb::Host(host) => serve::host(host, &ui, stop).await,
+        Verb::Relay(relay) => serve::relay(relay, &ui, stop).await,
         Verb::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "rdv", &mut std::io::stdout());
             Ok(Exit::DONE)

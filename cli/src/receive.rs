@@ -2,29 +2,39 @@
 
 use std::io::{IsTerminal, Read};
 
-use rdv::{Code, Sink};
+use rdv::{Code, Sink, SinkOptions};
 
 use crate::args;
 use crate::exit::{self, Exit, Failure};
 use crate::follow::{Consent, follow};
 use crate::road::{Visit, owner_of};
+use crate::stop::Stop;
 use crate::ui::{self, Ui};
 
 /// Longest thing that is taken for a code; a whole file piped in by mistake is not read to its end.
 const CODE_MAX: u64 = 4096;
 
-pub(crate) async fn run(args: args::Receive, ui: &mut Ui) -> Result<Exit, Failure> {
+pub(crate) async fn run(
+    args: args::Receive,
+    ui: &mut Ui,
+    stop: &mut Stop,
+) -> Result<Exit, Failure> {
     if !args.yes && !ui::can_ask() {
         return Err(Failure::new(
             Exit::USAGE,
             "standard input is not a terminal, so nobody can be asked; add --yes to accept what comes",
         ));
     }
-    let code = code(&args, ui).await?;
-    let sink = Sink::folder(&args.output)
-        .if_exists(args.if_exists.into())
-        .keep_exec(args.keep_exec);
-    let visit = Visit::open(&args.road, &code, ui).await?;
+    let code = stop.or(code(&args, ui)).await?;
+    let sink = Sink::folder(
+        &args.output,
+        SinkOptions {
+            if_exists: args.if_exists.into(),
+            keep_exec: args.keep_exec,
+        },
+    )
+    .map_err(|error| Failure::new(Exit::FILES, error.to_string()))?;
+    let visit = stop.or(Visit::open(&args.road, &code, ui)).await?;
     let engine = visit.engine(args.road.relay);
     let peer = owner_of(code.number())?;
     let transfer = engine
@@ -37,7 +47,7 @@ pub(crate) async fn run(args: args::Receive, ui: &mut Ui) -> Result<Exit, Failur
     } else {
         Consent::Ask
     };
-    let followed = follow(transfer, ui, consent, args.road.timeout).await;
+    let followed = follow(transfer, ui, consent, args.road.timeout, stop).await;
     engine.close().await;
     visit.close().await;
     let path = followed.path_name();
@@ -46,7 +56,13 @@ pub(crate) async fn run(args: args::Receive, ui: &mut Ui) -> Result<Exit, Failur
             if let Some(text) = &summary.text {
                 ui.text(text);
             }
-            ui.done("Received", &summary, &path, followed.verified);
+            ui.done(
+                "Received",
+                summary.text.is_some(),
+                &summary,
+                &path,
+                followed.verified,
+            );
             Ok(Exit::DONE)
         }
         Err(failure) => Ok(ui.failed(&failure, followed.path.as_ref().map(|_| path.as_str()))),

@@ -1,18 +1,18 @@
-//! The way to a host: a named one, or one of our own that neighbours find.
+//! The way to a host: a named one, or one of our own ([`crate::embedded`]).
 
-use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdv::oscar::{Client, OscarError, SignOn};
-use rdv::transport::lan::{self, Announcement, LanError};
+use rdv::oscar::{Client, OscarError, Owner, SignOn};
+use rdv::signaling::Signaling;
+use rdv::transport::lan::{self, LanError};
 use rdv::transport::tls::{HostKeyStatus, HostTlsError};
 use rdv::trust::{HostTrust, KnownHosts};
 use rdv::{Code, Engine, Fingerprint, RelayPolicy, ScreenName};
-use rdv_host::{Host, HostConfig, HostHandle};
 
 use crate::args::{RelayUse, Road};
+use crate::embedded::Embedded;
 use crate::exit::{Exit, Failure};
 use crate::state;
 use crate::ui::Ui;
@@ -23,40 +23,33 @@ const HOST_PORT: u16 = 5190;
 /// Connect, TLS and sign-on together.
 const SIGN_ON_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How many addresses the long form of a code names.
-const LONG_FORM_ADDRESSES_MAX: usize = 3;
-
 /// Where a sender waits: signed on to a host, with a number.
 pub(crate) struct Meeting {
-    client: Arc<Client>,
+    owner: Arc<Owner>,
     number: u32,
     embedded: Option<Embedded>,
-    addresses: Vec<String>,
-}
-
-/// The host inside this process; neighbours stop finding it when it is dropped.
-struct Embedded {
-    host: HostHandle,
-    _announcement: Option<Announcement>,
 }
 
 impl Meeting {
     pub(crate) async fn open(road: &Road, expire: Duration, ui: &Ui) -> Result<Self, Failure> {
-        let owner = SignOn::Owner { expire };
-        let (client, embedded, addresses) = match &road.host {
-            Some(host) => (named(host, road, owner, ui).await?, None, Vec::new()),
-            None => embedded(owner, ui).await?,
+        let (embedded, address, trust) = match &road.host {
+            Some(host) => (None, with_port(host), trust(road)?),
+            None => {
+                let embedded = Embedded::start(ui).await?;
+                let address = embedded.own_address();
+                (Some(embedded), address, HostTrust::AcceptAny)
+            }
         };
-        let number = client
-            .name()
-            .as_str()
-            .parse()
-            .map_err(|_| Failure::new(Exit::HOST, "the host gave no number"))?;
+        let owner = Owner::connect(&address, &trust, expire, SIGN_ON_TIMEOUT)
+            .await
+            .map_err(|error| refused(&address, &error))?;
+        tell_key(&address, &owner.client(), ui);
+        let number = owner.local_name().as_str().parse();
+        let number = number.map_err(|_| Failure::new(Exit::HOST, "the host gave no number"))?;
         Ok(Self {
-            client: Arc::new(client),
+            owner: Arc::new(owner),
             number,
             embedded,
-            addresses,
         })
     }
 
@@ -64,24 +57,21 @@ impl Meeting {
         self.number
     }
 
-    /// What the long form of the code names.
-    pub(crate) fn addresses(&self) -> &[String] {
-        &self.addresses
-    }
-
-    pub(crate) fn is_embedded(&self) -> bool {
-        self.embedded.is_some()
+    /// The host of our own, if no other was named.
+    pub(crate) fn embedded(&self) -> Option<&Embedded> {
+        self.embedded.as_ref()
     }
 
     pub(crate) fn engine(&self, relay: RelayUse) -> Engine {
-        engine(&self.client, relay)
+        let builder = Engine::builder(Arc::clone(&self.owner)).relays(Arc::clone(&self.owner));
+        engine(builder, &self.owner.client(), relay)
     }
 
     /// Signs off; what was said to the other side arrives before that.
     pub(crate) async fn close(self) {
-        self.client.close().await;
+        self.owner.close().await;
         if let Some(embedded) = self.embedded {
-            embedded.host.shutdown().await;
+            embedded.stop().await;
         }
     }
 }
@@ -96,7 +86,7 @@ impl Visit {
         let client = if !code.addresses().is_empty() {
             first_of(code.addresses().to_vec()).await?
         } else if let Some(host) = &road.host {
-            named(host, road, SignOn::Join, ui).await?
+            named(&with_port(host), road, ui).await?
         } else {
             ui.say("Looking for the sender in the local network ...");
             let found = lan::browse(code.number(), lan::SEARCH_TIME)
@@ -110,7 +100,8 @@ impl Visit {
     }
 
     pub(crate) fn engine(&self, relay: RelayUse) -> Engine {
-        engine(&self.client, relay)
+        let builder = Engine::builder(Arc::clone(&self.client)).relays(Arc::clone(&self.client));
+        engine(builder, &self.client, relay)
     }
 
     pub(crate) async fn close(self) {
@@ -124,7 +115,7 @@ pub(crate) fn owner_of(number: u32) -> Result<ScreenName, Failure> {
         .map_err(|error| Failure::new(Exit::USAGE, error.to_string()))
 }
 
-fn engine(client: &Arc<Client>, relay: RelayUse) -> Engine {
+fn engine(builder: rdv::Builder, client: &Client, relay: RelayUse) -> Engine {
     let policy = match relay {
         RelayUse::Auto => RelayPolicy::Auto,
         RelayUse::Only => RelayPolicy::Only,
@@ -136,8 +127,7 @@ fn engine(client: &Arc<Client>, relay: RelayUse) -> Engine {
             IpAddr::V4(address) => Some(address),
             IpAddr::V6(_) => None,
         });
-    Engine::builder(Arc::clone(client))
-        .relays(Arc::clone(client))
+    builder
         .relay_policy(policy)
         .host_on_this_machine(client.host_is_local())
         .seen_as(seen_as)
@@ -145,26 +135,37 @@ fn engine(client: &Arc<Client>, relay: RelayUse) -> Engine {
         .build()
 }
 
-/// Signs on to the host that the user named.
-async fn named(host: &str, road: &Road, sign_on: SignOn, ui: &Ui) -> Result<Client, Failure> {
-    let address = with_port(host);
-    let trust = match &road.host_key {
-        Some(key) => HostTrust::Pinned(key.parse::<Fingerprint>().map_err(|error| {
+/// Signs on as a visitor to the host that the user named.
+async fn named(address: &str, road: &Road, ui: &Ui) -> Result<Client, Failure> {
+    let client = Client::connect(address, &trust(road)?, SignOn::Join, SIGN_ON_TIMEOUT)
+        .await
+        .map_err(|error| refused(address, &error))?;
+    tell_key(address, &client, ui);
+    Ok(client)
+}
+
+/// Which key a named host must have.
+fn trust(road: &Road) -> Result<HostTrust, Failure> {
+    if let Some(key) = &road.host_key {
+        let key = key.parse::<Fingerprint>();
+        let key = key.map_err(|error| {
             Failure::new(
                 Exit::USAGE,
                 format!("--host-key is not a fingerprint: {error}"),
             )
-        })?),
-        None => HostTrust::FirstUse(KnownHosts::new(state::known_hosts().ok_or_else(|| {
-            Failure::new(
-                Exit::FILES,
-                "there is no home folder to remember the host's key in; use --host-key",
-            )
-        })?)),
-    };
-    let client = Client::connect(&address, &trust, sign_on, SIGN_ON_TIMEOUT)
-        .await
-        .map_err(|error| refused(&address, &error))?;
+        })?;
+        return Ok(HostTrust::Pinned(key));
+    }
+    let file = state::known_hosts().ok_or_else(|| {
+        Failure::new(
+            Exit::FILES,
+            "there is no home folder to remember the host's key in; use --host-key",
+        )
+    })?;
+    Ok(HostTrust::FirstUse(KnownHosts::new(file)))
+}
+
+fn tell_key(address: &str, client: &Client, ui: &Ui) {
     match client.host_key_status() {
         HostKeyStatus::FirstUse => {
             ui.say(format!(
@@ -179,87 +180,6 @@ async fn named(host: &str, road: &Road, sign_on: SignOn, ui: &Ui) -> Result<Clie
         }
         _ => {}
     }
-    Ok(client)
-}
-
-/// Starts a host of our own and signs on to it as to any other.
-async fn embedded(
-    owner: SignOn,
-    ui: &Ui,
-) -> Result<(Client, Option<Embedded>, Vec<String>), Failure> {
-    let taken = lan::numbers_in_use(lan::LISTEN_FIRST)
-        .await
-        .unwrap_or_else(|error| {
-            tracing::debug!(%error, "cannot listen for neighbours");
-            BTreeSet::new()
-        });
-    let number = lan::choose_number(&taken)
-        .ok()
-        .flatten()
-        .and_then(|number| u16::try_from(number).ok())
-        .ok_or_else(|| {
-            Failure::new(
-                Exit::HOST,
-                "no number is free in the local network; meet at a host (--host)",
-            )
-        })?;
-    let own = own_addresses();
-    let nearest = own.first().copied().unwrap_or(Ipv4Addr::LOCALHOST.into());
-    let config = HostConfig {
-        listen: vec![SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0)],
-        numbers: number..=number,
-        public_address: Some(nearest),
-        ..HostConfig::default()
-    };
-    let host = Host::bind(config)
-        .await
-        .map_err(|error| {
-            Failure::new(
-                Exit::HOST,
-                format!("cannot start a host of our own: {error}"),
-            )
-        })?
-        .spawn();
-    let port = host
-        .local_addrs()
-        .first()
-        .map(SocketAddr::port)
-        .ok_or_else(|| Failure::new(Exit::HOST, "cannot start a host of our own: no port"))?;
-    let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port).to_string();
-    let client = Client::connect(&address, &HostTrust::AcceptAny, owner, SIGN_ON_TIMEOUT)
-        .await
-        .map_err(|error| refused(&address, &error))?;
-    let announcement = lan::announce(u32::from(number), port)
-        .map_err(|error| {
-            ui.say(format!(
-                "Note: neighbours cannot find this code ({error}); use the long form."
-            ))
-        })
-        .ok();
-    let addresses = if own.is_empty() { vec![nearest] } else { own };
-    let addresses = addresses
-        .into_iter()
-        .map(|ip| SocketAddr::new(ip, port).to_string())
-        .collect();
-    Ok((
-        client,
-        Some(Embedded {
-            host,
-            _announcement: announcement,
-        }),
-        addresses,
-    ))
-}
-
-/// IPv4 addresses of this machine under which neighbours reach it; the embedded host listens on those.
-fn own_addresses() -> Vec<IpAddr> {
-    let candidates = rdv::transport::gather::own_addresses(0, false);
-    candidates
-        .into_iter()
-        .map(|own| own.address.ip())
-        .filter(IpAddr::is_ipv4)
-        .take(LONG_FORM_ADDRESSES_MAX)
-        .collect()
 }
 
 /// Tries all addresses of an embedded host at once; the first that signs us on is it. Its key is not kept: the code protects

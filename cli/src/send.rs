@@ -1,44 +1,67 @@
 //! `rdv send`.
 
 use std::io::IsTerminal;
+use std::time::Duration;
 
 use rdv::{Code, Source, SourceOptions};
 use serde_json::json;
 
 use crate::args;
+use crate::embedded::Embedded;
 use crate::exit::{self, Exit, Failure};
 use crate::follow::{Consent, follow};
 use crate::road::Meeting;
+use crate::stop::Stop;
 use crate::ui::Ui;
 
-pub(crate) async fn run(args: args::Send, ui: &mut Ui) -> Result<Exit, Failure> {
+/// How long the list of files may take before the code is shown without it.
+const LISTING_HEAD_START: Duration = Duration::from_millis(400);
+
+pub(crate) async fn run(args: args::Send, ui: &mut Ui, stop: &mut Stop) -> Result<Exit, Failure> {
     let source = match &args.text {
         Some(text) => Source::text(text.clone()),
         None => Source::paths(args.paths.clone(), SourceOptions::default()),
     };
-    let source = source.map_err(|error| Failure::new(Exit::FILES, error.to_string()))?;
-    let meeting = Meeting::open(&args.road, args.expire, ui).await?;
+    let mut source = source.map_err(|error| Failure::new(Exit::FILES, error.to_string()))?;
+    // Most lists are complete by the time that a host is found; then what is wrong with them is said before a code is shown.
+    let opened = async {
+        Ok(tokio::join!(
+            Meeting::open(&args.road, args.expire, ui),
+            tokio::time::timeout(LISTING_HEAD_START, source.ready())
+        ))
+    };
+    let (meeting, listed) = stop.or(opened).await?;
+    if let Ok(Err(error)) = listed {
+        return Err(Failure::new(Exit::FILES, error.to_string()));
+    }
+    let meeting = meeting?;
     let words = rdv::new_code_words();
-    let code = Code::new(
-        meeting.number(),
-        words.clone(),
-        meeting.addresses().to_vec(),
-    )
-    .map_err(|error| Failure::new(Exit::HOST, error.to_string()))?;
+    let addresses = meeting
+        .embedded()
+        .map(Embedded::addresses)
+        .unwrap_or_default();
+    let code = Code::new(meeting.number(), words.clone(), addresses)
+        .map_err(|error| Failure::new(Exit::HOST, error.to_string()))?;
     let engine = meeting.engine(args.road.relay);
     let transfer = engine
         .offer_with_code(words, source, Some(args.expire))
         .await
         .map_err(|error| exit::of(&error))?;
-    show_code(&code, meeting.is_embedded(), ui);
+    show_code(&code, meeting.embedded().is_some(), ui);
 
-    let followed = follow(transfer, ui, Consent::Given, args.road.timeout).await;
+    let followed = follow(transfer, ui, Consent::Given, args.road.timeout, stop).await;
     engine.close().await;
     meeting.close().await;
     let path = followed.path_name();
     match followed.outcome {
         Ok(summary) => {
-            ui.done("Sent", &summary, &path, followed.verified);
+            ui.done(
+                "Sent",
+                args.text.is_some(),
+                &summary,
+                &path,
+                followed.verified,
+            );
             Ok(Exit::DONE)
         }
         Err(failure) => Ok(ui.failed(&failure, followed.path.as_ref().map(|_| path.as_str()))),

@@ -7,11 +7,11 @@ use rdv_host::{Host, HostConfig, HostError, IdentitySource, Relay, RelayConfig, 
 
 use crate::args;
 use crate::exit::{Exit, Failure};
-use crate::follow::interrupted;
 use crate::state;
+use crate::stop::Stop;
 use crate::ui::Ui;
 
-pub(crate) async fn host(args: args::Host, ui: &Ui) -> Result<Exit, Failure> {
+pub(crate) async fn host(args: args::Host, ui: &Ui, stop: Stop) -> Result<Exit, Failure> {
     let relay = match (args.relay_listen, args.relay) {
         (Some(address), _) => RelaySource::Listen(vec![address]),
         (None, Some(address)) => RelaySource::Foreign(address),
@@ -42,10 +42,10 @@ pub(crate) async fn host(args: args::Host, ui: &Ui) -> Result<Exit, Failure> {
         Fingerprint::of(&host.fingerprint())
     ));
     ui.say("Clients use it with --host HOST:PORT; to be sure of it on the first visit, with --host-key FINGERPRINT, too.");
-    run(|stop| host.run(stop)).await
+    run(stop, |asked| host.run(asked)).await
 }
 
-pub(crate) async fn relay(args: args::Relay, ui: &Ui) -> Result<Exit, Failure> {
+pub(crate) async fn relay(args: args::Relay, ui: &Ui, stop: Stop) -> Result<Exit, Failure> {
     let config = RelayConfig {
         listen: args.listen,
         open: args.open,
@@ -58,19 +58,22 @@ pub(crate) async fn relay(args: args::Relay, ui: &Ui) -> Result<Exit, Failure> {
         ui.must_say(format!("Relay on {address}"));
     }
     ui.must_say("Note: an open relay carries bytes for everybody who finds it.");
-    run(|stop| relay.run(stop)).await
+    run(stop, |asked| relay.run(asked)).await
 }
 
 /// Runs until the process is asked to stop. To be stopped is how a server ends well.
-async fn run<F: Future<Output = ()>>(serve: impl FnOnce(Stop) -> F) -> Result<Exit, Failure> {
-    let stop: Stop = Box::pin(async {
-        interrupted().await;
+async fn run<F: Future<Output = ()>>(
+    mut stop: Stop,
+    serve: impl FnOnce(Asked) -> F,
+) -> Result<Exit, Failure> {
+    let asked: Asked = Box::pin(async move {
+        stop.asked().await;
     });
-    serve(stop).await;
+    serve(asked).await;
     Ok(Exit::DONE)
 }
 
-type Stop = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+type Asked = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 fn identity(
     pem: Option<(&Path, &Path)>,

@@ -12,6 +12,11 @@ use crate::exit::{Exit, Failure};
 
 /// How many names the question lists before it counts the rest (S-25).
 const NAMES_SHOWN: usize = 20;
+/// Characters of one name in it.
+const NAME_SHOWN_MAX: usize = 400;
+
+/// Longest path on one line.
+const PATH_SHOWN_MAX: usize = 400;
 
 /// How often the bar and the JSON progress move.
 pub(crate) const TICK: Duration = Duration::from_millis(200);
@@ -75,19 +80,16 @@ impl Ui {
     /// Shows how far it is; the bar appears when the total is known.
     pub(crate) fn progress(&mut self, progress: &Progress, path: &str) {
         self.event(&json!({
-            "event": "progress", "bytes": progress.bytes(), "total": progress.total_bytes(),
-            "files": progress.files_done(), "total_files": progress.total_files(),
+            "event": "progress", "bytes": progress.bytes, "total": progress.total_bytes,
+            "files": progress.files, "total_files": progress.total_files,
         }));
-        if self.quiet
-            || self.json
-            || !std::io::stderr().is_terminal()
-            || progress.total_bytes() == 0
+        if self.quiet || self.json || !std::io::stderr().is_terminal() || progress.total_bytes == 0
         {
             return;
         }
         let bar = self.bar.get_or_insert_with(|| {
             let bar = ProgressBar::with_draw_target(
-                Some(progress.total_bytes()),
+                Some(progress.total_bytes),
                 ProgressDrawTarget::stderr_with_hz(10),
             );
             if let Ok(style) = ProgressStyle::with_template(
@@ -98,10 +100,10 @@ impl Ui {
             bar.set_prefix(path.to_owned());
             bar
         });
-        bar.set_length(progress.total_bytes());
-        bar.set_position(progress.bytes());
-        if let Some(name) = progress.current() {
-            bar.set_message(show(&name, 40));
+        bar.set_length(progress.total_bytes);
+        bar.set_position(progress.bytes);
+        if let Some(name) = &progress.current {
+            bar.set_message(show(name, 40));
         }
     }
 
@@ -112,7 +114,14 @@ impl Ui {
     }
 
     /// The last word of a transfer that worked.
-    pub(crate) fn done(&mut self, verb: &str, summary: &Summary, path: &str, verified: bool) {
+    pub(crate) fn done(
+        &mut self,
+        verb: &str,
+        text: bool,
+        summary: &Summary,
+        path: &str,
+        verified: bool,
+    ) {
         self.clear();
         let seconds = summary.elapsed.as_secs_f64().max(0.000_001);
         #[expect(
@@ -122,25 +131,32 @@ impl Ui {
             reason = "a rate for people"
         )]
         let rate = (summary.bytes as f64 / seconds) as u64;
-        let hash = summary.hash.map(|hash| {
-            hash.iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect::<String>()
-        });
-        let files = files(summary.files);
+        let hash = summary.hash.map(|hash| hash.to_string());
+        let what = if text {
+            "a text".to_owned()
+        } else {
+            files(summary.files)
+        };
         let shown = hash
             .as_deref()
             .map(|hash| format!(", BLAKE3 {}", &hash[..16]))
             .unwrap_or_default();
         self.say(format!(
-            "{verb} {files}, {} in {seconds:.1} s ({}/s, {path}{shown}).",
+            "{verb} {what}, {} in {seconds:.1} s ({}/s, {path}{shown}).",
             HumanBytes(summary.bytes),
             HumanBytes(rate),
         ));
+        for saved in summary.saved.iter().take(NAMES_SHOWN) {
+            self.say(format!(
+                "Saved {}",
+                show(&saved.to_string_lossy(), PATH_SHOWN_MAX)
+            ));
+        }
         self.event(&json!({
             "event": "result", "ok": true, "exit": 0, "reason": null, "path": path,
             "security": if verified { "verified" } else { "unverified" },
             "files": summary.files, "bytes": summary.bytes, "seconds": seconds, "blake3": hash,
+            "saved": summary.saved.iter().map(|saved| saved.to_string_lossy()).collect::<Vec<_>>(),
         }));
     }
 
@@ -157,41 +173,38 @@ impl Ui {
 
     /// Tells what is offered, all that is to be decided (S-25).
     pub(crate) fn offered(&self, offer: &Offer, verified: bool) {
-        let names = offer.names(NAMES_SHOWN);
+        let names: Vec<_> = offer.names.iter().take(NAMES_SHOWN).collect();
         self.event(&json!({
-            "event": "offer", "files": offer.files(), "folders": offer.folders(), "bytes": offer.total_bytes(),
-            "text": offer.is_text(), "names": names.iter().map(|name| &name.shown).collect::<Vec<_>>(),
+            "event": "offer", "files": offer.files, "folders": offer.folders, "bytes": offer.total_bytes,
+            "text": offer.text, "names": names.iter().map(|name| &name.name).collect::<Vec<_>>(),
         }));
         let known = if verified {
             "verified by the code"
         } else {
             "NOT VERIFIED"
         };
-        if offer.is_text() {
+        if offer.text {
             self.say(format!(
                 "Offered ({known}): a text of {} bytes.",
-                offer.total_bytes()
+                offer.total_bytes
             ));
             return;
         }
         self.say(format!(
             "Offered ({known}): {}, {}:",
-            files(offer.files()),
-            HumanBytes(offer.total_bytes())
+            files(offer.files),
+            HumanBytes(offer.total_bytes)
         ));
         for name in &names {
             self.name(name);
         }
-        let entries = offer.files() + offer.folders();
+        let entries = offer.files + offer.folders;
         let more = entries.saturating_sub(names.len() as u64);
         if more > 0 {
             self.say(format!("  and {more} more"));
             // What deserves a look must not hide behind the count.
-            for name in offer
-                .marked(NAMES_SHOWN)
-                .iter()
-                .filter(|name| !names.contains(name))
-            {
+            let hidden = offer.names.iter().skip(NAMES_SHOWN);
+            for name in hidden.filter(|name| name.mark.is_some()).take(NAMES_SHOWN) {
                 self.name(name);
             }
         }
@@ -208,10 +221,12 @@ impl Ui {
 
     fn name(&self, name: &OfferedName) {
         let mark = name
-            .mark_words()
-            .map(|words| format!("  [{words}]"))
+            .mark
+            .map(|mark| format!("  [{mark}]"))
             .unwrap_or_default();
-        self.say(format!("  {}  {}{mark}", name.shown, HumanBytes(name.size)));
+        let slash = if name.folder { "/" } else { "" };
+        let shown = show(&format!("{}{slash}", name.name), NAME_SHOWN_MAX);
+        self.say(format!("  {shown}  {}{mark}", HumanBytes(name.bytes)));
     }
 
     /// The text that was received: payload.

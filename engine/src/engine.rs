@@ -144,7 +144,7 @@ impl Engine {
     }
 
     /// Offers `source` to `peer` without a code. Both sides are encrypted to fresh keys; *who* the other is, the application
-    /// must know by the channel or by the key that [`Transfer::peer_key`] tells (first contact, `security.md` 5.5).
+    /// must know by the channel or by the key that [`crate::TransferEvent::Connected`] tells (first contact, `security.md` 5.5).
     pub async fn offer(&self, peer: ScreenName, source: Source) -> Result<Transfer, Error> {
         self.ask(|reply| Command::Propose {
             peer,

@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::driver::{Command, JobId};
 use crate::error::Error;
-use crate::transfer::{Answer, ControlHandle, Offer, Progress, Summary};
+use crate::transfer::{Control, Offer, Progress, Summary};
 use crate::transport::Path;
 use rdv_proto::wire::text::ScreenName;
 
@@ -42,8 +42,8 @@ pub struct Transfer {
     pub(crate) job: JobId,
     pub(crate) events: mpsc::Receiver<TransferEvent>,
     pub(crate) commands: mpsc::WeakSender<Command>,
-    pub(crate) control: ControlHandle,
-    pub(crate) answer: Arc<Mutex<Option<oneshot::Sender<Answer>>>>,
+    pub(crate) control: Control,
+    pub(crate) answer: Arc<Mutex<Option<oneshot::Sender<bool>>>>,
     pub(crate) over: bool,
 }
 
@@ -64,15 +64,15 @@ impl Transfer {
 
     /// Says yes to what was offered.
     pub fn accept(&self) {
-        self.answer(Answer::Accept);
+        self.answer(true);
     }
 
     /// Says no to what was offered. The transfer ends with [`Error::Declined`] on both sides.
     pub fn decline(&self) {
-        self.answer(Answer::Decline);
+        self.answer(false);
     }
 
-    fn answer(&self, answer: Answer) {
+    fn answer(&self, answer: bool) {
         let waiting = self
             .answer
             .lock()
@@ -85,7 +85,7 @@ impl Transfer {
 
     /// How far it is.
     #[must_use]
-    pub fn progress(&self) -> &Arc<Progress> {
+    pub fn progress(&self) -> Progress {
         self.control.progress()
     }
 

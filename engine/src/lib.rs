@@ -21,7 +21,8 @@ pub use rdv_proto::transfer::show;
 pub use rdv_proto::trust::{Code, CodeError, CodeWords, Fingerprint};
 pub use rdv_proto::wire::text::ScreenName;
 pub use transfer::{
-    IfExists, Offer, Progress, Sink, Source, SourceError, SourceOptions, Summary, TransferError,
+    IfExists, Offer, Progress, Sink, SinkOptions, Source, SourceError, SourceOptions, Summary,
+    TransferError,
 };
 pub use transport::{Path, PathKind};
 

@@ -1,5 +1,11 @@
 //! Scenarios, a module per subject.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod embed;
 mod fuzz_smoke;
+mod host;
+mod hostile_host;
+mod hostile_sender;
+mod oscar;
 mod rendezvous;
 mod wire;

@@ -1,8 +1,22 @@
-//! What the scenarios share.
+//! What the scenarios and the tests of the binary share.
 
 pub mod captures;
+#[cfg(target_os = "linux")]
+pub mod files;
 #[path = "../fuzz/src/lib.rs"]
 pub mod fuzz;
+pub mod gate;
+pub mod hostile_host;
+#[cfg(target_os = "linux")]
+pub mod netns;
 pub mod pair;
+#[cfg(target_os = "linux")]
+pub mod process;
 pub mod road;
 pub mod solo;
+pub mod tap;
+
+/// The code in the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}

@@ -210,7 +210,7 @@ impl Client {
                     Ok(()) => self.session.delivered(&outbound),
                     Err(code) => {
                         let [first, second, ..] = outbound.message.cookie.0;
-                        debug!(code, "cookie {first:02x}{second:02x}… was not delivered");
+                        debug!(?code, "cookie {first:02x}{second:02x}… was not delivered");
                         self.session.undelivered(&outbound, code);
                     }
                 },

@@ -158,7 +158,7 @@ impl Host {
         info!("host is up");
         shutdown.await;
         stop.send_replace(true);
-        timeout(2 * farewell, async {
+        timeout(farewell, async {
             while loops.join_next().await.is_some() {}
         })
         .await

@@ -10,7 +10,7 @@ use rdv_proto::session::{ProposalLimits, RateClass};
 pub struct Limits {
     /// A client that is silent for so long after it connected waits for our greeting.
     pub greeting_delay: Duration,
-    /// From the connection to the first FLAP frame, and for each step of the TLS handshake.
+    /// From the connection, or the end of its TLS handshake, to the first FLAP frame.
     pub first_frame: Duration,
     /// From the connection to the end of the sign-on.
     pub sign_on: Duration,

@@ -1,7 +1,7 @@
 //! Listening sockets, and the loop that takes connections from them.
 
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -81,7 +81,7 @@ fn open(address: SocketAddr, both: bool) -> std::io::Result<TcpListener> {
         Type::STREAM,
         Some(Protocol::TCP),
     )?;
-    if let IpAddr::V6(_) = address.ip() {
+    if address.is_ipv6() {
         socket.set_only_v6(!both)?;
     }
     #[cfg(unix)]

@@ -14,7 +14,7 @@ use rdv_proto::session::{
 use rdv_proto::wire::flap::Channel;
 use rdv_proto::wire::icbm::{ClientError, MessageToClient, UserInfo, subgroup, tlv};
 use rdv_proto::wire::signon::{IcbmParameters, LoginErrorCode, tlv as signon_tlv};
-use rdv_proto::wire::snac::{Foodgroup, HOST_REQUEST, Snac};
+use rdv_proto::wire::snac::{ErrorCode, Foodgroup, HOST_REQUEST, Snac};
 use rdv_proto::wire::text::ScreenName;
 use rdv_proto::wire::tlv::TlvList;
 use uuid::Uuid;
@@ -23,12 +23,6 @@ use crate::limits::Limits;
 use crate::queue::Queue;
 use crate::random::random;
 
-/// Codes of 0x0004/0x0001.
-const NOT_LOGGED_ON: u16 = 0x04;
-const NOT_SUPPORTED_BY_CLIENT: u16 = 0x09;
-const REFUSED_BY_CLIENT: u16 = 0x0A;
-const RESPONSES_LOST: u16 = 0x0C;
-const REQUEST_DENIED: u16 = 0x0D;
 /// Sign-off reason: the account came in elsewhere.
 const SIGNED_ON_ELSEWHERE: u16 = 1;
 /// Flag of the ICBM parameters: tell me of messages that I missed.
@@ -192,7 +186,7 @@ impl Seat {
     /// Puts a message into the queue of its recipient.
     ///
     /// Unknown, offline, spoken for and used up are one error. The name of the sender is that of this seat (S-34).
-    pub(crate) fn deliver(&self, now: Instant, outbound: &Outbound) -> Result<(), u16> {
+    pub(crate) fn deliver(&self, now: Instant, outbound: &Outbound) -> Result<(), ErrorCode> {
         let message = &outbound.message;
         let mut state = self.router.lock();
         let number = as_number(&message.recipient);
@@ -206,30 +200,30 @@ impl Seat {
             let may = speaks(outbound.proposes);
             let attempts = &mut state.origin(self.origin, &self.router.limits).attempts;
             if !knows && !attempts.take(now) {
-                return Err(REQUEST_DENIED);
+                return Err(ErrorCode::REQUEST_DENIED);
             }
             if !may {
-                return Err(NOT_LOGGED_ON);
+                return Err(ErrorCode::NOT_LOGGED_ON);
             }
         }
-        let sender = state.info(self).ok_or(NOT_LOGGED_ON)?;
+        let sender = state.info(self).ok_or(ErrorCode::NOT_LOGGED_ON)?;
         let recipient = state
             .clients
             .get(&message.recipient)
             .filter(|client| client.online)
-            .ok_or(NOT_LOGGED_ON)?;
+            .ok_or(ErrorCode::NOT_LOGGED_ON)?;
         if outbound
             .required
             .is_some_and(|service| !recipient.capabilities.contains(&service))
         {
-            return Err(NOT_SUPPORTED_BY_CLIENT);
+            return Err(ErrorCode::NOT_SUPPORTED_BY_CLIENT);
         }
         let size = message.tlvs.first(tlv::RENDEZVOUS).map_or(0, Bytes::len);
         if size > usize::from(recipient.parameters.incoming_max) {
             if recipient.parameters.flags & FLAG_MISSED_CALLS != 0 {
                 recipient.missed_call(message.channel.0, &sender);
             }
-            return Err(REFUSED_BY_CLIENT);
+            return Err(ErrorCode::REFUSED_BY_CLIENT);
         }
         let body = MessageToClient {
             cookie: message.cookie,
@@ -238,7 +232,7 @@ impl Seat {
             tlvs: message.tlvs.clone(),
         };
         if !recipient.push(subgroup::MESSAGE_TO_CLIENT, body.encode()) {
-            return Err(RESPONSES_LOST);
+            return Err(ErrorCode::RESPONSES_LOST);
         }
         if let (Some(number), true) = (number, outbound.proposes) {
             state.numbers.bind(number, &self.name, message.cookie);

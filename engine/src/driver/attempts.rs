@@ -73,6 +73,7 @@ impl Attempts {
         match report {
             Report::RelayCreated { attempt, relay } => Input::RelayCreated { attempt, relay },
             Report::Connected { attempt } => Input::Connected { attempt },
+            Report::Heard { attempt } => Input::Heard { attempt },
             Report::Secured { attempt, lane } => {
                 self.keep(attempt, lane);
                 Input::Secured { attempt }
@@ -88,7 +89,7 @@ impl Attempts {
         }
     }
 
-    fn keep(&mut self, attempt: AttemptId, lane: Option<Lane>) {
+    fn keep(&mut self, attempt: AttemptId, lane: Option<Box<Lane>>) {
         // An attempt that was hung up meanwhile is no longer in the table; its lane closes here.
         if let Some(running) = self.running.get_mut(&attempt) {
             running.lane = lane;
@@ -96,7 +97,7 @@ impl Attempts {
     }
 
     /// The lane of an attempt that was proven, and what proved it; the attempt is over with it.
-    pub(crate) fn take_lane(&mut self, attempt: AttemptId) -> Option<(Lane, Session)> {
+    pub(crate) fn take_lane(&mut self, attempt: AttemptId) -> Option<(Box<Lane>, Session)> {
         let mut running = self.running.remove(&attempt)?;
         Some((running.lane.take()?, running.session.take()?))
     }

@@ -2,19 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rdv_proto::rendezvous::{ConversationId, EndReason};
 use rdv_proto::trust::Session;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 use super::outcome;
 use crate::error::{By, Error};
 use crate::handle::{EVENTS_MAX, TransferEvent};
-use crate::transfer::{
-    self, Answer, Control, ControlHandle, Offer, Sink, Source, Summary, TransferError,
-};
+use crate::transfer::{self, Control, Offer, Sink, Source, Summary, TransferError};
 use crate::transport::Link;
 use crate::trust::Identity;
+
+/// How long after the loss of its lane a peer's cancel may come and tell why.
+const REASON_TIME: Duration = Duration::from_secs(1);
 
 /// Names a transfer within one engine; for a code it is the machine's expectation, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,25 +29,62 @@ pub(crate) enum Direction {
     Receive(Sink),
 }
 
-/// A transfer task has come to its end.
+/// What a transfer will run on, until it starts.
+enum Payload {
+    Send(Walk),
+    Receive(Sink),
+}
+
+/// A source that is being listed while its owner still waits for somebody, so that what cannot be sent is found early.
+struct Walk {
+    /// Ends the waiting: whatever state the list is in, the transfer takes over.
+    start: oneshot::Sender<()>,
+    /// `None`: it cannot be sent, which was reported.
+    source: JoinHandle<Option<Source>>,
+}
+
+impl Walk {
+    fn begin(mut source: Source, job: JobId, ended: mpsc::Sender<TransferEnded>) -> Self {
+        let (start, started) = oneshot::channel();
+        let source = tokio::spawn(async move {
+            tokio::pin!(started);
+            tokio::select! {
+                _ = &mut started => return Some(source),
+                ready = source.ready() => if let Err(error) = ready {
+                    let outcome = Err(TransferError::Source(error));
+                    let _ = ended.send(TransferEnded { job, outcome }).await;
+                    return None;
+                },
+            }
+            // Dropped unstarted, the source goes with it.
+            started.await.ok().map(|()| source)
+        });
+        Self { start, source }
+    }
+
+    async fn source(self) -> Option<Source> {
+        let _ = self.start.send(());
+        self.source.await.ok().flatten()
+    }
+}
+
+/// A transfer task has come to its end, or a source turned out to be none.
 pub(crate) struct TransferEnded {
     pub(crate) job: JobId,
     pub(crate) outcome: Result<Summary, TransferError>,
 }
 
-type Waiting = Arc<Mutex<Option<oneshot::Sender<Answer>>>>;
+type Waiting = Arc<Mutex<Option<oneshot::Sender<bool>>>>;
 
 struct Job {
     /// Taken when the transfer starts.
-    direction: Option<Direction>,
+    payload: Option<Payload>,
     receives: bool,
     identity: Arc<Identity>,
     conversation: Option<ConversationId>,
     verified: bool,
     events: mpsc::Sender<TransferEvent>,
-    control: ControlHandle,
-    /// The transfer's end of `control`, until it starts.
-    cord: Option<Control>,
+    control: Control,
     answer: Waiting,
     /// Why it was called off while it ran; whatever its task says, that was the reason.
     called_off: Option<By>,
@@ -57,7 +97,7 @@ impl Job {
     }
 
     fn running(&self) -> bool {
-        self.direction.is_none()
+        self.payload.is_none()
     }
 }
 
@@ -65,8 +105,14 @@ impl Job {
 pub(crate) struct Opened {
     pub(crate) job: JobId,
     pub(crate) events: mpsc::Receiver<TransferEvent>,
-    pub(crate) control: ControlHandle,
+    pub(crate) control: Control,
     pub(crate) answer: Waiting,
+}
+
+/// What a transfer leaves behind at its end.
+pub(crate) struct Over {
+    pub(crate) conversation: Option<ConversationId>,
+    pub(crate) had_lane: bool,
 }
 
 pub(crate) struct Jobs {
@@ -96,7 +142,7 @@ impl Jobs {
         let job = JobId(self.next);
         self.next += 1;
         let (events_out, events) = mpsc::channel(EVENTS_MAX);
-        let (control, cord) = transfer::control();
+        let control = Control::new();
         let answer = Waiting::default();
         if let Some(id) = &conversation {
             self.by_conversation.insert(id.clone(), job);
@@ -105,13 +151,17 @@ impl Jobs {
             job,
             Job {
                 receives: matches!(direction, Direction::Receive(_)),
-                direction: Some(direction),
+                payload: Some(match direction {
+                    Direction::Send(source) => {
+                        Payload::Send(Walk::begin(source, job, self.ended.clone()))
+                    }
+                    Direction::Receive(sink) => Payload::Receive(sink),
+                }),
                 identity,
                 conversation,
                 verified,
                 events: events_out,
                 control: control.clone(),
-                cord: Some(cord),
                 answer: Arc::clone(&answer),
                 called_off: None,
             },
@@ -156,7 +206,7 @@ impl Jobs {
         let Some(job) = self.jobs.get_mut(&job_id) else {
             return;
         };
-        let (Some(direction), Some(cord)) = (job.direction.take(), job.cord.take()) else {
+        let Some(payload) = job.payload.take() else {
             return;
         };
         job.tell(TransferEvent::Connected {
@@ -164,16 +214,25 @@ impl Jobs {
             peer_key: session.peer_key_hash(),
             verified: job.verified,
         });
-        let run = transfer_task(
-            direction,
-            link,
-            cord,
-            job.events.clone(),
-            Arc::clone(&job.answer),
-        );
+        let control = job.control.clone();
+        let events = job.events.clone();
+        let answer = Arc::clone(&job.answer);
         let ended = self.ended.clone();
         tokio::spawn(async move {
-            let outcome = run.await;
+            let outcome = match payload {
+                Payload::Send(walk) => match walk.source().await {
+                    Some(source) => send(link, source, control.clone()).await,
+                    // Its end was reported when it was found.
+                    None => return,
+                },
+                Payload::Receive(sink) => {
+                    receive(link, sink, control.clone(), events, answer).await
+                }
+            };
+            if matches!(outcome, Err(TransferError::LinkLost(_))) {
+                // The peer's reason may still be on its way through the host.
+                let _ = tokio::time::timeout(REASON_TIME, control.cancelled()).await;
+            }
             let _ = ended
                 .send(TransferEnded {
                     job: job_id,
@@ -183,9 +242,10 @@ impl Jobs {
         });
     }
 
-    /// A transfer task is over. Returns its conversation, which is over with it.
-    pub(crate) fn transfer_ended(&mut self, ended: TransferEnded) -> Option<ConversationId> {
+    /// A transfer is over. Returns what is over with it.
+    pub(crate) fn transfer_ended(&mut self, ended: TransferEnded) -> Option<Over> {
         let job = self.remove(ended.job)?;
+        let had_lane = job.running();
         let outcome = match ended.outcome {
             Ok(summary) => Ok(summary),
             Err(error) => Err(match job.called_off {
@@ -194,7 +254,10 @@ impl Jobs {
             }),
         };
         job.tell(TransferEvent::Ended(outcome));
-        job.conversation
+        Some(Over {
+            conversation: job.conversation,
+            had_lane,
+        })
     }
 
     /// The machine has ended a conversation.
@@ -213,7 +276,7 @@ impl Jobs {
         if job.running() {
             // The task ends it, so that what is whole by now stays whole and nothing else stays.
             job.called_off.get_or_insert(By::Peer);
-            job.control.cancel();
+            job.control.cancel_by_peer();
             return;
         }
         let error = outcome::of_conversation(reason, candidates_exchanged);
@@ -263,27 +326,28 @@ impl Jobs {
     }
 }
 
-/// Runs the bulk protocol over the link, from the nomination to the last acknowledgement.
-async fn transfer_task(
-    direction: Direction,
+/// Sends over the link, from the nomination to the last acknowledgement.
+async fn send(link: Link, source: Source, control: Control) -> Result<Summary, TransferError> {
+    let lane = link.open().await.map_err(TransferError::LinkLost)?;
+    transfer::send(lane, source, control).await
+}
+
+/// Receives over the link; the question goes to the holder of the transfer.
+async fn receive(
     link: Link,
+    sink: Sink,
     control: Control,
     events: mpsc::Sender<TransferEvent>,
     answer: Waiting,
 ) -> Result<Summary, TransferError> {
     let lane = link.open().await.map_err(TransferError::LinkLost)?;
-    match direction {
-        Direction::Send(source) => transfer::send(lane, source, control).await,
-        Direction::Receive(sink) => {
-            let consent = move |offer: Offer| async move {
-                let (out, said) = oneshot::channel();
-                if let Ok(mut answer) = answer.lock() {
-                    *answer = Some(out);
-                }
-                let _ = events.try_send(TransferEvent::Offered(offer));
-                said.await.unwrap_or(Answer::Decline)
-            };
-            transfer::receive(lane, sink, consent, control).await
+    let consent = move |offer: Offer| async move {
+        let (out, said) = oneshot::channel();
+        if let Ok(mut answer) = answer.lock() {
+            *answer = Some(out);
         }
-    }
+        let _ = events.try_send(TransferEvent::Offered(offer));
+        said.await.unwrap_or(false)
+    };
+    transfer::receive(lane, sink, consent, control).await
 }

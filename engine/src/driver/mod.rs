@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::attempts::Attempts;
 pub(crate) use self::jobs::{Direction, JobId};
-use self::jobs::{Jobs, Opened, TransferEnded};
+use self::jobs::{Jobs, Opened, Over, TransferEnded};
 use self::outbox::Outbox;
 use crate::engine::Proposal;
 use crate::error::Error;
@@ -411,8 +411,26 @@ impl Driver {
     }
 
     fn transfer_ended(&mut self, ended: TransferEnded) {
-        if let Some(id) = self.jobs.transfer_ended(ended) {
-            self.input(Input::Finished { id });
+        let job = ended.job;
+        match self.jobs.transfer_ended(ended) {
+            // A source that cannot be sent ends what was begun for it, and the other side hears of it.
+            Some(Over {
+                conversation: Some(id),
+                had_lane: false,
+            }) => {
+                self.input(Input::Cancel {
+                    id,
+                    reason: CancelReason::USER,
+                });
+            }
+            Some(Over {
+                conversation: Some(id),
+                had_lane: true,
+            }) => self.input(Input::Finished { id }),
+            Some(Over {
+                conversation: None, ..
+            }) => self.input(Input::Unexpect { expectation: job.0 }),
+            None => {}
         }
     }
 

@@ -104,10 +104,10 @@ pub(super) fn of_transfer(error: TransferError, receives: bool) -> Error {
             by: if receives { By::Us } else { By::Peer },
         },
         TransferError::CancelledLocally => Error::Cancelled { by: By::Us },
-        TransferError::CancelledByPeer(abort) if abort.reason == AbortReason::USER => {
+        TransferError::CancelledByPeer { reason, .. } if reason == AbortReason::USER => {
             Error::Cancelled { by: By::Peer }
         }
-        TransferError::CancelledByPeer(abort) if abort.reason == AbortReason::TIMEOUT => {
+        TransferError::CancelledByPeer { reason, .. } if reason == AbortReason::TIMEOUT => {
             Error::Declined { by: By::Peer }
         }
         TransferError::Unanswered => Error::Declined { by: By::Us },

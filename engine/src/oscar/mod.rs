@@ -21,6 +21,7 @@
 mod client;
 mod error;
 mod frames;
+mod owner;
 mod pace;
 mod session;
 mod sign_on;
@@ -28,5 +29,6 @@ mod translate;
 
 pub use client::Client;
 pub use error::OscarError;
+pub use owner::{Owner, Standing};
 pub use rdv_proto::session::Token;
 pub use sign_on::SignOn;

@@ -12,7 +12,7 @@ use rdv_proto::wire::bulk::{
 };
 use tokio::sync::mpsc;
 
-use super::control::Progress;
+use super::control::Meter;
 use super::error::TransferError;
 use super::source::{Listing, Origin, mtime};
 
@@ -53,7 +53,7 @@ impl Blocks {
     pub(super) fn start(
         listing: Listing,
         skip: Vec<u32>,
-        progress: Arc<Progress>,
+        progress: Arc<Meter>,
     ) -> Result<Self, TransferError> {
         let (filled_sender, filled) = mpsc::channel(BLOCKS);
         let (empty, empty_receiver) = mpsc::channel(BLOCKS);
@@ -98,7 +98,7 @@ struct Packer {
     next: u64,
     bytes: u64,
     completes: Vec<u32>,
-    progress: Arc<Progress>,
+    progress: Arc<Meter>,
 }
 
 /// Why packing stopped.

@@ -3,8 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
-use rdv_proto::transfer::{ManifestError, Mark, NameError, ProtocolError, show};
-use rdv_proto::wire::bulk::{Abort, AbortReason};
+use rdv_proto::transfer::{ManifestError, NameError, ProtocolError, show};
+use rdv_proto::wire::bulk::{AbortReason, Control};
 use thiserror::Error;
 
 /// A problem with what is to be sent, found before a byte of it went out. All of these are the sender's own.
@@ -68,9 +68,25 @@ pub enum TransferError {
     /// The receiver's user said no: on both sides.
     #[error("declined")]
     Declined,
-    /// The other side ended it.
-    #[error("ended by the other side: {}", peer_words(.0))]
-    CancelledByPeer(Abort),
+    /// The other side's user ended it, or did not answer in time.
+    #[error("cancelled by the other side{}", peer_words(*.reason, .text))]
+    CancelledByPeer {
+        /// [`AbortReason::USER`] or [`AbortReason::TIMEOUT`].
+        reason: AbortReason,
+        /// Its words; foreign.
+        text: String,
+    },
+    /// The other side had to give up.
+    #[error("the other side gave up{}", peer_words(*.reason, .text))]
+    PeerFailed {
+        /// Why.
+        reason: AbortReason,
+        /// Its words; foreign.
+        text: String,
+    },
+    /// The other side plays the same role, or speaks no version that we know.
+    #[error("{0}")]
+    Incompatible(ProtocolError),
     /// Cancelled here.
     #[error("cancelled")]
     CancelledLocally,
@@ -145,7 +161,9 @@ impl TransferError {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Declined
-            | Self::CancelledByPeer(_)
+            | Self::CancelledByPeer { .. }
+            | Self::PeerFailed { .. }
+            | Self::Incompatible(_)
             | Self::Verification { .. }
             | Self::BadName(_)
             | Self::Protocol(_) => Fault::Peer,
@@ -162,9 +180,12 @@ impl TransferError {
     }
 
     /// What the other side is told. Remote words name no local path (S-30). `None`: it knows, or cannot be told.
-    pub(super) fn abort(&self) -> Option<Abort> {
+    pub(super) fn abort(&self) -> Option<Control> {
         let (reason, text) = match self {
-            Self::Declined | Self::CancelledByPeer(_) | Self::LinkLost(_) => return None,
+            Self::Declined
+            | Self::CancelledByPeer { .. }
+            | Self::PeerFailed { .. }
+            | Self::LinkLost(_) => return None,
             Self::CancelledLocally => (AbortReason::USER, "cancelled"),
             Self::Unanswered => (AbortReason::TIMEOUT, "no answer in time"),
             Self::Stalled => (AbortReason::STALLED, "nothing moved for too long"),
@@ -186,12 +207,23 @@ impl TransferError {
             | Self::Busy { .. } => (AbortReason::FILE, "a problem with a local file"),
             Self::Verification { .. } => (AbortReason::VERIFICATION, "content did not verify"),
             Self::BadName(_) => (AbortReason::NAME, "a name in the list is refused"),
+            Self::Incompatible(_) => (AbortReason::INCOMPATIBLE, "incompatible version or role"),
             Self::Protocol(_) => (AbortReason::PROTOCOL, "protocol error"),
         };
-        Some(Abort {
-            reason,
+        Some(Control::Abort {
+            reason: reason.0,
             text: text.to_owned(),
         })
+    }
+
+    /// What the other side's last words mean.
+    pub(super) fn aborted(reason: AbortReason, text: String) -> Self {
+        match reason {
+            AbortReason::UNKNOWN | AbortReason::USER | AbortReason::TIMEOUT => {
+                Self::CancelledByPeer { reason, text }
+            }
+            _ => Self::PeerFailed { reason, text },
+        }
     }
 
     pub(super) fn local(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
@@ -206,19 +238,9 @@ impl From<ProtocolError> for TransferError {
             ProtocolError::Manifest(
                 error @ (ManifestError::Name { .. } | ManifestError::Collision { .. }),
             ) => Self::BadName(error),
+            other @ ProtocolError::Incompatible(_) => Self::Incompatible(other),
             other => Self::Protocol(other),
         }
-    }
-}
-
-/// A note for the question: see [`Mark`].
-pub(super) fn mark_words(mark: Mark) -> &'static str {
-    match mark {
-        Mark::Hidden => "hidden",
-        Mark::Dash => "begins with a dash",
-        Mark::Executable => "can be run",
-        Mark::Profile => "read by programs at start",
-        _ => "unusual",
     }
 }
 
@@ -237,26 +259,29 @@ fn list_names(names: &[(PathBuf, NameError)]) -> String {
 fn refused(error: &ManifestError) -> String {
     match error {
         ManifestError::Name { name, why } => format!("{}: {why}", show(name, 200)),
-        ManifestError::Collision { name } => format!(
-            "{} stands there twice, at least for systems that do not tell case apart",
-            show(name, 200)
-        ),
+        ManifestError::Collision { name } => {
+            format!(
+                "{} stands there twice, at least for systems that do not tell case apart",
+                show(name, 200)
+            )
+        }
         other => other.to_string(),
     }
 }
 
-fn peer_words(abort: &Abort) -> String {
-    let known = match abort.reason {
-        AbortReason::USER => "cancelled",
-        AbortReason::TIMEOUT => "out of time",
+fn peer_words(reason: AbortReason, text: &str) -> String {
+    let known = match reason {
+        AbortReason::USER => return String::new(),
+        AbortReason::TIMEOUT => "nobody answered there in time",
         AbortReason::FILE => "a problem with a file there",
-        AbortReason::NO_SPACE => "no space on the disk there",
+        AbortReason::NO_SPACE => "not enough space on the disk there",
         AbortReason::SOURCE_CHANGED => "a file changed while it was being sent",
-        AbortReason::VERIFICATION => "content did not verify",
-        AbortReason::PROTOCOL => "protocol error",
+        AbortReason::VERIFICATION => "content did not arrive there as it was sent",
+        AbortReason::PROTOCOL => "it found us breaking the protocol",
         AbortReason::NAME => "a name in the list is refused there",
         AbortReason::STALLED => "nothing moved for too long",
-        _ => return format!("reason {}, {}", abort.reason.0, show(&abort.text, 200)),
+        AbortReason::INCOMPATIBLE => "versions or roles do not fit",
+        _ => return format!(" (reason {}, {})", reason.0, show(text, 200)),
     };
-    known.to_owned()
+    format!(": {known}")
 }

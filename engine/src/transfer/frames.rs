@@ -2,7 +2,8 @@
 
 use std::io;
 
-use rdv_proto::wire::bulk::{FRAME_HEAD, FrameError, FrameType, parse_head};
+use rdv_proto::wire::bulk::{FRAME_HEAD, FrameType, parse_head};
+use rdv_proto::wire::error::DecodeError;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
@@ -113,7 +114,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 }
 
-fn protocol(error: FrameError) -> TransferError {
+fn protocol(error: DecodeError) -> TransferError {
     TransferError::Protocol(error.into())
 }
 

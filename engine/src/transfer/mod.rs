@@ -28,13 +28,14 @@ mod writer;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use control::{Control, ControlHandle, Phase, Progress, control};
+pub use control::{Control, Phase, Progress};
 pub use error::{Fault, SourceError, TransferError};
-pub use offer::{Answer, Offer, OfferedName};
-pub use rdv_proto::wire::bulk::{Abort, AbortReason};
+pub use offer::{Offer, OfferedName};
+pub use rdv_proto::transfer::{Mark, show};
+pub use rdv_proto::wire::bulk::AbortReason;
 pub use receive::receive;
 pub use send::send;
-pub use sink::{IfExists, Sink};
+pub use sink::{IfExists, Sink, SinkOptions};
 pub use source::{Skipped, Source, SourceOptions};
 
 /// After this long without a sign of progress a transfer ends (security rules, section 6.4).
@@ -50,10 +51,10 @@ pub struct Summary {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// From the start of the transfer proper, question included.
+    /// From the first byte to the last word; the question is not part of it.
     pub elapsed: Duration,
     /// BLAKE3 of the only file, or of the list (`rdv_proto::transfer::ListHash`); none if there was no file.
-    pub hash: Option<[u8; 32]>,
+    pub hash: Option<blake3::Hash>,
     /// Receiver: where the top-level files and folders are.
     pub saved: Vec<PathBuf>,
     /// Receiver: the text, if one was sent. Foreign.
@@ -61,10 +62,11 @@ pub struct Summary {
 }
 
 impl Summary {
-    fn of(progress: &Progress) -> Self {
+    fn of(meter: &control::Meter) -> Self {
+        let (files, bytes) = meter.totals();
         Self {
-            files: progress.total_files(),
-            bytes: progress.total_bytes(),
+            files,
+            bytes,
             ..Self::default()
         }
     }

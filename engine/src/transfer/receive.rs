@@ -5,22 +5,22 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdv_proto::transfer::{BulkReceive, Manifest, ReceiveEvent};
-use rdv_proto::wire::bulk::{Accept, Ack, Decline, Done, FrameType, message_frame};
+use rdv_proto::wire::bulk::{Accept, Ack, BulkRole, Decline, Done, FrameType, message_frame};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::control::{Control, Phase, Progress};
+use super::control::{Control, Meter, Phase};
 use super::error::TransferError;
 use super::frames::{FrameReader, FrameWriter, Pool};
-use super::offer::{Answer, Offer};
-use super::session::{end, pong, unsendable};
+use super::offer::Offer;
+use super::session::{end, hello, pong, unsendable};
 use super::sink::{Checked, Sink};
 use super::writer::{self, Event, Outcome, Work, WriterThread};
-use super::{QUESTION, STALL, Summary};
+use super::{QUESTION, Summary};
 
 /// Buffers for blocks that are being read or wait for the disk: 1 MiB each at most.
 const BUFFERS: usize = 8;
@@ -28,6 +28,8 @@ const BUFFERS: usize = 8;
 const ACK_BLOCKS: u64 = 16;
 /// Files in one ack.
 const ACK_FILES: usize = 1024;
+/// How long the list may take in all, pings and trickling notwithstanding (S-29).
+const LISTING: Duration = Duration::from_secs(600);
 /// How long a failed transfer waits for its unfinished files to be gone.
 const CLEAN_UP: Duration = Duration::from_secs(5);
 /// How long the sender gets to close after the end.
@@ -47,14 +49,13 @@ pub async fn receive<S, C, F>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     C: FnOnce(Offer) -> F + Send,
-    F: Future<Output = Answer> + Send,
+    F: Future<Output = bool> + Send,
 {
-    let started = Instant::now();
     let (read_half, write_half) = tokio::io::split(stream);
     let mut reader = FrameReader::new(read_half, Pool::new(BUFFERS, 0));
     let mut writer = FrameWriter::new(write_half);
     let outcome = run(&mut reader, &mut writer, sink, consent, &control).await;
-    control.progress.set_phase(Phase::Over);
+    control.meter.set_phase(Phase::Over);
     match outcome {
         Ok(summary) => {
             let close = async {
@@ -63,7 +64,7 @@ where
             };
             let _ = timeout(LINGER, close).await;
             Ok(Summary {
-                elapsed: started.elapsed(),
+                elapsed: control.meter.elapsed(),
                 ..summary
             })
         }
@@ -82,42 +83,41 @@ where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
     C: FnOnce(Offer) -> F,
-    F: Future<Output = Answer>,
+    F: Future<Output = bool>,
 {
     let mut machine = BulkReceive::new();
     let before = async {
-        let manifest = Arc::new(listing(reader, writer, &mut machine, &control.progress).await?);
-        control
-            .progress
-            .set_totals(manifest.files(), manifest.bytes());
+        writer.send(hello(BulkRole::RECEIVER)?).await?;
+        let list = listing(reader, writer, &mut machine, &control.meter);
+        let list = timeout(LISTING, list)
+            .await
+            .map_err(|_| TransferError::Stalled)?;
+        let manifest = Arc::new(list?);
+        control.meter.set_totals(manifest.files(), manifest.bytes());
         let checked = check(&sink, &manifest).await?;
-        let offer = Offer {
-            manifest: manifest.clone(),
-            skipped: checked.skip.len() as u64,
-            free_space: checked.free_space,
-        };
-        control.progress.set_phase(Phase::Asking);
+        let offer = Offer::new(&manifest, checked.skip.len() as u64, checked.free_space);
+        control.meter.set_phase(Phase::Asking);
         let answer = ask(reader, writer, &mut machine, consent(offer)).await?;
         Ok::<_, TransferError>((manifest, checked, answer))
     };
-    let (manifest, Checked { skip, .. }, answer) = tokio::select! {
+    let (manifest, Checked { skip, .. }, accepted) = tokio::select! {
         before = before => before?,
-        () = control.cancelled() => return Err(TransferError::CancelledLocally),
-        () = control.progress.stalled(STALL) => return Err(TransferError::Stalled),
+        error = control.cancelled() => return Err(error),
+        () = control.meter.stalled() => return Err(TransferError::Stalled),
     };
-    if answer == Answer::Decline {
+    if !accepted {
         writer
             .send(message_frame(FrameType::DECLINE, &Decline {}).map_err(unsendable)?)
             .await?;
         return Err(TransferError::Declined);
     }
-    control.progress.set_phase(Phase::Moving);
+    control.meter.set_phase(Phase::Moving);
     let left_out: u64 = skip
         .iter()
         .filter_map(|&index| manifest.entries().get(index as usize))
         .map(|entry| entry.size)
         .sum();
-    control.progress.set_totals(
+    control.meter.set_totals(
         manifest.files().saturating_sub(skip.len() as u64),
         manifest.bytes().saturating_sub(left_out),
     );
@@ -134,31 +134,25 @@ where
         manifest.clone(),
         reader.pool().back(),
         BUFFERS,
-        control.progress.clone(),
+        control.meter.clone(),
     )?;
     let (ping_sender, pings) = mpsc::channel(4);
-    let incoming = incoming(reader, &mut machine, work, ping_sender, &control.progress);
+    let incoming = incoming(reader, &mut machine, work, ping_sender, &control.meter);
     let outgoing = Outgoing {
         writer,
         pings,
-        progress: &control.progress,
+        progress: &control.meter,
         saved: BTreeMap::new(),
     };
     let moved = tokio::select! {
         biased;
         done = outgoing.run(Accept { skip }, events) => done,
         error = incoming => Err(error),
-        () = control.cancelled() => Err(TransferError::CancelledLocally),
-        () = control.progress.stalled(STALL) => Err(TransferError::Stalled),
+        error = control.cancelled() => Err(error),
+        () = control.meter.stalled() => Err(TransferError::Stalled),
     };
     match moved {
-        Ok((outcome, saved)) => Ok(summary(
-            &control.progress,
-            &folder,
-            *outcome,
-            &manifest,
-            saved,
-        )),
+        Ok((outcome, saved)) => Ok(summary(&control.meter, &folder, *outcome, &manifest, saved)),
         Err(error) => {
             stop.store(true, Relaxed);
             let _ = timeout(CLEAN_UP, gone).await;
@@ -172,7 +166,7 @@ async fn listing<R, W>(
     reader: &mut FrameReader<R>,
     writer: &mut FrameWriter<W>,
     machine: &mut BulkReceive,
-    progress: &Progress,
+    progress: &Meter,
 ) -> Result<Manifest, TransferError>
 where
     R: AsyncRead + Unpin,
@@ -184,7 +178,9 @@ where
         match machine.handle(frame.kind, frame.payload())? {
             ReceiveEvent::Offered(manifest) => return Ok(manifest),
             ReceiveEvent::Ping(number) => writer.send(pong(number)?).await?,
-            ReceiveEvent::Aborted(abort) => return Err(TransferError::CancelledByPeer(abort)),
+            ReceiveEvent::Aborted { reason, text } => {
+                return Err(TransferError::aborted(reason, text));
+            }
             ReceiveEvent::Nothing | ReceiveEvent::Block(_) | ReceiveEvent::Ended => {}
         }
     }
@@ -208,8 +204,8 @@ async fn ask<R, W>(
     reader: &mut FrameReader<R>,
     writer: &mut FrameWriter<W>,
     machine: &mut BulkReceive,
-    answer: impl Future<Output = Answer>,
-) -> Result<Answer, TransferError>
+    answer: impl Future<Output = bool>,
+) -> Result<bool, TransferError>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
@@ -224,7 +220,9 @@ where
         };
         match machine.handle(frame.kind, frame.payload())? {
             ReceiveEvent::Ping(number) => writer.send(pong(number)?).await?,
-            ReceiveEvent::Aborted(abort) => return Err(TransferError::CancelledByPeer(abort)),
+            ReceiveEvent::Aborted { reason, text } => {
+                return Err(TransferError::aborted(reason, text));
+            }
             _ => {}
         }
     }
@@ -236,7 +234,7 @@ async fn incoming<R: AsyncRead + Unpin>(
     machine: &mut BulkReceive,
     work: mpsc::Sender<Work>,
     pings: mpsc::Sender<u64>,
-    progress: &Progress,
+    progress: &Meter,
 ) -> TransferError {
     let mut ended = false;
     loop {
@@ -246,7 +244,6 @@ async fn incoming<R: AsyncRead + Unpin>(
             Err(_) if ended => std::future::pending().await,
             Err(error) => return error,
         };
-        progress.touch();
         let job = match machine.handle(frame.kind, frame.payload()) {
             Ok(ReceiveEvent::Block(steps)) => Work::Block {
                 buffer: frame.into_buffer(),
@@ -262,7 +259,9 @@ async fn incoming<R: AsyncRead + Unpin>(
                 let _ = pings.try_send(number);
                 continue;
             }
-            Ok(ReceiveEvent::Aborted(abort)) => return TransferError::CancelledByPeer(abort),
+            Ok(ReceiveEvent::Aborted { reason, text }) => {
+                return TransferError::aborted(reason, text);
+            }
             Ok(ReceiveEvent::Nothing | ReceiveEvent::Offered(_)) => continue,
             Err(error) => return error.into(),
         };
@@ -279,7 +278,7 @@ type Saved = BTreeMap<u32, String>;
 struct Outgoing<'a, W> {
     writer: &'a mut FrameWriter<W>,
     pings: mpsc::Receiver<u64>,
-    progress: &'a Progress,
+    progress: &'a Meter,
     saved: Saved,
 }
 
@@ -356,7 +355,7 @@ impl<W: AsyncWrite + Unpin> Outgoing<'_, W> {
 }
 
 fn summary(
-    progress: &Progress,
+    progress: &Meter,
     folder: &std::path::Path,
     outcome: Outcome,
     manifest: &Manifest,
@@ -380,7 +379,7 @@ fn summary(
         .map(|name| folder.join(name))
         .collect();
     Summary {
-        hash: outcome.hash,
+        hash: outcome.hash.map(blake3::Hash::from_bytes),
         text: outcome.text,
         saved,
         ..Summary::of(progress)

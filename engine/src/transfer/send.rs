@@ -1,21 +1,26 @@
 //! The sending side of the native protocol, over one secured stream.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::Duration;
 
 use prost::Message as _;
 use rdv_proto::transfer::{BulkSend, Manifest, SendEvent};
-use rdv_proto::wire::bulk::{End, FrameType, MAX_MANIFEST_FRAME, ManifestChunk, message_frame};
+use rdv_proto::wire::bulk::{
+    BulkRole, End, FrameType, MAX_MANIFEST_FRAME, ManifestChunk, message_frame,
+};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot};
 
 use super::blocks::{Blocks, Filled};
-use super::control::{Control, Phase, Progress};
+use super::control::{Control, Meter, Phase};
 use super::error::TransferError;
 use super::frames::{FrameReader, FrameWriter, Pool};
-use super::session::{end, pong, unsendable};
+use super::session::{end, hello, ping, pong, unsendable};
 use super::source::{Listing, Source};
 use super::{QUESTION, STALL, Summary};
+
+/// Pause between the pings of a sender that waits: for its walk, for the answer, for the last acks. Relays end a silent pair.
+const PING: Duration = Duration::from_secs(10);
 
 /// Offers `source` over `stream`, which stands after BIND and USE, and sends what the other side accepts. Ends well only when the receiver
 /// has everything on disk, checked and named.
@@ -26,20 +31,18 @@ pub async fn send<S>(stream: S, source: Source, control: Control) -> Result<Summ
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let started = Instant::now();
     let (read_half, write_half) = tokio::io::split(stream);
     let mut reader = FrameReader::new(read_half, Pool::new(1, 0));
     let mut writer = FrameWriter::new(write_half);
-    let progress = control.progress.clone();
+    let progress = control.meter.clone();
 
     let outcome = run(&mut reader, &mut writer, source, &control).await;
     progress.set_phase(Phase::Over);
     match outcome {
         Ok(summary) => {
-            let _ =
-                tokio::time::timeout(std::time::Duration::from_secs(1), writer.shutdown()).await;
+            let _ = tokio::time::timeout(Duration::from_secs(1), writer.shutdown()).await;
             Ok(Summary {
-                elapsed: started.elapsed(),
+                elapsed: progress.elapsed(),
                 ..summary
             })
         }
@@ -57,10 +60,11 @@ where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let progress = &control.progress;
+    let progress = &control.meter;
+    writer.send(hello(BulkRole::SENDER)?).await?;
     let listing = tokio::select! {
-        listing = source.listing() => listing?,
-        () = control.cancelled() => return Err(TransferError::CancelledLocally),
+        listing = listing(source, writer) => listing?,
+        error = control.cancelled() => return Err(error),
     };
     let manifest = listing.manifest.clone();
     progress.set_totals(manifest.files(), manifest.bytes());
@@ -88,11 +92,26 @@ where
         finished = incoming.run() => {
             finished?;
             let sent = end_receiver.await.map_err(|_| TransferError::CancelledLocally)?;
-            Ok(Summary { hash: sent.hash, ..Summary::of(progress) })
+            Ok(Summary { hash: sent.hash.map(blake3::Hash::from_bytes), ..Summary::of(progress) })
         }
         error = outgoing.run(listing, answer, end_sender) => Err(error),
-        () = control.cancelled() => Err(TransferError::CancelledLocally),
-        () = progress.stalled(STALL) => Err(TransferError::Stalled),
+        error = control.cancelled() => Err(error),
+        () = progress.stalled() => Err(TransferError::Stalled),
+    }
+}
+
+/// Waits for the walk; pings, so that the receiver knows that somebody is at work.
+async fn listing<W: AsyncWrite + Unpin>(
+    source: Source,
+    writer: &mut FrameWriter<W>,
+) -> Result<Listing, TransferError> {
+    let listing = source.listing();
+    tokio::pin!(listing);
+    loop {
+        tokio::select! {
+            listing = &mut listing => return Ok(listing?),
+            () = tokio::time::sleep(PING) => writer.send(ping(0)?).await?,
+        }
     }
 }
 
@@ -110,7 +129,7 @@ struct Incoming<'a, R> {
     reader: &'a mut FrameReader<R>,
     machine: &'a Mutex<BulkSend>,
     manifest: &'a Manifest,
-    progress: &'a Arc<Progress>,
+    progress: &'a Arc<Meter>,
     pings: mpsc::Sender<u64>,
     answer: Option<oneshot::Sender<Vec<u32>>>,
 }
@@ -122,15 +141,17 @@ impl<R: AsyncRead + Unpin> Incoming<'_, R> {
             let frame = self.reader.next().await?;
             let event = lock(self.machine).handle(frame.kind, frame.payload())?;
             match event {
-                SendEvent::Nothing => self.progress.touch(),
+                SendEvent::Nothing => {}
                 SendEvent::Ping(number) => {
                     // Who pings faster than we write loses the surplus.
                     let _ = self.pings.try_send(number);
                 }
                 SendEvent::Accepted { skip } => self.accepted(skip),
-                SendEvent::Finished { files } => self.progress.add_files(files.len() as u64),
+                SendEvent::Acked { files } => self.progress.add_files(files.len() as u64),
                 SendEvent::Declined => return Err(TransferError::Declined),
-                SendEvent::Aborted(abort) => return Err(TransferError::CancelledByPeer(abort)),
+                SendEvent::Aborted { reason, text } => {
+                    return Err(TransferError::aborted(reason, text));
+                }
                 SendEvent::Done => return Ok(()),
             }
         }
@@ -156,7 +177,7 @@ impl<R: AsyncRead + Unpin> Incoming<'_, R> {
 struct Outgoing<'a, W> {
     writer: &'a mut FrameWriter<W>,
     machine: &'a Mutex<BulkSend>,
-    progress: &'a Arc<Progress>,
+    progress: &'a Arc<Meter>,
     pings: mpsc::Receiver<u64>,
 }
 
@@ -220,10 +241,15 @@ impl<W: AsyncWrite + Unpin> Outgoing<'_, W> {
             .await?;
         self.progress.set_phase(Phase::Finishing);
         loop {
-            match self.pings.recv().await {
-                Some(number) => self.writer.send(pong(number)?).await?,
-                None => std::future::pending().await,
-            }
+            self.pong_or_ping().await?;
+        }
+    }
+
+    /// Answers a ping; asks one itself when it is quiet for long.
+    async fn pong_or_ping(&mut self) -> Result<(), TransferError> {
+        tokio::select! {
+            Some(number) = self.pings.recv() => self.writer.send(pong(number)?).await,
+            () = tokio::time::sleep(PING) => self.writer.send(ping(0)?).await,
         }
     }
 
@@ -265,7 +291,7 @@ impl<W: AsyncWrite + Unpin> Outgoing<'_, W> {
         loop {
             tokio::select! {
                 Ok(skip) = &mut answer => return Ok(skip),
-                Some(number) = self.pings.recv() => self.writer.send(pong(number)?).await?,
+                waited = self.pong_or_ping() => waited?,
                 () = &mut late => return Err(TransferError::Unanswered),
             }
         }

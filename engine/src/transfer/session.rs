@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use rdv_proto::transfer::ProtocolError;
-use rdv_proto::wire::bulk::{Abort, FrameError, FrameType, frame};
+use rdv_proto::wire::bulk::{
+    AbortReason, BulkRole, Control, FrameType, Hello, VERSION, control, control_frame,
+    message_frame,
+};
+use rdv_proto::wire::error::EncodeError;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
@@ -30,16 +33,13 @@ where
             .await
             .ok()
             .flatten()
-            .map_or(
-                TransferError::LinkLost(lost),
-                TransferError::CancelledByPeer,
-            ),
+            .unwrap_or(TransferError::LinkLost(lost)),
         other => other,
     };
     match error.abort() {
         Some(abort) => {
             let words = async {
-                writer.send(abort.frame()).await.is_ok().then_some(())?;
+                writer.send(control_frame(&abort).ok()?).await.ok()?;
                 writer.shutdown().await;
                 Some(())
             };
@@ -55,21 +55,41 @@ where
 }
 
 /// A broken pipe often means that the other side said why and went: the words may still be here to be read.
-async fn peers_words<R: AsyncRead + Unpin>(reader: &mut FrameReader<R>) -> Option<Abort> {
+async fn peers_words<R: AsyncRead + Unpin>(reader: &mut FrameReader<R>) -> Option<TransferError> {
     loop {
         let frame = reader.next().await.ok()?;
-        if frame.kind == FrameType::ABORT {
-            return Abort::decode(frame.payload()).ok();
+        if frame.kind == FrameType::DECLINE {
+            return Some(TransferError::Declined);
+        }
+        if let Some(Control::Abort { reason, text }) = control(frame.kind, frame.payload()).ok()? {
+            return Some(TransferError::aborted(AbortReason(reason), text));
         }
     }
 }
 
+/// The first frame of this side.
+pub(super) fn hello(role: BulkRole) -> Result<Vec<u8>, TransferError> {
+    message_frame(
+        FrameType::HELLO,
+        &Hello {
+            version: VERSION,
+            role: role.0,
+        },
+    )
+    .map_err(unsendable)
+}
+
+/// A question whether the other side is there.
+pub(super) fn ping(number: u64) -> Result<Vec<u8>, TransferError> {
+    control_frame(&Control::Ping(number)).map_err(unsendable)
+}
+
 /// The answer to a ping.
 pub(super) fn pong(number: u64) -> Result<Vec<u8>, TransferError> {
-    frame(FrameType::PONG, &number.to_be_bytes()).map_err(unsendable)
+    control_frame(&Control::Pong(number)).map_err(unsendable)
 }
 
 /// A frame of our own that does not fit: cannot happen with a checked list, and is an error all the same.
-pub(super) fn unsendable(error: FrameError) -> TransferError {
-    TransferError::Protocol(ProtocolError::Frame(error))
+pub(super) fn unsendable(error: EncodeError) -> TransferError {
+    TransferError::LinkLost(std::io::Error::new(std::io::ErrorKind::InvalidInput, error))
 }

@@ -25,12 +25,20 @@ pub enum IfExists {
     Fail,
 }
 
+/// How files are put into a folder.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SinkOptions {
+    /// What to do with names that are taken.
+    pub if_exists: IfExists,
+    /// Keep the owner's execute bit; it is dropped otherwise (S-20).
+    pub keep_exec: bool,
+}
+
 /// An output folder.
 #[derive(Debug, Clone)]
 pub struct Sink {
     pub(super) path: PathBuf,
-    pub(super) if_exists: IfExists,
-    pub(super) keep_exec: bool,
+    pub(super) options: SinkOptions,
 }
 
 /// What the look before the question found.
@@ -42,27 +50,22 @@ pub(super) struct Checked {
 }
 
 impl Sink {
-    /// Files go into this folder, which is made when the first offer was accepted.
-    pub fn folder(path: impl Into<PathBuf>) -> Self {
-        Self {
-            path: path.into(),
-            if_exists: IfExists::default(),
-            keep_exec: false,
+    /// Files go into this folder, which is made once an offer was accepted.
+    ///
+    /// # Errors
+    /// [`TransferError::Local`] if something else than a folder stands there.
+    pub fn folder(path: impl Into<PathBuf>, options: SinkOptions) -> Result<Self, TransferError> {
+        let path = path.into();
+        match std::fs::metadata(&path) {
+            Ok(meta) if !meta.is_dir() => Err(TransferError::Local {
+                path,
+                error: io::ErrorKind::NotADirectory.into(),
+            }),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(TransferError::Local { path, error })
+            }
+            _ => Ok(Self { path, options }),
         }
-    }
-
-    /// What to do with names that are taken.
-    #[must_use]
-    pub fn if_exists(mut self, if_exists: IfExists) -> Self {
-        self.if_exists = if_exists;
-        self
-    }
-
-    /// Keep the owner's execute bit; it is dropped otherwise (S-20).
-    #[must_use]
-    pub fn keep_exec(mut self, keep: bool) -> Self {
-        self.keep_exec = keep;
-        self
     }
 
     /// Whether the list fits into the folder: no links in the way, enough room. Makes and changes nothing.
@@ -98,7 +101,7 @@ impl Sink {
         let mut skip = Vec::new();
         for (index, entry) in manifest.entries().iter().enumerate() {
             if self.is_taken(&place, &entry.path, entry.kind)? {
-                match self.if_exists {
+                match self.options.if_exists {
                     IfExists::Skip => skip.push(
                         u32::try_from(index)
                             .expect("invariant: a list has at most 100,000 entries"),
@@ -137,7 +140,7 @@ impl Sink {
         if is_top && kind == EntryKind::File {
             place.refuse_link(&part_name(path.top()))?;
         }
-        match (self.if_exists, top) {
+        match (self.options.if_exists, top) {
             (_, None) | (IfExists::Rename, _) => Ok(false),
             (IfExists::Fail, Some(_)) => Ok(true),
             (_, Some(Kind::Folder)) if kind == EntryKind::Folder && is_top => Ok(false),

@@ -2,6 +2,7 @@
 
 mod faults;
 mod hostile;
+mod raw;
 mod ways;
 
 use std::fs;
@@ -49,7 +50,11 @@ impl Desk {
     }
 
     fn sink(&self) -> Sink {
-        Sink::folder(self.out())
+        self.sink_with(SinkOptions::default())
+    }
+
+    fn sink_with(&self, options: SinkOptions) -> Sink {
+        Sink::folder(self.out(), options).unwrap()
     }
 
     /// Everything in the output folder, sorted: folders end with a slash.
@@ -95,8 +100,8 @@ fn stream() -> (DuplexStream, DuplexStream) {
     duplex(64 * 1024)
 }
 
-async fn yes(_: Offer) -> Answer {
-    Answer::Accept
+async fn yes(_: Offer) -> bool {
+    true
 }
 
 type Ended = Result<Summary, TransferError>;
@@ -107,8 +112,8 @@ where
     B: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     tokio::join!(
-        send(a, source, control().1),
-        receive(b, sink, yes, control().1)
+        send(a, source, Control::new()),
+        receive(b, sink, yes, Control::new())
     )
 }
 

@@ -36,7 +36,7 @@ impl Tree {
         };
         Ok(Self {
             root,
-            if_exists: sink.if_exists,
+            if_exists: sink.options.if_exists,
             tops: HashMap::new(),
             way: Vec::new(),
             made: Vec::new(),

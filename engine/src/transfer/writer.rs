@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rdv_proto::transfer::{EntryKind, ListHash, MAX_TEXT, Manifest, Step};
 use tokio::sync::{mpsc, oneshot};
 
-use super::control::Progress;
+use super::control::Meter;
 use super::error::TransferError;
 use super::finish::{BATCH, Complete, Finishers, Job};
 use super::folder;
@@ -71,7 +71,7 @@ pub(super) fn start(
     manifest: Arc<Manifest>,
     buffers: mpsc::Sender<Vec<u8>>,
     queue: usize,
-    progress: Arc<Progress>,
+    progress: Arc<Meter>,
 ) -> Result<WriterThread, TransferError> {
     let (work, work_receiver) = mpsc::channel(queue);
     let (events_sender, events) = mpsc::channel(64);
@@ -113,15 +113,15 @@ fn run(
     buffers: mpsc::Sender<Vec<u8>>,
     events: mpsc::Sender<Event>,
     stop: Arc<AtomicBool>,
-    progress: Arc<Progress>,
+    progress: Arc<Meter>,
 ) -> Result<(), TransferError> {
     let tree = if manifest.is_text() {
         None
     } else {
         Some(Tree::open(&sink)?)
     };
-    let finishers = Finishers::start(manifest.files(), sink.if_exists, &events, &stop)?;
-    let allowed = !folder::umask_owner_bits() & if sink.keep_exec { 7 } else { 6 };
+    let finishers = Finishers::start(manifest.files(), sink.options.if_exists, &events, &stop)?;
+    let allowed = !folder::umask_owner_bits() & if sink.options.keep_exec { 7 } else { 6 };
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| {
@@ -180,7 +180,7 @@ struct Writer {
     text: Option<String>,
     allowed: u32,
     latest: i64,
-    progress: Arc<Progress>,
+    progress: Arc<Meter>,
     stop: Arc<AtomicBool>,
     events: mpsc::Sender<Event>,
 }

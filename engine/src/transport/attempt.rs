@@ -45,13 +45,15 @@ pub(crate) enum Report {
     },
     /// TCP is up, or the relay said READY.
     Connected { attempt: AttemptId },
+    /// The other end of an accepted connection has sent its first byte.
+    Heard { attempt: AttemptId },
     /// TLS and BIND are done. The controller gets the lane at once; the other side when the lane is nominated.
     Secured {
         attempt: AttemptId,
-        lane: Option<Lane>,
+        lane: Option<Box<Lane>>,
     },
     /// The controller's USE arrived.
-    Nominated { attempt: AttemptId, lane: Lane },
+    Nominated { attempt: AttemptId, lane: Box<Lane> },
     /// It came to nothing.
     Failed {
         attempt: AttemptId,
@@ -105,7 +107,7 @@ pub(crate) struct Attempt {
     task: JoinHandle<()>,
     secure: Option<oneshot::Sender<SecureOrder>>,
     /// The proven lane, from `Secured` or `Nominated` until the transfer takes it.
-    pub(crate) lane: Option<Lane>,
+    pub(crate) lane: Option<Box<Lane>>,
     /// What secures it, from the order on.
     pub(crate) session: Option<Session>,
 }
@@ -202,6 +204,11 @@ async fn run(
 ) -> Result<(), Why> {
     let stream = connect(attempt, origin, reports).await?;
     let order = order.await.map_err(|_| Why::Dropped)?;
+    if !order.tls_client {
+        // Who only connects and says nothing makes room first (`security.md` 6.2).
+        stream.readable().await.map_err(Why::Dial)?;
+        report(reports, Report::Heard { attempt }).await;
+    }
     let mut lane = tls::secure(
         stream,
         &order.session,
@@ -217,7 +224,7 @@ async fn run(
             reports,
             Report::Secured {
                 attempt,
-                lane: Some(lane),
+                lane: Some(Box::new(lane)),
             },
         )
         .await;
@@ -238,7 +245,14 @@ async fn run(
     if frame != USE_FRAME {
         return Err(Why::NotNominated);
     }
-    report(reports, Report::Nominated { attempt, lane }).await;
+    report(
+        reports,
+        Report::Nominated {
+            attempt,
+            lane: Box::new(lane),
+        },
+    )
+    .await;
     Ok(())
 }
 

@@ -3,17 +3,22 @@
 //! What is heard here is a hint and proves nothing: anybody on the network may announce any number. Two hosts of one
 //! number therefore stop the search, and whoever was found must still show that it knows the code.
 
+mod ask;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
 use mdns_sd::{ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent, ServiceInfo};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until};
+
+use ask::{Answer, OneShot};
 
 const SERVICE: &str = "_rdv._tcp.local.";
 const VERSION: &str = "1";
-/// How long a receiver goes on listening after the first answer, in case a second host has the same number.
-const SECOND_HOST_WINDOW: Duration = Duration::from_millis(400);
+/// How long a receiver goes on listening after the first answer, in case a second host has the same number. Responders
+/// answer within 120 ms.
+const SECOND_HOST_WINDOW: Duration = Duration::from_millis(150);
 /// Instances that are remembered during one search; a stranger may announce any number of them.
 const INSTANCES_MAX: usize = 256;
 /// Addresses that are taken of one host.
@@ -86,8 +91,8 @@ pub async fn browse(number: u32, limit: Duration) -> Result<Vec<SocketAddr>, Lan
     let mut deadline = Instant::now() + limit;
     let mut first_answer = true;
     let mut search = Search::start()?;
-    while let Some(service) = search.next(deadline).await {
-        heard.add(&service);
+    while let Some(found) = search.next(deadline).await {
+        heard.add(&found);
         match heard.hosts_of(number) {
             0 => {}
             1 if first_answer => {
@@ -111,8 +116,8 @@ pub async fn numbers_in_use(window: Duration) -> Result<BTreeSet<u32>, LanError>
     let deadline = Instant::now() + window;
     let mut heard = Heard::default();
     let mut search = Search::start()?;
-    while let Some(service) = search.next(deadline).await {
-        heard.add(&service);
+    while let Some(found) = search.next(deadline).await {
+        heard.add(&found);
     }
     Ok(heard.hosts.values().map(|host| host.number).collect())
 }
@@ -147,29 +152,41 @@ impl Drop for Daemon {
     }
 }
 
+/// A question that is out, asked in both ways.
 struct Search {
+    one_shot: OneShot,
     events: mdns_sd::Receiver<ServiceEvent>,
     _daemon: Daemon,
+}
+
+/// One answer, by the way it came.
+enum Found {
+    OneShot(Answer),
+    Resolved(Box<ResolvedService>),
 }
 
 impl Search {
     fn start() -> Result<Self, LanError> {
         let daemon = Daemon::start()?;
+        let events = daemon.0.browse(SERVICE)?;
         Ok(Self {
-            events: daemon.0.browse(SERVICE)?,
+            one_shot: OneShot::ask(SERVICE),
+            events,
             _daemon: daemon,
         })
     }
 
-    /// The next answer that can be used; `None` at the deadline.
-    async fn next(&mut self, deadline: Instant) -> Option<ResolvedService> {
+    /// The next answer; `None` at the deadline.
+    async fn next(&mut self, deadline: Instant) -> Option<Found> {
         loop {
-            let event = timeout_at(deadline, self.events.recv_async())
-                .await
-                .ok()?
-                .ok()?;
-            if let ServiceEvent::ServiceResolved(service) = event {
-                return Some(*service);
+            tokio::select! {
+                answer = self.one_shot.next() => return Some(Found::OneShot(answer)),
+                event = self.events.recv_async() => {
+                    if let ServiceEvent::ServiceResolved(service) = event.ok()? {
+                        return Some(Found::Resolved(service));
+                    }
+                }
+                () = sleep_until(deadline) => return None,
             }
         }
     }
@@ -191,17 +208,32 @@ struct Heard {
 }
 
 impl Heard {
-    fn add(&mut self, service: &ResolvedService) {
-        let version = service.get_property_val_str("v");
-        let number = service.get_property_val_str("n").and_then(parse_number);
-        let (Some(VERSION), Some(number)) = (version, number) else {
+    fn add(&mut self, found: &Found) {
+        let (instance, version, number) = match found {
+            Found::OneShot(answer) => {
+                let text = |key| answer.txt.get(key).map(String::as_str);
+                (answer.instance.clone(), text("v"), text("n"))
+            }
+            Found::Resolved(service) => {
+                let text = |key| service.get_property_val_str(key);
+                (service.fullname.to_ascii_lowercase(), text("v"), text("n"))
+            }
+        };
+        let (Some(VERSION), Some(number)) = (version, number.and_then(parse_number)) else {
             return;
         };
-        let addresses = service
-            .addresses
-            .iter()
-            .filter_map(|ip| usable(ip, service.port));
-        self.add_host(&service.fullname, number, addresses);
+        let addresses: Vec<Ranked> = match found {
+            Found::OneShot(answer) => {
+                let road = answer.over_loopback;
+                let usable = |ip: &IpAddr| rated(*ip, road, 0, answer.port);
+                answer.addresses.iter().filter_map(usable).collect()
+            }
+            Found::Resolved(service) => {
+                let usable = |ip: &ScopedIp| scoped(ip, service.port);
+                service.addresses.iter().filter_map(usable).collect()
+            }
+        };
+        self.add_host(&instance, number, addresses.into_iter());
     }
 
     fn add_host(&mut self, instance: &str, number: u32, addresses: impl Iterator<Item = Ranked>) {
@@ -245,36 +277,38 @@ fn parse_number(text: &str) -> Option<u32> {
         .filter(|number: &u32| number.to_string() == text)
 }
 
-/// An address that may be dialled, with its rank; a loopback address only if a loopback interface brought it.
-fn usable(ip: &ScopedIp, port: u16) -> Option<Ranked> {
-    let (address, loopback_road, scope) = match ip {
+fn scoped(ip: &ScopedIp, port: u16) -> Option<Ranked> {
+    match ip {
         ScopedIp::V4(v4) => {
-            let loopback = v4
+            let road = v4
                 .interface_ids()
                 .iter()
                 .any(|id| is_loopback_interface(&id.name));
-            (IpAddr::V4(*v4.addr()), loopback, 0)
+            rated(IpAddr::V4(*v4.addr()), road, 0, port)
         }
         ScopedIp::V6(v6) => {
             let id = v6.scope_id();
-            (
+            rated(
                 IpAddr::V6(*v6.addr()),
                 is_loopback_interface(&id.name),
                 id.index,
+                port,
             )
         }
-        _ => return None,
-    };
-    let address = rank(address, loopback_road).map(|rank| (rank, address));
-    address.filter(|_| port != 0).map(|(rank, address)| {
-        let address = match address {
-            IpAddr::V6(v6) if v6.is_unicast_link_local() => {
-                SocketAddrV6::new(v6, port, 0, scope).into()
-            }
-            other => SocketAddr::new(other, port),
-        };
-        (rank, address)
-    })
+        _ => None,
+    }
+}
+
+/// An address that may be dialled, with its rank; a loopback address only if a loopback interface brought it, a link-local
+/// one only with its scope.
+fn rated(ip: IpAddr, loopback_road: bool, scope: u32, port: u16) -> Option<Ranked> {
+    let rank = rank(ip, loopback_road).filter(|_| port != 0)?;
+    match ip {
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => {
+            (scope != 0).then(|| (rank, SocketAddrV6::new(v6, port, 0, scope).into()))
+        }
+        other => Some((rank, SocketAddr::new(other, port))),
+    }
 }
 
 /// Loopback first (shortest way), then ordinary addresses, link-local ones last; `None` for what nobody lives at.

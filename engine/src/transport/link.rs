@@ -44,7 +44,7 @@ impl fmt::Display for Path {
 /// numbered per link, not per lane, so that further lanes can take over (`MOVED`, `FROM`, `RESUME`, link control 0x05 to
 /// 0x07) without a change to the frames.
 pub struct Link {
-    pub(crate) lane: Lane,
+    pub(crate) lane: Box<Lane>,
     /// Whether we are the controller, whose first frame on the lane is `USE`.
     pub(crate) nominate: bool,
     /// The path of the lane.
@@ -52,7 +52,7 @@ pub struct Link {
 }
 
 impl Link {
-    pub(crate) fn new(lane: Lane, session: &Session, path: &rendezvous::Path) -> Self {
+    pub(crate) fn new(lane: Box<Lane>, session: &Session, path: &rendezvous::Path) -> Self {
         let remote = lane.get_ref().0.peer_addr().ok();
         let kind = match path {
             rendezvous::Path::Direct(_) => PathKind::Direct,
@@ -69,7 +69,7 @@ impl Link {
     ///
     /// # Errors
     /// The lane broke while it was nominated.
-    pub(crate) async fn open(mut self) -> io::Result<Lane> {
+    pub(crate) async fn open(mut self) -> io::Result<Box<Lane>> {
         if self.nominate {
             self.lane.write_all(&USE_FRAME).await?;
             self.lane.flush().await?;

@@ -31,9 +31,11 @@ fn the_relay_is_taken_where_nothing_is_direct() {
 
 #[test]
 fn a_relayed_lane_waits_a_little_for_a_direct_one() {
-    let mut road = Road::default();
-    road.relay = Relay::Open(Duration::from_millis(1));
-    road.tcp_delay = Duration::from_millis(200);
+    let road = Road {
+        relay: Relay::Open(Duration::from_millis(1)),
+        tcp_delay: Duration::from_millis(200),
+        ..Road::default()
+    };
     let mut pair = Pair::meet_by_code(road, 1, RelayPolicy::Auto);
     let (_, path) = pair.assert_connects();
     assert!(matches!(path, Path::Direct(_)), "{path:?}");

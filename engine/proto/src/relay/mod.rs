@@ -2,11 +2,13 @@
 //!
 //! [`Pairing`] decides; whoever owns the sockets copies the bytes.
 
+mod event;
 mod ledger;
 mod limits;
 mod pairing;
 mod ticket;
 
+pub use event::{Access, ConnectionId, Input, Output};
 pub use limits::RelayLimits;
-pub use pairing::{Access, ConnectionId, Input, Output, Pairing};
+pub use pairing::Pairing;
 pub use ticket::{Ticket, TicketError, TicketKey};

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::relay::Ticket;
+use crate::relay::{Ticket, TicketKey};
 
 const COOKIE: Cookie = Cookie(*b"TRYST01\0");
 const RANDOM: [u8; 32] = [0x23; 32];

@@ -119,6 +119,12 @@ fn read(body: &[u8]) -> Option<(ScreenName, u64)> {
 mod tests {
     use super::*;
 
+    /// HMAC-SHA256 with 32 bytes 07 over the ticket of these tests, computed elsewhere.
+    const MAC: [u8; 16] = [
+        0xA4, 0x0D, 0x61, 0xF1, 0x3B, 0x44, 0x48, 0xC4, 0xE5, 0x7C, 0x83, 0x28, 0x9F, 0xCC, 0x0D,
+        0x08,
+    ];
+
     fn ticket() -> Ticket {
         Ticket {
             account: ScreenName::new("7").unwrap(),
@@ -132,6 +138,16 @@ mod tests {
         let bytes = key.issue(&ticket(), [9; 16]);
         assert_eq!(bytes.len(), 1 + 8 + 16 + 2 + 16);
         assert_eq!(key.check(&bytes, 999), Ok(ticket()));
+    }
+
+    #[test]
+    fn the_bytes_of_a_ticket_are_fixed() {
+        let key = TicketKey::new([7; 32]);
+        let mut expected = vec![1, 0, 0, 0, 0, 0, 0, 0x03, 0xE8];
+        expected.extend([9; 16]);
+        expected.extend(*b"\x017");
+        expected.extend(MAC);
+        assert_eq!(key.issue(&ticket(), [9; 16]), expected);
     }
 
     #[test]

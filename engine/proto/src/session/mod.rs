@@ -3,6 +3,7 @@
 
 mod duties;
 mod numbers;
+mod output;
 mod proposals;
 mod rate;
 mod serve;
@@ -10,7 +11,8 @@ mod server;
 
 pub use duties::{BustedBlock, Carried, carry};
 pub use numbers::{Numbers, ReclaimError, Token};
+pub use output::{Outbound, Output, SessionConfig, Wish};
 pub use proposals::{ProposalBook, ProposalLimits};
 pub use rate::{RateClass, RateState, Verdict};
 pub use serve::{DEFAULT_PARAMETERS, sender_info};
-pub use server::{Outbound, Output, Session, SessionConfig, Wish};
+pub use server::Session;

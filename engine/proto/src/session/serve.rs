@@ -6,8 +6,9 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use uuid::Uuid;
 
 use super::duties::carry;
+use super::output::{Outbound, Output};
 use super::rate::{RateState, Verdict};
-use super::server::{Outbound, Output, Session, Stage, code};
+use super::server::{Session, Stage};
 use crate::wire::icbm::{
     Channel, ClientError, HostAck, MessageToHost, UserInfo, subgroup, tlv as icbm_tlv, user_tlv,
 };
@@ -16,7 +17,7 @@ use crate::wire::signon::{
     Arrival, HostOnline, IcbmParameters, LocateInfo, LocateRights, RateClass, RateMembers,
     RateReply, ServiceReply, ServiceRequest, UserList, Versions, tlv,
 };
-use crate::wire::snac::{ERROR, Foodgroup, HOST_REQUEST, Snac};
+use crate::wire::snac::{ERROR, ErrorCode, Foodgroup, HOST_REQUEST, Snac};
 use crate::wire::text::ScreenName;
 use crate::wire::tlv::TlvList;
 
@@ -81,7 +82,7 @@ impl Session {
             Foodgroup::OSERVICE => self.oservice(now, snac),
             Foodgroup::LOCATE => self.locate(snac),
             Foodgroup::ICBM => self.icbm(now, snac),
-            other => self.send_error(other, snac.request_id, code::NOT_SUPPORTED_BY_HOST),
+            other => self.send_error(other, snac.request_id, ErrorCode::NOT_SUPPORTED_BY_HOST),
         }
     }
 
@@ -119,8 +120,8 @@ impl Session {
                 Ok(request) if request.foodgroup == Foodgroup::ARS => {
                     self.push(Output::Relay { request_id: id });
                 }
-                Ok(_) => self.send_error(snac.foodgroup, id, code::SERVICE_NOT_DEFINED),
-                Err(_) => self.send_error(snac.foodgroup, id, code::BUSTED_SNAC_PAYLOAD),
+                Ok(_) => self.send_error(snac.foodgroup, id, ErrorCode::SERVICE_NOT_DEFINED),
+                Err(_) => self.send_error(snac.foodgroup, id, ErrorCode::BUSTED_PAYLOAD),
             },
             0x06 => {
                 let body = self.rates(now).encode();
@@ -146,9 +147,9 @@ impl Session {
                     let body = Versions { pairs }.encode();
                     self.send_snac(snac.foodgroup, 0x18, id, body);
                 }
-                Err(_) => self.send_error(snac.foodgroup, id, code::BUSTED_SNAC_PAYLOAD),
+                Err(_) => self.send_error(snac.foodgroup, id, ErrorCode::BUSTED_PAYLOAD),
             },
-            _ => self.send_error(snac.foodgroup, id, code::INVALID_SNAC),
+            _ => self.send_error(snac.foodgroup, id, ErrorCode::INVALID_SNAC),
         }
     }
 
@@ -165,16 +166,16 @@ impl Session {
             0x04 => match LocateInfo::decode(&snac.body).and_then(|info| info.capabilities()) {
                 Ok(Some(capabilities)) => self.push(Output::Capabilities(capabilities)),
                 Ok(None) => {}
-                Err(_) => self.send_error(snac.foodgroup, id, code::BUSTED_SNAC_PAYLOAD),
+                Err(_) => self.send_error(snac.foodgroup, id, ErrorCode::BUSTED_PAYLOAD),
             },
-            _ => self.send_error(snac.foodgroup, id, code::INVALID_SNAC),
+            _ => self.send_error(snac.foodgroup, id, ErrorCode::INVALID_SNAC),
         }
     }
 
     fn icbm(&mut self, now: Instant, snac: &Snac) {
         let id = snac.request_id;
         let busted = |session: &mut Self| {
-            session.send_error(snac.foodgroup, id, code::BUSTED_SNAC_PAYLOAD);
+            session.send_error(snac.foodgroup, id, ErrorCode::BUSTED_PAYLOAD);
         };
         match snac.subgroup {
             subgroup::SET_PARAMETERS => match IcbmParameters::decode(&snac.body) {
@@ -203,7 +204,7 @@ impl Session {
             },
             // Typing events: guests do not write to each other.
             0x14 => {}
-            _ => self.send_error(snac.foodgroup, id, code::INVALID_SNAC),
+            _ => self.send_error(snac.foodgroup, id, ErrorCode::INVALID_SNAC),
         }
     }
 
@@ -213,22 +214,22 @@ impl Session {
         now: Instant,
         request_id: u32,
         mut message: MessageToHost,
-    ) -> Result<(), u16> {
+    ) -> Result<(), ErrorCode> {
         match message.channel {
             Channel::RENDEZVOUS => {}
-            Channel(0) => return Err(code::BUSTED_SNAC_PAYLOAD),
+            Channel(0) => return Err(ErrorCode::BUSTED_PAYLOAD),
             // Guests have nothing but rendezvous.
-            _ => return Err(code::NOT_SUPPORTED_BY_HOST),
+            _ => return Err(ErrorCode::NOT_SUPPORTED_BY_HOST),
         }
         // A second block would go past the host's eyes.
         let blocks: Vec<Bytes> = message.tlvs.all(icbm_tlv::RENDEZVOUS).cloned().collect();
         let [block] = &blocks[..] else {
-            return Err(code::BUSTED_SNAC_PAYLOAD);
+            return Err(ErrorCode::BUSTED_PAYLOAD);
         };
         let carried =
-            carry(block, message.cookie, self.peer_v4()).map_err(|_| code::BUSTED_SNAC_PAYLOAD)?;
+            carry(block, message.cookie, self.peer_v4()).map_err(|_| ErrorCode::BUSTED_PAYLOAD)?;
         if !self.enter_proposal(now, &message, carried.kind) {
-            return Err(code::REQUEST_DENIED);
+            return Err(ErrorCode::REQUEST_DENIED);
         }
         let ack = message.tlvs.remove_all(icbm_tlv::REQUEST_HOST_ACK) > 0;
         message.tlvs.remove_all(icbm_tlv::STORE);
@@ -279,7 +280,7 @@ impl Session {
         match verdict {
             Verdict::Clear | Verdict::Alert => true,
             Verdict::Limited => {
-                self.send_error(snac.foodgroup, snac.request_id, code::RATE_TO_HOST);
+                self.send_error(snac.foodgroup, snac.request_id, ErrorCode::RATE_TO_HOST);
                 false
             }
             Verdict::Disconnect => {

@@ -5,23 +5,21 @@
 //! without waiting, and is answered in its order.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use uuid::Uuid;
 
 use super::numbers::Token;
-use super::proposals::{ProposalBook, ProposalLimits};
-use super::rate::{RateClass, RateState};
+use super::output::{Outbound, Output, SessionConfig, Wish};
+use super::proposals::ProposalBook;
+use super::rate::RateState;
 use crate::limits;
 use crate::wire::flap::{Channel, Frame};
-use crate::wire::icbm::{ClientError, IcbmError, MessageToHost};
+use crate::wire::icbm::MessageToHost;
 use crate::wire::rendezvous::MessageKind;
-use crate::wire::signon::{
-    GuestWish, Hello, IcbmParameters, Login, LoginErrorCode, LoginReply, tlv,
-};
-use crate::wire::snac::{ERROR, Foodgroup, HOST_REQUEST, Snac};
+use crate::wire::signon::{GuestWish, Hello, Login, LoginErrorCode, LoginReply, tlv};
+use crate::wire::snac::{ERROR, ErrorCode, Foodgroup, HOST_REQUEST, Snac, SnacError};
 use crate::wire::text::ScreenName;
 use crate::wire::tlv::TlvList;
 
@@ -29,93 +27,6 @@ use crate::wire::tlv::TlvList;
 const FRAMES_BEFORE_SIGN_ON: u32 = 10;
 /// Life of a number whose owner did not say.
 const NUMBER_LIFE: Duration = Duration::from_secs(3600);
-
-/// Code of 0x0001 in each foodgroup. Source: `errors`, section 1.
-pub(super) mod code {
-    pub(in crate::session) const INVALID_SNAC: u16 = 0x01;
-    pub(in crate::session) const RATE_TO_HOST: u16 = 0x02;
-    pub(in crate::session) const SERVICE_NOT_DEFINED: u16 = 0x06;
-    pub(in crate::session) const NOT_SUPPORTED_BY_HOST: u16 = 0x08;
-    pub(in crate::session) const REQUEST_DENIED: u16 = 0x0D;
-    pub(in crate::session) const BUSTED_SNAC_PAYLOAD: u16 = 0x0E;
-}
-
-/// What a session is told about its connection and its limits.
-#[derive(Clone, Debug)]
-pub struct SessionConfig {
-    /// Where the client is seen from.
-    pub peer: SocketAddr,
-    /// Whether guests may sign on: over TLS only.
-    pub guests: bool,
-    /// Random bytes for the one challenge of this connection.
-    pub challenge: [u8; 16],
-    /// Rate class of everything but messages.
-    pub rate_general: RateClass,
-    /// Rate class of messages.
-    pub rate_icbm: RateClass,
-    /// Rendezvous of the account.
-    pub proposals: ProposalLimits,
-}
-
-/// What a guest asks for when signing on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wish {
-    /// A number of its own, which takes nobody new after `life`.
-    Number {
-        /// From now on.
-        life: Duration,
-    },
-    /// To speak to the owner of a number.
-    Join,
-    /// The number that it had.
-    Reclaim {
-        /// Which.
-        number: u16,
-        /// What it got with it.
-        token: Bytes,
-    },
-}
-
-/// A message on its way to another client.
-#[derive(Clone, Debug)]
-pub struct Outbound {
-    /// For the answer.
-    pub request_id: u32,
-    /// Whether the sender wants to know that it was accepted.
-    pub ack: bool,
-    /// Whether it is a proposal.
-    pub proposes: bool,
-    /// The service that the recipient must have, if the sender asked for that check.
-    pub required: Option<Uuid>,
-    /// The message; its TLVs are those that go on.
-    pub message: MessageToHost,
-}
-
-/// What the caller has to do.
-#[derive(Debug)]
-pub enum Output {
-    /// Write a frame.
-    Send(Channel, Bytes),
-    /// Answer with [`Session::signed_on`] or [`Session::refused`].
-    SignOn(Wish),
-    /// The client says what it can do; replaces what it said before.
-    Capabilities(Vec<Uuid>),
-    /// The client says what it wants to get.
-    Parameters(IcbmParameters),
-    /// The client is ready: from now on messages reach it.
-    Online,
-    /// Answer with [`Session::relay`].
-    Relay {
-        /// For the answer.
-        request_id: u32,
-    },
-    /// Answer with [`Session::delivered`] or [`Session::undelivered`].
-    Deliver(Outbound),
-    /// Pass on a refusal, if the one who is named may be spoken to; otherwise forget it.
-    PassOn(ClientError),
-    /// Hang up, after what was sent.
-    Close,
-}
 
 /// The machine.
 #[derive(Debug)]
@@ -252,7 +163,7 @@ impl Session {
     }
 
     /// Answer to [`Output::Deliver`]: it is not.
-    pub fn undelivered(&mut self, outbound: &Outbound, code: u16) {
+    pub fn undelivered(&mut self, outbound: &Outbound, code: ErrorCode) {
         self.send_error(Foodgroup::ICBM, outbound.request_id, code);
     }
 
@@ -260,7 +171,11 @@ impl Session {
     pub fn relay(&mut self, request_id: u32, relay: Option<(String, Bytes)>) {
         match relay {
             Some((address, ticket)) => self.send_relay(request_id, address, ticket),
-            None => self.send_error(Foodgroup::OSERVICE, request_id, code::SERVICE_NOT_DEFINED),
+            None => self.send_error(
+                Foodgroup::OSERVICE,
+                request_id,
+                ErrorCode::SERVICE_NOT_DEFINED,
+            ),
         }
     }
 
@@ -367,12 +282,9 @@ impl Session {
         self.push(Output::Send(Channel::DATA, snac.encode()));
     }
 
-    pub(super) fn send_error(&mut self, foodgroup: Foodgroup, request_id: u32, code: u16) {
-        let error = IcbmError {
-            code,
-            tlvs: TlvList::new(),
-        };
-        self.send_snac(foodgroup, ERROR, request_id, error.encode());
+    pub(super) fn send_error(&mut self, foodgroup: Foodgroup, request_id: u32, code: ErrorCode) {
+        let body = SnacError::new(code).encode();
+        self.send_snac(foodgroup, ERROR, request_id, body);
     }
 
     fn send_tlvs(&mut self, channel: Channel, tlvs: &TlvList) {
@@ -423,3 +335,7 @@ fn read_wish(wish: GuestWish, tlvs: &TlvList) -> Option<Wish> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

@@ -2,8 +2,10 @@
 
 use core::ops::Range;
 
-use super::{Entry, Manifest, ManifestBuilder, ProtocolError};
-use crate::wire::bulk::{Abort, End, FrameType, ManifestChunk, Record, Records, message, number};
+use super::{Common, Entry, Manifest, ManifestBuilder, ProtocolError, common};
+use crate::wire::bulk::{
+    AbortReason, BulkRole, End, FrameType, ManifestChunk, Record, Records, message,
+};
 
 /// What a frame from the sender amounts to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +19,12 @@ pub enum ReceiveEvent {
     /// Everything that was wanted has come.
     Ended,
     /// The sender ended the session.
-    Aborted(Abort),
+    Aborted {
+        /// Why.
+        reason: AbortReason,
+        /// For people; foreign.
+        text: String,
+    },
     /// To be answered with a PONG of the same number.
     Ping(u64),
 }
@@ -70,6 +77,7 @@ struct Current {
 #[derive(Debug)]
 pub struct BulkReceive {
     state: State,
+    greeted: bool,
 }
 
 impl Default for BulkReceive {
@@ -83,6 +91,7 @@ impl BulkReceive {
     pub fn new() -> Self {
         Self {
             state: State::Listing(ManifestBuilder::new()),
+            greeted: false,
         }
     }
 
@@ -125,13 +134,16 @@ impl BulkReceive {
         kind: FrameType,
         payload: &[u8],
     ) -> Result<ReceiveEvent, ProtocolError> {
-        match (kind, &mut self.state) {
-            (FrameType::ABORT, _) => {
+        match common(&mut self.greeted, BulkRole::SENDER, kind, payload)? {
+            Common::Own => {}
+            Common::Nothing => return Ok(ReceiveEvent::Nothing),
+            Common::Ping(number) => return Ok(ReceiveEvent::Ping(number)),
+            Common::Aborted { reason, text } => {
                 self.state = State::Ended;
-                Ok(ReceiveEvent::Aborted(Abort::decode(payload)?))
+                return Ok(ReceiveEvent::Aborted { reason, text });
             }
-            (FrameType::PING, _) => Ok(ReceiveEvent::Ping(number(kind, payload)?)),
-            (FrameType::PONG, _) => Ok(ReceiveEvent::Nothing),
+        }
+        match (kind, &mut self.state) {
             (FrameType::MANIFEST, State::Listing(list)) => {
                 list.add_wire_bytes(payload.len())?;
                 for entry in message::<ManifestChunk>(kind, payload)?.entries {
@@ -233,11 +245,25 @@ impl Receiving {
 mod tests {
     use super::*;
     use crate::transfer::{EntryKind, ManifestError, NameError, SafeRelPath};
-    use crate::wire::bulk::{BlockWriter, ManifestEnd, ManifestEntry};
+    use crate::wire::bulk::{BlockWriter, Hello, ManifestEnd, ManifestEntry};
     use prost::Message;
 
-    fn listed(files: &[(&str, u64)]) -> (BulkReceive, Manifest) {
+    fn greeted() -> BulkReceive {
         let mut receiver = BulkReceive::new();
+        let hello = Hello {
+            version: 1,
+            role: 1,
+        }
+        .encode_to_vec();
+        assert_eq!(
+            receiver.handle(FrameType::HELLO, &hello),
+            Ok(ReceiveEvent::Nothing)
+        );
+        receiver
+    }
+
+    fn listed(files: &[(&str, u64)]) -> (BulkReceive, Manifest) {
+        let mut receiver = greeted();
         let entries: Vec<ManifestEntry> = files
             .iter()
             .map(|(path, size)| ManifestEntry {
@@ -371,15 +397,15 @@ mod tests {
         let data = block(0, |b| bytes(b, 0, 0, 1));
         assert_eq!(
             receiver.handle(FrameType::DATA, &data),
-            Err(ProtocolError::Unexpected(0x24))
+            Err(ProtocolError::Unexpected(0x25))
         );
         assert_eq!(
             receiver.handle(FrameType::MANIFEST, &[]),
-            Err(ProtocolError::Unexpected(0x20))
+            Err(ProtocolError::Unexpected(0x21))
         );
         assert_eq!(
             receiver.handle(FrameType::ACCEPT, &[]),
-            Err(ProtocolError::Unexpected(0x22))
+            Err(ProtocolError::Unexpected(0x23))
         );
         assert_eq!(
             receiver.handle(FrameType(0x77), &[]),
@@ -399,7 +425,7 @@ mod tests {
                 ..Default::default()
             },
         ];
-        let refused = BulkReceive::new().handle(
+        let refused = greeted().handle(
             FrameType::MANIFEST,
             &ManifestChunk { entries }.encode_to_vec(),
         );
@@ -427,7 +453,7 @@ mod tests {
             .unwrap();
         let totals = builder.totals();
         let manifest = builder.finish(totals).unwrap();
-        let mut receiver = BulkReceive::new();
+        let mut receiver = greeted();
         receiver.accept(&manifest, &[]);
         assert_eq!(
             receiver.handle(

@@ -1,7 +1,7 @@
 //! The sender's side: what the receiver's frames mean, and whether they may come now.
 
-use super::{Manifest, ProtocolError};
-use crate::wire::bulk::{Abort, Accept, Ack, FrameType, message, number};
+use super::{Common, Manifest, ProtocolError, common};
+use crate::wire::bulk::{AbortReason, Accept, Ack, BulkRole, FrameType, message};
 
 /// What a frame from the receiver amounts to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,15 +15,20 @@ pub enum SendEvent {
     },
     /// The receiver said no.
     Declined,
-    /// The receiver has these further files under their final name.
-    Finished {
+    /// The receiver has written more blocks, or has these further files under their final name.
+    Acked {
         /// Indexes.
         files: Vec<u32>,
     },
     /// Everything is final.
     Done,
     /// The receiver ended the session.
-    Aborted(Abort),
+    Aborted {
+        /// Why.
+        reason: AbortReason,
+        /// For people; foreign.
+        text: String,
+    },
     /// To be answered with a PONG of the same number.
     Ping(u64),
 }
@@ -42,6 +47,7 @@ enum State {
 #[derive(Debug)]
 pub struct BulkSend {
     state: State,
+    greeted: bool,
     /// Per entry: 0 not wanted or no content, 1 wanted, 2 sent, 3 acknowledged.
     files: Vec<FileState>,
     open_files: u64,
@@ -74,6 +80,7 @@ impl BulkSend {
             .collect();
         Self {
             state: State::Asking,
+            greeted: false,
             files,
             open_files: manifest.files(),
             sent_blocks: 0,
@@ -112,13 +119,16 @@ impl BulkSend {
     /// # Errors
     /// [`ProtocolError`]; the session is to be ended with ABORT.
     pub fn handle(&mut self, kind: FrameType, payload: &[u8]) -> Result<SendEvent, ProtocolError> {
-        match (kind, self.state) {
-            (FrameType::ABORT, _) => {
+        match common(&mut self.greeted, BulkRole::RECEIVER, kind, payload)? {
+            Common::Own => {}
+            Common::Nothing => return Ok(SendEvent::Nothing),
+            Common::Ping(number) => return Ok(SendEvent::Ping(number)),
+            Common::Aborted { reason, text } => {
                 self.state = State::Ended;
-                Ok(SendEvent::Aborted(Abort::decode(payload)?))
+                return Ok(SendEvent::Aborted { reason, text });
             }
-            (FrameType::PING, _) => Ok(SendEvent::Ping(number(kind, payload)?)),
-            (FrameType::PONG, _) => Ok(SendEvent::Nothing),
+        }
+        match (kind, self.state) {
             (FrameType::ACCEPT, State::Asking) => {
                 self.accepted(message::<Accept>(kind, payload)?.skip)
             }
@@ -151,6 +161,7 @@ impl BulkSend {
         if ack.blocks > self.sent_blocks || ack.blocks < self.acked_blocks {
             return Err(ProtocolError::Ack);
         }
+        let news = ack.blocks > self.acked_blocks || !ack.files.is_empty();
         self.acked_blocks = ack.blocks;
         for &file in &ack.files {
             match self.files.get_mut(file as usize) {
@@ -159,10 +170,10 @@ impl BulkSend {
             }
             self.open_files -= 1;
         }
-        Ok(if ack.files.is_empty() {
-            SendEvent::Nothing
+        Ok(if news {
+            SendEvent::Acked { files: ack.files }
         } else {
-            SendEvent::Finished { files: ack.files }
+            SendEvent::Nothing
         })
     }
 }
@@ -171,9 +182,24 @@ impl BulkSend {
 mod tests {
     use super::*;
     use crate::transfer::{Entry, EntryKind, ManifestBuilder, SafeRelPath};
+    use crate::wire::bulk::Hello;
     use prost::Message;
 
     fn machine() -> BulkSend {
+        let mut machine = ungreeted();
+        let hello = Hello {
+            version: 1,
+            role: 2,
+        }
+        .encode_to_vec();
+        assert_eq!(
+            machine.handle(FrameType::HELLO, &hello),
+            Ok(SendEvent::Nothing)
+        );
+        machine
+    }
+
+    fn ungreeted() -> BulkSend {
         let mut builder = ManifestBuilder::new();
         for (kind, path) in [
             (EntryKind::Folder, "d"),
@@ -213,20 +239,20 @@ mod tests {
         sender.end_sent();
         assert_eq!(
             sender.handle(FrameType::ACK, &ack(1, &[2])),
-            Ok(SendEvent::Finished { files: vec![2] })
+            Ok(SendEvent::Acked { files: vec![2] })
         );
         assert_eq!(
             sender.handle(FrameType::DONE, &[]),
-            Err(ProtocolError::Unexpected(0x27))
+            Err(ProtocolError::Unexpected(0x28))
         );
         assert_eq!(
             sender.handle(FrameType::ACK, &ack(1, &[1])),
-            Ok(SendEvent::Finished { files: vec![1] })
+            Ok(SendEvent::Acked { files: vec![1] })
         );
         assert_eq!(sender.handle(FrameType::DONE, &[]), Ok(SendEvent::Done));
         assert_eq!(
             sender.handle(FrameType::ACK, &ack(1, &[])),
-            Err(ProtocolError::Unexpected(0x26))
+            Err(ProtocolError::Unexpected(0x27))
         );
     }
 
@@ -265,7 +291,7 @@ mod tests {
         let mut sender = machine();
         assert_eq!(
             sender.handle(FrameType::ACK, &ack(0, &[])),
-            Err(ProtocolError::Unexpected(0x26))
+            Err(ProtocolError::Unexpected(0x27))
         );
         for skip in [vec![0], vec![1, 1], vec![7]] {
             assert!(matches!(
@@ -277,18 +303,61 @@ mod tests {
 
     #[test]
     fn an_abort_counts_at_any_time() {
-        let abort = Abort {
-            reason: crate::wire::bulk::AbortReason::USER,
-            text: "stop".into(),
-        };
-        let mut sender = machine();
+        let abort = [0, 1, b's', b't', b'o', b'p'];
+        let mut sender = ungreeted();
         assert_eq!(
             sender.handle(FrameType::PING, &7u64.to_be_bytes()),
             Ok(SendEvent::Ping(7))
         );
         assert_eq!(
-            sender.handle(FrameType::ABORT, &abort.frame()[5..]),
-            Ok(SendEvent::Aborted(abort))
+            sender.handle(FrameType::PONG, &7u64.to_be_bytes()),
+            Ok(SendEvent::Nothing)
+        );
+        assert_eq!(
+            sender.handle(FrameType::ABORT, &abort),
+            Ok(SendEvent::Aborted {
+                reason: AbortReason::USER,
+                text: "stop".into()
+            })
+        );
+    }
+
+    #[test]
+    fn two_senders_and_other_versions_find_each_other_out() {
+        for hello in [
+            Hello {
+                version: 1,
+                role: 1,
+            },
+            Hello {
+                version: 0,
+                role: 2,
+            },
+            Hello {
+                version: 1,
+                role: 9,
+            },
+        ] {
+            assert_eq!(
+                ungreeted().handle(FrameType::HELLO, &hello.encode_to_vec()),
+                Err(ProtocolError::Incompatible(hello))
+            );
+        }
+        let later = Hello {
+            version: 2,
+            role: 2,
+        };
+        assert_eq!(
+            ungreeted().handle(FrameType::HELLO, &later.encode_to_vec()),
+            Ok(SendEvent::Nothing)
+        );
+        assert_eq!(
+            ungreeted().handle(FrameType::ACCEPT, &[]),
+            Err(ProtocolError::Unexpected(0x23))
+        );
+        assert_eq!(
+            machine().handle(FrameType::HELLO, &later.encode_to_vec()),
+            Err(ProtocolError::Unexpected(0x20))
         );
     }
 }

@@ -1,5 +1,6 @@
 //! The list of what is offered, checked as a whole before anybody is asked (F-1, F-2, S-22).
 
+use core::fmt;
 use std::collections::HashMap;
 
 use thiserror::Error;
@@ -74,6 +75,18 @@ pub enum Mark {
     Executable,
     /// A program reads it at start: shell profile, autostart, keys.
     Profile,
+}
+
+impl fmt::Display for Mark {
+    /// For the question.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Hidden => "hidden",
+            Self::Dash => "begins with a dash",
+            Self::Executable => "can be run",
+            Self::Profile => "read by programs at start",
+        })
+    }
 }
 
 /// One checked entry.

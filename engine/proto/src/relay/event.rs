@@ -1,0 +1,86 @@
+//! What goes into the pairing machine, and what comes out.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+#[cfg(doc)]
+use super::pairing::Pairing;
+use super::ticket::TicketKey;
+use crate::wire::ars::Command;
+
+/// A connection, as the caller numbers them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u64);
+
+/// Whom the relay serves.
+#[derive(Clone, Debug)]
+pub enum Access {
+    /// Anybody.
+    Open,
+    /// Who shows a ticket made with this key.
+    Tickets(TicketKey),
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The time of [`Pairing::poll_timeout`] has come.
+    Timeout,
+    /// A connection came in.
+    Opened {
+        /// Its number, never used before.
+        connection: ConnectionId,
+        /// Its other end.
+        address: IpAddr,
+        /// The address that CREATED tells old clients to join at; unspecified where there is no IPv4.
+        announce: Ipv4Addr,
+    },
+    /// The first frame of a connection.
+    Command {
+        /// Whose.
+        connection: ConnectionId,
+        /// What it says.
+        command: Command,
+        /// The time of day, for tickets: seconds since 1970.
+        unix_s: u64,
+        /// Fresh random bytes, from which a token is drawn.
+        random: [u8; 32],
+    },
+    /// The first frame of a connection could not be read, or more came before READY than is kept.
+    Malformed {
+        /// Whose.
+        connection: ConnectionId,
+    },
+    /// A connection is gone. For a pair, of either side, and with it the whole pair.
+    Closed {
+        /// Whose.
+        connection: ConnectionId,
+        /// Bytes that its pair carried, both directions together.
+        carried: u64,
+    },
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Write this frame.
+    Send {
+        /// To whom.
+        connection: ConnectionId,
+        /// What.
+        command: Command,
+    },
+    /// Hang up, after what was sent. Nothing more is heard of this connection.
+    Close {
+        /// Whose.
+        connection: ConnectionId,
+    },
+    /// Copy bytes both ways between these two, until one of them is [`Input::Closed`].
+    Pair {
+        /// Who created the session.
+        creator: ConnectionId,
+        /// Who joined it.
+        joiner: ConnectionId,
+        /// How many bytes at most.
+        bytes_max: u64,
+    },
+}

@@ -1,0 +1,31 @@
+//! The binary `rdv`, as its users and its enemies meet it: real processes, real sockets, real files.
+//!
+//! `RDV_TESTS_BIG=1` takes a whole GiB where a smaller file does otherwise.
+
+#![cfg(target_os = "linux")]
+
+#[path = "cli/desk.rs"]
+mod desk;
+
+#[path = "cli/first_use.rs"]
+mod first_use;
+#[path = "cli/hosts.rs"]
+mod hosts;
+#[path = "cli/killed.rs"]
+mod killed;
+#[path = "cli/large.rs"]
+mod large;
+#[path = "cli/names.rs"]
+mod names;
+#[path = "cli/networks.rs"]
+mod networks;
+#[path = "cli/refusals.rs"]
+mod refusals;
+#[path = "cli/secrets.rs"]
+mod secrets;
+#[path = "cli/signals.rs"]
+mod signals;
+#[path = "cli/strangers.rs"]
+mod strangers;
+#[path = "cli/terminal.rs"]
+mod terminal;

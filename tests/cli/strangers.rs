@@ -1,0 +1,159 @@
+//! A stranger who finds the open port first, fifty times, neither wins nor ends the transfer (S-12).
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use rdv::oscar::{Client, SignOn};
+use rdv::trust::HostTrust;
+use rdv::{Code, Engine, RelayPolicy, ScreenName, Sink, SinkOptions};
+use rdv_tests::gate::Gated;
+use rdv_tests::process::PATIENCE;
+
+use crate::desk::{HostRun, person, small_file};
+
+/// The TCP ports at which a process listens.
+fn listening_ports(pid: u32) -> BTreeSet<u16> {
+    let mut sockets = BTreeSet::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/fd"))
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        let target = fs::read_link(entry.path())
+            .unwrap_or_default()
+            .display()
+            .to_string();
+        if let Some(inode) = target
+            .strip_prefix("socket:[")
+            .and_then(|rest| rest.strip_suffix(']'))
+        {
+            sockets.insert(inode.to_owned());
+        }
+    }
+    let mut ports = BTreeSet::new();
+    for table in ["tcp", "tcp6"] {
+        let table = fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
+        for line in table.lines().skip(1) {
+            let columns: Vec<&str> = line.split_whitespace().collect();
+            let [_, local, _, state, _, _, _, _, _, inode, ..] = columns[..] else {
+                continue;
+            };
+            let port = local
+                .rsplit(':')
+                .next()
+                .and_then(|port| u16::from_str_radix(port, 16).ok());
+            if state == "0A" && sockets.contains(inode) {
+                ports.extend(port);
+            }
+        }
+    }
+    ports
+}
+
+#[test]
+fn fifty_strangers_at_the_open_port_do_not_matter() {
+    let host = HostRun::start(&[]);
+    let alice = person();
+    small_file(&alice, "a");
+    let mut sender = alice.run(host.args("send", &["--json", "--relay", "never", "a"]));
+    let code = sender.event("code")["code"]
+        .as_str()
+        .expect("a string")
+        .to_owned();
+    let code = Code::parse(&code).unwrap();
+    let out = tempfile::tempdir().unwrap();
+
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let received = runtime.block_on(async {
+        let address = host.address.to_string();
+        let client = Client::connect(&address, &HostTrust::AcceptAny, SignOn::Join, PATIENCE)
+            .await
+            .unwrap();
+        let (gate, channel) = Gated::new(client);
+        let engine = Engine::builder(channel)
+            .host_on_this_machine(true)
+            .relay_policy(RelayPolicy::Never)
+            .never_dial([host.address])
+            .build();
+        let peer = ScreenName::new(code.number().to_string()).unwrap();
+        let receiving = engine
+            .fetch_with_code(
+                peer,
+                code.words().clone(),
+                Sink::folder(out.path(), SinkOptions::default()).unwrap(),
+            )
+            .await
+            .unwrap();
+
+        // When the sender has answered, its door is open; its answer waits at the gate, so that nobody it is meant for knows.
+        let deadline = Instant::now() + PATIENCE;
+        let mut ports = listening_ports(sender.pid());
+        while ports.is_empty() {
+            assert!(Instant::now() < deadline, "the sender opens a port");
+            tokio::task::yield_now().await;
+            ports = listening_ports(sender.pid());
+        }
+        let mut strangers = Vec::new();
+        for number in 0..50 {
+            for &port in &ports {
+                let mut stranger = TcpStream::connect(("127.0.0.1", port)).unwrap();
+                let words: &[u8] = match number % 5 {
+                    0 => b"",
+                    1 => b"GET / HTTP/1.1\r\n\r\n",
+                    2 => &[0x16, 3, 1, 0x40, 0, 1],
+                    3 => &[0xFF; 4096],
+                    _ => b"OFT2\x01\x00\x01\x01",
+                };
+                // It may have hung up already.
+                let _ = stranger.write_all(words);
+                strangers.push(stranger);
+            }
+        }
+        gate.open();
+        let received = tokio::time::timeout(PATIENCE, receiving.finish(|_| true))
+            .await
+            .expect("an end");
+        drop(strangers);
+        engine.close().await;
+        received
+    });
+    assert_eq!(received.unwrap().files, 1);
+    assert_eq!(sender.finish().expect_code(0).result()["path"], "direct");
+    assert_eq!(
+        fs::read_to_string(out.path().join("a")).unwrap(),
+        "this is a\n"
+    );
+}
+
+#[test]
+fn the_port_is_closed_as_soon_as_the_two_have_met() {
+    let host = HostRun::start(&[]);
+    let (alice, bob) = (person(), person());
+    small_file(&alice, "a");
+    let mut sender = alice.run(host.args("send", &["--json", "a"]));
+    let code = sender.event("code")["code"]
+        .as_str()
+        .expect("a string")
+        .to_owned();
+    assert_eq!(
+        listening_ports(sender.pid()),
+        BTreeSet::new(),
+        "nobody has come yet, so nothing is open (S-11)"
+    );
+    let mut receiver = bob.run_on_terminal(host.args("receive", &["-o", "out", &code]));
+    receiver.expect("[y/N]");
+    sender.event("connected");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    for pid in [sender.pid(), receiver.pid()] {
+        while !listening_ports(pid).is_empty() {
+            assert!(Instant::now() < deadline, "the door stays open");
+            std::thread::yield_now();
+        }
+    }
+    receiver.type_line("y");
+    receiver.finish().expect_code(0);
+    sender.finish().expect_code(0);
+}

@@ -1,0 +1,135 @@
+//! Network namespaces: two machines on one switch, or one machine without a network. Needs root and `ip`.
+
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Set where nothing may be skipped.
+const SKIP_NOTHING: &str = "RDV_TESTS_SKIP_NOTHING";
+
+/// Some namespaces; gone when dropped.
+pub struct Namespaces {
+    prefix: String,
+    names: Vec<String>,
+}
+
+impl Namespaces {
+    /// Two namespaces, `10.77.0.1/24` and `10.77.0.2/24`, joined by a bridge in a third. None, with a loud word, where that cannot
+    /// be done.
+    ///
+    /// # Panics
+    /// Instead of skipping where `RDV_TESTS_SKIP_NOTHING` is set.
+    #[must_use]
+    pub fn on_one_bridge() -> Option<Self> {
+        let mut all = Self::new()?;
+        let switch = all.add("s");
+        ip(&[
+            "-n",
+            &switch,
+            "link",
+            "add",
+            "br0",
+            "type",
+            "bridge",
+            "mcast_snooping",
+            "0",
+        ]);
+        ip(&["-n", &switch, "link", "set", "br0", "up"]);
+        for (index, side) in ["a", "b"].into_iter().enumerate() {
+            let name = all.add(side);
+            let port = format!("p{side}");
+            ip(&[
+                "-n", &switch, "link", "add", &port, "type", "veth", "peer", "name", "eth0",
+                "netns", &name,
+            ]);
+            ip(&["-n", &switch, "link", "set", &port, "master", "br0", "up"]);
+            ip(&[
+                "-n",
+                &name,
+                "address",
+                "add",
+                &format!("10.77.0.{}/24", index + 1),
+                "dev",
+                "eth0",
+            ]);
+            ip(&["-n", &name, "link", "set", "eth0", "up"]);
+        }
+        Some(all)
+    }
+
+    /// One namespace in which only the loopback interface is up.
+    ///
+    /// # Panics
+    /// As [`Namespaces::on_one_bridge`].
+    #[must_use]
+    pub fn loopback_only() -> Option<Self> {
+        let mut all = Self::new()?;
+        all.add("l");
+        Some(all)
+    }
+
+    /// The name of one: `a`, `b` or `l`.
+    #[must_use]
+    pub fn name(&self, side: &str) -> String {
+        format!("{}{side}", self.prefix)
+    }
+
+    fn new() -> Option<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let prefix = format!(
+            "rdv{}x{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
+        let probe = format!("{prefix}p");
+        match try_ip(&["netns", "add", &probe]).and_then(|()| try_ip(&["netns", "delete", &probe]))
+        {
+            Ok(()) => Some(Self {
+                prefix,
+                names: Vec::new(),
+            }),
+            Err(reason) => {
+                assert!(
+                    std::env::var_os(SKIP_NOTHING).is_none(),
+                    "network namespaces are needed here: {reason}"
+                );
+                eprintln!("SKIPPED: no network namespaces ({reason}); they need root and iproute2");
+                None
+            }
+        }
+    }
+
+    fn add(&mut self, side: &str) -> String {
+        let name = self.name(side);
+        ip(&["netns", "add", &name]);
+        self.names.push(name.clone());
+        ip(&["-n", &name, "link", "set", "lo", "up"]);
+        name
+    }
+}
+
+impl Drop for Namespaces {
+    fn drop(&mut self) {
+        for name in &self.names {
+            let _ = try_ip(&["netns", "delete", name]);
+        }
+    }
+}
+
+#[track_caller]
+fn ip(args: &[&str]) {
+    if let Err(reason) = try_ip(args) {
+        panic!("ip {args:?}: {reason}");
+    }
+}
+
+fn try_ip(args: &[&str]) -> Result<(), String> {
+    let done = Command::new("ip")
+        .args(args)
+        .output()
+        .map_err(|error| error.to_string())?;
+    if done.status.success() {
+        Ok(())
+    } else {
+        Err(String::from_utf8_lossy(&done.stderr).trim().to_owned())
+    }
+}
