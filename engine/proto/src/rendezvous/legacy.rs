@@ -8,7 +8,7 @@ use super::common::{Common, Ending, Happening, Step};
 use super::conversation::State;
 use super::desk::Context;
 use super::limits::{
-    FIRST_ANSWER, LEGACY_NEGOTIATION, LISTENER_WAIT, RELAY_READY, RELAY_READY_FIRST,
+    FIRST_ANSWER, LEGACY_NEGOTIATION, LISTENER_OPEN, LISTENER_WAIT, RELAY_READY, RELAY_READY_FIRST,
 };
 use super::methods::{Method, Methods, Wish};
 use super::numbers::{Arrival, initiator_wins};
@@ -42,7 +42,10 @@ pub(super) struct Legacy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
     /// Our own next one is being prepared: a listener is opened.
-    OpeningListener,
+    OpeningListener {
+        /// When that takes too long.
+        until: Instant,
+    },
     /// Our own next one is being prepared: a relay session is created.
     CreatingRelay,
     /// Ours is out, and we wait.
@@ -89,7 +92,7 @@ impl Legacy {
             race: Race::new(Pace::Legacy),
             own: Vec::new(),
             announced: Vec::new(),
-            turn: Turn::OpeningListener,
+            turn: Turn::CreatingRelay,
             deadline: None,
         }
     }
@@ -98,6 +101,7 @@ impl Legacy {
         let until = match self.turn {
             // While somebody is proving itself, the wait goes on.
             Turn::Waiting { until, .. } if !self.race.is_proving() => Some(until),
+            Turn::OpeningListener { until } => Some(until),
             _ => None,
         };
         self.race
@@ -194,6 +198,9 @@ impl Legacy {
                 }
                 Ok(State::Legacy(self))
             }
+            Turn::OpeningListener { until } if until <= context.now => {
+                self.next_method(common, context, Wish::Any)
+            }
             Turn::CreatingRelay if self.race.is_idle() => {
                 self.next_method(common, context, Wish::Any)
             }
@@ -240,7 +247,9 @@ impl Legacy {
         {
             Some(Method::Listen) => {
                 common.listen(context);
-                self.turn = Turn::OpeningListener;
+                self.turn = Turn::OpeningListener {
+                    until: context.now + LISTENER_OPEN,
+                };
             }
             Some(Method::Relay) => {
                 self.create_relay(common, context);
@@ -259,7 +268,7 @@ impl Legacy {
         listen_port: Option<u16>,
         candidates: Vec<LocalCandidate>,
     ) -> Step {
-        if self.turn != Turn::OpeningListener {
+        if !matches!(self.turn, Turn::OpeningListener { .. }) {
             if !common.listening && listen_port.is_some() {
                 context.desk.push(Output::StopListening {
                     id: common.id.clone(),
