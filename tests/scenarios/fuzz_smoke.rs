@@ -73,6 +73,16 @@ fn mutations_of_link_frames_hurt_nobody() {
     mutate("decode_link", fuzz::decode_link, 8);
 }
 
+#[test]
+fn mutations_of_a_session_hurt_no_host() {
+    mutate("host_session", fuzz::host_session, 9);
+}
+
+#[test]
+fn mutations_of_what_clients_do_hurt_no_relay() {
+    mutate("relay_pairing", fuzz::relay_pairing, 10);
+}
+
 fn mutate(name: &str, target: Target, seed: u64) {
     let seeds: Vec<Bytes> = corpus(name)
         .into_iter()

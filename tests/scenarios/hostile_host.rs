@@ -13,6 +13,9 @@ use rdv_tests::hostile_host::{
 };
 use tempfile::TempDir;
 
+/// What a host does to a message on its way.
+type Change = fn(&mut Letter);
+
 /// Every negotiation ends by its own timers well before this.
 const END: Duration = Duration::from_secs(100);
 
@@ -346,7 +349,7 @@ async fn a_host_that_also_swallows_the_refusals_gets_a_timed_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_changes_later_proposals_gets_no_wrong_file_across() {
-    let changes: [(&str, fn(&mut Letter)); 4] = [
+    let changes: [(&str, Change); 4] = [
         ("stripped", |letter| {
             letter.edit(|params| params.retain(|(tag, _)| *tag != REQUEST_SECURE))
         }),

@@ -15,3 +15,8 @@ pub mod process;
 pub mod road;
 pub mod solo;
 pub mod tap;
+
+/// The code in the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rdv_proto::rendezvous::{ConversationId, EndReason};
 use rdv_proto::trust::Session;
@@ -14,6 +15,9 @@ use crate::handle::{EVENTS_MAX, TransferEvent};
 use crate::transfer::{self, Control, Offer, Sink, Source, Summary, TransferError};
 use crate::transport::Link;
 use crate::trust::Identity;
+
+/// How long after the loss of its lane a peer's cancel may come and tell why.
+const REASON_TIME: Duration = Duration::from_secs(1);
 
 /// Names a transfer within one engine; for a code it is the machine's expectation, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -217,12 +221,18 @@ impl Jobs {
         tokio::spawn(async move {
             let outcome = match payload {
                 Payload::Send(walk) => match walk.source().await {
-                    Some(source) => send(link, source, control).await,
+                    Some(source) => send(link, source, control.clone()).await,
                     // Its end was reported when it was found.
                     None => return,
                 },
-                Payload::Receive(sink) => receive(link, sink, control, events, answer).await,
+                Payload::Receive(sink) => {
+                    receive(link, sink, control.clone(), events, answer).await
+                }
             };
+            if matches!(outcome, Err(TransferError::LinkLost(_))) {
+                // The peer's reason may still be on its way through the host.
+                let _ = tokio::time::timeout(REASON_TIME, control.cancelled()).await;
+            }
             let _ = ended
                 .send(TransferEnded {
                     job: job_id,
@@ -266,7 +276,7 @@ impl Jobs {
         if job.running() {
             // The task ends it, so that what is whole by now stays whole and nothing else stays.
             job.called_off.get_or_insert(By::Peer);
-            job.control.cancel();
+            job.control.cancel_by_peer();
             return;
         }
         let error = outcome::of_conversation(reason, candidates_exchanged);

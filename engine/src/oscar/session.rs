@@ -325,7 +325,11 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
             self.writer.shutdown().await
         };
         // The host learns of it anyway when the connection is gone.
-        let _ = timeout_at(until, farewell).await;
+        if let Ok(Ok(())) = timeout_at(until, farewell).await {
+            // It closes when it has taken all that came before.
+            let closed = async { while self.reader.next().await.is_ok() {} };
+            let _ = timeout_at(Instant::now() + FAREWELL, closed).await;
+        }
         drop(done);
         End::SignedOff
     }

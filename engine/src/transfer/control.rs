@@ -236,7 +236,7 @@ impl Control {
     }
 
     /// Ends when the transfer is cancelled, and says by whom.
-    pub(super) async fn cancelled(&self) -> TransferError {
+    pub(crate) async fn cancelled(&self) -> TransferError {
         let mut stop = self.stop.subscribe();
         let by = stop
             .wait_for(|stop| *stop != Stop::Go)

@@ -4,6 +4,8 @@
 //! The targets in `fuzz_targets` hand libFuzzer's inputs to these; the scenario `fuzz_smoke` hands recorded frames and
 //! mutations of them, on a stable compiler.
 
+mod machines;
+
 use bytes::{Bytes, BytesMut};
 use rdv_proto::wire::icbm::{ClientError, HostAck, IcbmError, MessageToClient, MessageToHost};
 use rdv_proto::wire::rendezvous::{Message, host};
@@ -18,11 +20,13 @@ use rdv_proto::wire::snac::Snac;
 use rdv_proto::wire::tlv::TlvList;
 use rdv_proto::wire::{address, ars, error::DecodeError, flap, link};
 
+pub use machines::{host_session, relay_pairing};
+
 /// A function that takes any bytes.
 pub type Target = fn(&[u8]);
 
 /// All of them, by the name of the target and of its corpus.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("decode_flap", decode_flap),
     ("decode_snac", decode_snac),
     ("decode_tlv", decode_tlv),
@@ -31,6 +35,8 @@ pub const TARGETS: [(&str, Target); 8] = [
     ("decode_security", decode_security),
     ("decode_ars", decode_ars),
     ("decode_link", decode_link),
+    ("host_session", host_session),
+    ("relay_pairing", relay_pairing),
 ];
 
 /// A stream of FLAP frames.

@@ -156,7 +156,7 @@ fn forging(seed: u64, percent: u32, exchange_changed: Rc<Cell<bool>>) -> Meddler
                     }
                 });
                 let exchange = message.sequence().is_some_and(|number| number.get() <= 2);
-                if exchange && changed != signal {
+                if exchange && what_matters(&changed) != what_matters(&signal) {
                     exchange_changed.set(true);
                 }
                 changed
@@ -165,6 +165,20 @@ fn forging(seed: u64, percent: u32, exchange_changed: Rc<Cell<bool>>) -> Meddler
         };
         vec![(Duration::ZERO, changed)]
     })
+}
+
+/// What a host must not change: number, TLS, versions, security block.
+fn what_matters(signal: &Signal) -> impl PartialEq {
+    let Signal::Rendezvous(message) = signal else {
+        return None;
+    };
+    let versions = (message.min_version(), message.max_version());
+    Some((
+        message.sequence(),
+        message.request_secure(),
+        versions,
+        message.security_bytes(),
+    ))
 }
 
 /// Ends whatever is up, so that the end of the road is looked at, too.

@@ -2,9 +2,14 @@
 
 use std::time::Duration;
 
-use rdv_proto::rendezvous::{Path, RelayPolicy};
-use rdv_tests::pair::{ALICE, BOB, Pair};
-use rdv_tests::road::{Road, Tcp};
+use rdv_proto::rendezvous::{
+    AttemptError, CandidateKind, EndReason, Event, Input, LocalCandidate, Path, RelayPolicy,
+};
+use rdv_proto::trust::Secret;
+use rdv_proto::wire::rendezvous::{MessageKind, NakCode};
+use rdv_proto::wire::service::NATIVE;
+use rdv_tests::pair::{ALICE, BOB, Decision, Pair};
+use rdv_tests::road::{Relay, Road, Tcp};
 
 #[test]
 fn a_code_leads_to_a_direct_lane() {
@@ -21,5 +26,187 @@ fn the_relay_is_taken_where_nothing_is_direct() {
     let (took, path) = pair.assert_connects();
     assert!(matches!(path, Path::Relay(_)), "{path:?}");
     assert!(took < Duration::from_millis(1_200), "{took:?}");
-    let _ = (ALICE, BOB);
+}
+
+#[test]
+fn a_relayed_lane_waits_a_little_for_a_direct_one() {
+    let road = Road {
+        relay: Relay::Open(Duration::from_millis(1)),
+        tcp_delay: Duration::from_millis(200),
+        ..Road::default()
+    };
+    let mut pair = Pair::meet_by_code(road, 1, RelayPolicy::Auto);
+    let (_, path) = pair.assert_connects();
+    assert!(matches!(path, Path::Direct(_)), "{path:?}");
+}
+
+#[test]
+fn but_never_longer_than_a_second() {
+    // Signalling is slow, the relay slower: it is up long after the first second.
+    let mut road = Road::with_tcp(Tcp::Dropped, Tcp::Dropped);
+    road.relay = Relay::Open(Duration::from_millis(600));
+    for signalling in &mut road.signalling {
+        signalling.delay = Duration::from_secs(1);
+    }
+    let mut pair = Pair::meet_by_code(road, 1, RelayPolicy::Auto);
+    let (took, path) = pair.assert_connects();
+    assert!(matches!(path, Path::Relay(_)), "{path:?}");
+    // C2 at 1.0 s, its answer at 3.0 s, and a second more.
+    assert!(took < Duration::from_millis(4_200), "{took:?}");
+}
+
+#[test]
+fn keys_alone_lead_to_a_lane_after_the_user_said_yes() {
+    let mut pair = Pair::new(Road::default(), 1);
+    pair.propose_native(ALICE, 1, Secret::None, RelayPolicy::Auto);
+    let (took, path) = pair.assert_connects();
+    assert!(matches!(path, Path::Direct(_)), "{path:?}");
+    assert!(
+        took > Duration::from_secs(1) && took < Duration::from_millis(1_500),
+        "{took:?}"
+    );
+    let asked = pair.sides[BOB]
+        .events
+        .iter()
+        .find_map(|(_, event)| match event {
+            Event::Proposed { offer, .. } => Some(offer.clone()),
+            _ => None,
+        });
+    let offer = asked.expect("the user was asked");
+    assert!(offer.secure && offer.key_hash.is_some() && offer.service == NATIVE);
+}
+
+#[test]
+fn a_no_reaches_the_proposer() {
+    let mut pair = Pair::new(Road::default(), 1);
+    pair.sides[BOB].decision = Decision::Decline(Duration::from_secs(1));
+    pair.propose_native(ALICE, 1, Secret::None, RelayPolicy::Auto);
+    let ends = pair.assert_fails();
+    assert_eq!(
+        ends,
+        [
+            Some(EndReason::Refused(Some(NakCode::DENIED))),
+            Some(EndReason::Declined)
+        ]
+    );
+}
+
+#[test]
+fn each_side_is_told_once_of_the_match_the_key_and_the_lane() {
+    let mut pair = Pair::meet_by_code(Road::default(), 1, RelayPolicy::Auto);
+    pair.assert_connects();
+    let names = |side: usize| {
+        let name = |event: &Event| match event {
+            Event::Matched { expectation: 7, .. } => "matched",
+            Event::Keyed { .. } => "keyed",
+            Event::Established {
+                expectation: None, ..
+            } => "established",
+            Event::Established {
+                expectation: Some(7),
+                ..
+            } => "established for the code",
+            _ => "something else",
+        };
+        pair.sides[side]
+            .events
+            .iter()
+            .map(|(_, event)| name(event))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(names(ALICE), ["keyed", "established"]);
+    assert_eq!(names(BOB), ["matched", "keyed", "established for the code"]);
+}
+
+#[test]
+fn who_answered_accepts_once() {
+    let mut pair = Pair::meet_by_code(Road::default(), 1, RelayPolicy::Auto);
+    pair.assert_connects();
+    let accepts = |side: usize| {
+        pair.messages(side)
+            .into_iter()
+            .filter(|m| m.kind == MessageKind::ACCEPT)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!((accepts(ALICE).len(), accepts(BOB).len()), (0, 1));
+    assert!(accepts(BOB)[0].request_secure() && accepts(BOB)[0].security_bytes().is_some());
+}
+
+#[test]
+fn a_lane_that_breaks_ends_it_without_a_word() {
+    let mut pair = Pair::meet_by_code(Road::default(), 1, RelayPolicy::Auto);
+    pair.assert_connects();
+    let sent = pair.sides[ALICE].sent.len();
+    let (_, attempt, _) = pair.established(ALICE).expect("a lane");
+    pair.input(
+        ALICE,
+        Input::Failed {
+            attempt,
+            error: AttemptError::Closed,
+        },
+    );
+    assert_eq!(
+        pair.ended(ALICE),
+        Some(EndReason::LinkLost(AttemptError::Closed))
+    );
+    assert_eq!(pair.sides[ALICE].sent.len(), sent);
+    assert_eq!(pair.sides[ALICE].endpoint.open_attempts(), 0);
+}
+
+#[test]
+fn only_the_controller_chooses_and_only_among_proven_lanes() {
+    // The controller is told USE by the other side: that lane is dropped, the race goes on.
+    for (side, proven) in [(BOB, true), (ALICE, false)] {
+        let mut pair = Pair::meet_by_code(Road::default(), 1, RelayPolicy::Auto);
+        pair.run_for(Duration::from_millis(130));
+        let id = pair.id(side, 1);
+        let attempt = pair.sides[side].endpoint.new_attempt();
+        let from = "203.0.113.99:50000".parse().expect("an address");
+        pair.input(side, Input::Incoming { id, attempt, from });
+        if proven && side == ALICE {
+            pair.input(side, Input::Secured { attempt });
+        }
+        pair.input(side, Input::Nominated { attempt });
+        assert!(pair.established(side).is_none(), "{:?}", pair.story());
+        pair.input(
+            side,
+            Input::Failed {
+                attempt,
+                error: AttemptError::Closed,
+            },
+        );
+        pair.assert_connects();
+    }
+}
+
+#[test]
+fn late_addresses_are_told_in_a_further_proposal() {
+    // Alice finds another address when the first message is long gone.
+    let mut pair = Pair::new(Road::with_tcp(Tcp::Dropped, Tcp::Open), 1);
+    pair.sides[ALICE].can_listen = false;
+    pair.expect(BOB, 7, ["otter", "lamp", "verse"], RelayPolicy::Never);
+    pair.propose_code(ALICE, 1, ["otter", "lamp", "verse"], RelayPolicy::Never);
+    pair.run_for(Duration::from_secs(2));
+    let before = pair.messages(ALICE).len();
+    let late = LocalCandidate {
+        address: "198.51.100.1:41000".parse().expect("an address"),
+        kind: CandidateKind::MAPPED,
+    };
+    let id = pair.id(ALICE, 1);
+    pair.input(
+        ALICE,
+        Input::Gathered {
+            id,
+            listen_port: Some(41_000),
+            candidates: vec![late],
+        },
+    );
+    assert_eq!(pair.messages(ALICE).len(), before + 1);
+    pair.run_for(Duration::from_secs(1));
+    assert!(
+        pair.sides[BOB]
+            .dialled
+            .iter()
+            .any(|(_, to)| *to == late.address)
+    );
 }

@@ -304,6 +304,26 @@ fn s_11_the_relay_alone_gathers_dials_and_tells_nothing() {
             .iter()
             .all(|side| !side.gathered && side.dialled.is_empty())
     );
+    // Not even what nobody asked for.
+    let id = pair.id(ALICE, 1);
+    let before = pair.sides[ALICE].sent.len();
+    let found = rdv_proto::rendezvous::LocalCandidate {
+        address: "198.51.100.1:4000".parse().expect("an address"),
+        kind: rdv_proto::rendezvous::CandidateKind::HOST,
+    };
+    let mut early = Pair::meet_by_code(Road::default(), 1, RelayPolicy::Only);
+    early.input(
+        ALICE,
+        Input::Gathered {
+            id,
+            listen_port: Some(4000),
+            candidates: vec![found],
+        },
+    );
+    early.assert_connects();
+    assert_eq!(early.sides[ALICE].sent.len(), before);
+    let told = |pair: &Pair| pair.messages(ALICE)[1].encode().len();
+    assert_eq!(told(&early), told(&pair), "nothing more under the seal");
     // Also if only one side wants it so.
     let mut pair = Pair::new(Road::default(), 1);
     pair.expect(BOB, 7, CODE, AUTO);

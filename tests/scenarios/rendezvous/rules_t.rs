@@ -541,6 +541,18 @@ fn t_17_one_nak_for_a_proposal_and_none_after_our_accept() {
         said[0] == "A" && said.iter().all(|said| !said.starts_with('N')),
         "{said:?}"
     );
+    // A repetition of what we accepted makes it no proposal that could be refused.
+    let mut solo = Solo::default();
+    solo.hear(first().with_request_secure());
+    solo.accept(REQUIRED, AUTO);
+    let attempt = solo.attempt_to("192.0.2.10:5000");
+    solo.input(Input::Connected { attempt });
+    solo.hear(first().with_request_secure());
+    solo.input(Input::Failed {
+        attempt,
+        error: AttemptError::NotTls,
+    });
+    assert_eq!(solo.said(), ["A", "C0"]);
     let mut road = Road::with_tcp(Tcp::Refused, Tcp::Refused);
     road.relay = Relay::Error(0x0D);
     let mut pair = Pair::new(road, 3);

@@ -65,6 +65,7 @@ impl Ground {
             common.stop_listening(context);
             return;
         }
+        common.listening = true;
         for candidate in candidates {
             if self.candidates.len() < ADDRESSES_TOLD_MAX && !self.candidates.contains(&candidate) {
                 self.candidates.push(candidate);

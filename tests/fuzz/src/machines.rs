@@ -1,0 +1,107 @@
+//! The machines that strangers talk to at a host and at a relay, fed with whatever they may send.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use rdv_proto::relay::{self, Access, ConnectionId, Pairing, RelayLimits};
+use rdv_proto::session::{Output, ProposalLimits, RateClass, Session, SessionConfig};
+use rdv_proto::wire::text::ScreenName;
+use rdv_proto::wire::{ars, flap};
+
+/// A stream of FLAP frames from a client over TLS, who is let in whenever it asks.
+pub fn host_session(data: &[u8]) {
+    let now = Instant::now();
+    let config = SessionConfig {
+        peer: (Ipv4Addr::LOCALHOST, 4711).into(),
+        guests: true,
+        challenge: [7; 16],
+        rate_general: RateClass::GENERAL,
+        rate_icbm: RateClass::ICBM,
+        proposals: ProposalLimits::default(),
+    };
+    let mut session = Session::new(now, config);
+    let mut buffer = BytesMut::from(data);
+    let mut closed = false;
+    loop {
+        while let Some(output) = session.poll_output() {
+            assert!(!closed, "something comes after the end");
+            match output {
+                Output::SignOn(_) => {
+                    session.signed_on(ScreenName::new("7").expect("a name"), None, 0);
+                }
+                Output::Deliver(outbound) => session.delivered(&outbound),
+                Output::Relay { request_id } => session.relay(request_id, None),
+                Output::Close => closed = true,
+                _ => {}
+            }
+        }
+        match flap::Frame::decode(&mut buffer, session.payload_max()) {
+            Ok(Some(frame)) => session.handle_frame(now, frame),
+            _ => return,
+        }
+    }
+}
+
+/// What up to 256 connections do at a relay: `[act: u8][connection: u8]`, and behind a command its ARS frame.
+///
+/// Acts, modulo 5: 0 comes in, 1 sends a command, 2 sends rubbish, 3 hangs up, 4 is a time that passes.
+pub fn relay_pairing(data: &[u8]) {
+    let mut now = Instant::now();
+    let mut pairing = Pairing::new(Access::Open, RelayLimits::default());
+    let mut buffer = BytesMut::from(data);
+    let mut open = BTreeSet::new();
+    let mut step = 0u8;
+    while buffer.len() >= 2 {
+        let act = buffer.split_to(2);
+        let connection = ConnectionId(act[1].into());
+        step = step.wrapping_add(1);
+        let input = match act[0] % 5 {
+            0 if open.insert(connection) => relay::Input::Opened {
+                connection,
+                address: [192, 0, 2, act[1] % 4].into(),
+                announce: Ipv4Addr::LOCALHOST,
+            },
+            1 => match ars::Frame::decode(&mut buffer) {
+                Ok(Some(frame)) => relay::Input::Command {
+                    connection,
+                    command: frame.command,
+                    unix_s: 0,
+                    random: [step; 32],
+                },
+                _ => relay::Input::Malformed { connection },
+            },
+            2 => relay::Input::Malformed { connection },
+            3 => {
+                open.remove(&connection);
+                relay::Input::Closed {
+                    connection,
+                    carried: 1 << 20,
+                }
+            }
+            _ => {
+                now += Duration::from_secs(act[1].into());
+                relay::Input::Timeout
+            }
+        };
+        pairing.handle_input(now, input);
+        while let Some(output) = pairing.poll_output() {
+            match output {
+                relay::Output::Send { connection, .. } => assert!(open.contains(&connection)),
+                relay::Output::Close { connection } => assert!(open.remove(&connection)),
+                relay::Output::Pair {
+                    creator, joiner, ..
+                } => {
+                    assert_ne!(creator, joiner);
+                    assert!(open.contains(&creator) && open.contains(&joiner));
+                }
+            }
+        }
+        assert!(
+            pairing
+                .poll_timeout()
+                .is_none_or(|at| at > now || act[0] % 5 != 4)
+        );
+    }
+}
