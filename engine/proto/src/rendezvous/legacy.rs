@@ -11,14 +11,13 @@ use super::limits::{
     FIRST_ANSWER, LEGACY_NEGOTIATION, LISTENER_OPEN, LISTENER_WAIT, RELAY_READY, RELAY_READY_FIRST,
 };
 use super::methods::{Method, Methods, Wish};
-use super::numbers::{Arrival, initiator_wins};
 use super::proposal::{self, LegacyWay, legacy_addresses};
 use super::race::{Pace, Race};
 use super::{
     AttemptError, AttemptId, EndReason, LegacySecurity, LocalCandidate, Output, RelayAddress,
-    RelayCandidate, SecurityFault, Wait,
+    RelayCandidate, Wait,
 };
-use crate::wire::rendezvous::{CancelReason, Message, NakCode, SequenceNumber};
+use crate::wire::rendezvous::{CancelReason, Message, SequenceNumber};
 use crate::wire::tlv::TlvList;
 
 /// A conversation with a legacy peer, from our first proposal or our user's yes on.
