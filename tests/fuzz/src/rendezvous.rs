@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use rdv_proto::rendezvous::{
     Answer, AttemptError, AttemptId, CandidateKind, Config, ConversationId, Endpoint, Event, Input,
     LegacySecurity, LocalCandidate, Output, Proposal, RelayAddress, RelayCandidate, RelayPolicy,
