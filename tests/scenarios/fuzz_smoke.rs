@@ -83,6 +83,11 @@ fn mutations_of_what_clients_do_hurt_no_relay() {
     mutate("relay_pairing", fuzz::relay_pairing, 10);
 }
 
+#[test]
+fn mutations_of_what_happens_hurt_no_endpoint() {
+    mutate("rendezvous_endpoint", fuzz::rendezvous_endpoint, 11);
+}
+
 fn mutate(name: &str, target: Target, seed: u64) {
     let seeds: Vec<Bytes> = corpus(name)
         .into_iter()

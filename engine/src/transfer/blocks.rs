@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::control::Meter;
 use super::error::TransferError;
-use super::source::{Listing, Origin, mtime};
+use super::source::{FileOrigin, Listing, Origin, id, mtime};
 
 /// Bytes of one file in one block: large enough for wide hashing and few calls, small enough to stay in the cache; whole pages.
 const PIECE: usize = 256 * 1024;
@@ -143,9 +143,9 @@ impl Packer {
                 Origin::Text(text) => {
                     self.pack(index, entry, &mut text.as_bytes(), Path::new("text"))?
                 }
-                Origin::File(path) => {
+                Origin::File(file) => {
                     self.progress.set_current(entry.path.as_str());
-                    self.pack_file(index, entry, path)?
+                    self.pack_file(index, entry, file)?
                 }
             };
             list_hash.add(entry, &hash);
@@ -154,19 +154,27 @@ impl Packer {
         Ok(list_hash.finish())
     }
 
-    fn pack_file(&mut self, index: u32, entry: &Entry, path: &Path) -> Result<[u8; 32], Stop> {
-        let changed = || TransferError::SourceChanged {
-            path: path.to_owned(),
-        };
-        let mut file = open(path).map_err(|error| match error.kind() {
+    fn pack_file(
+        &mut self,
+        index: u32,
+        entry: &Entry,
+        from: &FileOrigin,
+    ) -> Result<[u8; 32], Stop> {
+        let path = &from.path;
+        let changed = || TransferError::SourceChanged { path: path.clone() };
+        let mut file = open(from).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => changed(),
+            _ if !from.named && path.is_symlink() => changed(),
             _ => TransferError::Local {
-                path: path.to_owned(),
+                path: path.clone(),
                 error,
             },
         })?;
         let same = |meta: &Metadata| {
-            meta.is_file() && meta.len() == entry.size && mtime(meta) == entry.mtime
+            meta.is_file()
+                && id(meta) == from.id
+                && meta.len() == entry.size
+                && mtime(meta) == entry.mtime
         };
         let stat = |file: &File| file.metadata().map_err(TransferError::local(path));
         if !same(&stat(&file)?) {
@@ -255,18 +263,22 @@ impl Packer {
     }
 }
 
-/// Opens for reading; a pipe that took the file's place does not block. Whether it still is the file that was listed is checked on the handle.
+/// Opens for reading. A pipe that took the file's place does not block, a link that did is not followed. Whether it still is the file that was
+/// listed is checked on the handle.
 #[cfg(unix)]
-fn open(path: &Path) -> std::io::Result<File> {
+fn open(from: &FileOrigin) -> std::io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
-    let flags = rustix::fs::OFlags::NONBLOCK.bits();
+
+    use rustix::fs::OFlags;
+    let mut flags = OFlags::NONBLOCK;
+    flags.set(OFlags::NOFOLLOW, !from.named);
     File::options()
         .read(true)
-        .custom_flags(i32::try_from(flags).unwrap_or(0))
-        .open(path)
+        .custom_flags(i32::try_from(flags.bits()).unwrap_or(0))
+        .open(&from.path)
 }
 
 #[cfg(not(unix))]
-fn open(path: &Path) -> std::io::Result<File> {
-    File::open(path)
+fn open(from: &FileOrigin) -> std::io::Result<File> {
+    File::open(&from.path)
 }

@@ -3,18 +3,20 @@
 //! [`send()`] and [`receive()`] run the native protocol over one stream; `rdv_proto::transfer` decides which frame may come, this room moves the bytes.
 //!
 //! ```text
-//! disk -> blocks (thread: read, hash, pack) -> send (frames out, acks in)  ~~>  receive (frames in, acks out) -> writer (thread: hash, write)
+//! disk -> blocks (thread: read, hash, pack) -> send (frames out, acks in)  ~~>  receive (frames in, acks out) -> writer, arriving (thread: hash, write)
 //!                                                                                              -> finish (threads: fsync, rename) -> ack
 //! ```
 //! Buffers go round in fixed numbers, so that the slowest part stops all others and memory does not depend on sizes. `folder` alone opens, makes and
 //! renames anything in the output folder, always by handles and never through links.
 
+mod arriving;
 mod blocks;
 mod control;
 mod error;
 mod finish;
 mod folder;
 mod frames;
+mod metadata;
 mod offer;
 mod part;
 mod receive;

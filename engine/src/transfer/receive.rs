@@ -10,7 +10,7 @@ use std::time::Duration;
 use rdv_proto::transfer::{BulkReceive, Manifest, ReceiveEvent};
 use rdv_proto::wire::bulk::{Accept, Ack, BulkRole, Decline, Done, FrameType, message_frame};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::control::{Control, Meter, Phase};
@@ -54,7 +54,16 @@ where
     let (read_half, write_half) = tokio::io::split(stream);
     let mut reader = FrameReader::new(read_half, Pool::new(BUFFERS, 0));
     let mut writer = FrameWriter::new(write_half);
-    let outcome = run(&mut reader, &mut writer, sink, consent, &control).await;
+    let mut cleaning = None;
+    let outcome = run(
+        &mut reader,
+        &mut writer,
+        sink,
+        consent,
+        &control,
+        &mut cleaning,
+    )
+    .await;
     control.meter.set_phase(Phase::Over);
     match outcome {
         Ok(summary) => {
@@ -68,7 +77,15 @@ where
                 ..summary
             })
         }
-        Err(error) => Err(end(&mut reader, &mut writer, error).await),
+        Err(error) => {
+            // The other side is told while the disk is still being tidied.
+            let cleaned = async {
+                if let Some(gone) = cleaning {
+                    let _ = timeout(CLEAN_UP, gone).await;
+                }
+            };
+            Err(tokio::join!(end(&mut reader, &mut writer, error), cleaned).0)
+        }
     }
 }
 
@@ -78,6 +95,7 @@ async fn run<R, W, C, F>(
     sink: Sink,
     consent: C,
     control: &Control,
+    cleaning: &mut Option<oneshot::Receiver<()>>,
 ) -> Result<Summary, TransferError>
 where
     R: AsyncRead + Unpin,
@@ -155,7 +173,7 @@ where
         Ok((outcome, saved)) => Ok(summary(&control.meter, &folder, *outcome, &manifest, saved)),
         Err(error) => {
             stop.store(true, Relaxed);
-            let _ = timeout(CLEAN_UP, gone).await;
+            *cleaning = Some(gone);
             Err(error)
         }
     }
@@ -374,7 +392,6 @@ fn summary(
     let saved = outcome
         .tops
         .into_iter()
-        .map(|(_, here)| here)
         .chain(files)
         .map(|name| folder.join(name))
         .collect();

@@ -13,12 +13,12 @@ use tokio::time::timeout;
 use super::error::TransferError;
 use super::frames::{FrameReader, FrameWriter};
 
-/// How long our own last words may take, a frame that is half written included.
-const LAST_WORDS: Duration = Duration::from_millis(1000);
-/// How long the other side gets to close after them.
-const LINGER: Duration = Duration::from_millis(800);
+/// How long our own last words may take, a frame that is half written and the other side's closing included.
+const LAST_WORDS: Duration = Duration::from_millis(1500);
+/// How long a broken connection is searched for the other side's words.
+const SEARCH: Duration = Duration::from_millis(800);
 
-/// Ends the session: says why if there is something to say, and closes without destroying what is on its way. Takes 2 s at most.
+/// Ends the session: says why if there is something to say, and closes without destroying what is on its way. Takes 1.5 s at most.
 pub(super) async fn end<R, W>(
     reader: &mut FrameReader<R>,
     writer: &mut FrameWriter<W>,
@@ -29,28 +29,33 @@ where
     W: AsyncWrite + Unpin,
 {
     let error = match error {
-        TransferError::LinkLost(lost) => timeout(LINGER, peers_words(reader))
+        TransferError::LinkLost(lost) => timeout(SEARCH, peers_words(reader))
             .await
             .ok()
             .flatten()
             .unwrap_or(TransferError::LinkLost(lost)),
         other => other,
     };
-    match error.abort() {
-        Some(abort) => {
-            let words = async {
-                writer.send(control_frame(&abort).ok()?).await.ok()?;
-                writer.shutdown().await;
-                Some(())
-            };
-            // A receiver that is flooded, or a sender whose peer has stopped reading, must go on reading for its words to get out.
-            let both = async { tokio::join!(words, reader.drain()) };
-            let _ = timeout(LAST_WORDS + LINGER, both).await;
+    // To be sure that our last words get out, the other side's must be read until it closes, too.
+    let farewell = async {
+        match (&error, error.abort()) {
+            (_, Some(abort)) => {
+                let words = async {
+                    if let Ok(frame) = control_frame(&abort)
+                        && writer.send(frame).await.is_ok()
+                    {
+                        writer.shutdown().await;
+                    }
+                };
+                tokio::join!(words, reader.drain());
+            }
+            (TransferError::Declined, None) => {
+                tokio::join!(writer.shutdown(), reader.drain());
+            }
+            (_, None) => writer.shutdown().await,
         }
-        None => {
-            let _ = timeout(LINGER, writer.shutdown()).await;
-        }
-    }
+    };
+    let _ = timeout(LAST_WORDS, farewell).await;
     error
 }
 

@@ -30,9 +30,19 @@ pub struct SourceOptions {
 /// Where the bytes of an entry come from.
 #[derive(Debug, Clone)]
 pub(super) enum Origin {
-    File(PathBuf),
+    File(FileOrigin),
     Text(Arc<str>),
     Folder,
+}
+
+/// A file as it was when it was listed.
+#[derive(Debug, Clone)]
+pub(super) struct FileOrigin {
+    pub(super) path: PathBuf,
+    /// Named by the user: then it may be a link.
+    pub(super) named: bool,
+    /// Device and file number, where there are such.
+    pub(super) id: (u64, u64),
 }
 
 /// The result of a walk.
@@ -256,7 +266,7 @@ impl Walk {
     fn run(mut self, tops: Vec<Top>) -> Result<Listing, SourceError> {
         for top in tops {
             let name: String = top.name.nfc().collect();
-            self.visit(top.path, name, &top.meta)?;
+            self.visit(top.path, name, &top.meta, true)?;
         }
         if !self.bad.is_empty() {
             return Err(SourceError::BadNames { names: self.bad });
@@ -269,7 +279,13 @@ impl Walk {
         })
     }
 
-    fn visit(&mut self, path: PathBuf, name: String, meta: &Metadata) -> Result<(), SourceError> {
+    fn visit(
+        &mut self,
+        path: PathBuf,
+        name: String,
+        meta: &Metadata,
+        named: bool,
+    ) -> Result<(), SourceError> {
         let safe = match SafeRelPath::parse(&name) {
             Ok(safe) => safe,
             Err(why) => {
@@ -281,7 +297,12 @@ impl Walk {
             self.add(safe, EntryKind::Folder, meta, Origin::Folder)?;
             self.folder(&path, &name)
         } else if meta.is_file() {
-            self.add(safe, EntryKind::File, meta, Origin::File(path))
+            let origin = FileOrigin {
+                path,
+                named,
+                id: id(meta),
+            };
+            self.add(safe, EntryKind::File, meta, Origin::File(origin))
         } else {
             self.skipped.add(path);
             Ok(())
@@ -322,7 +343,7 @@ impl Walk {
                 error,
             })?;
             let child_name = format!("{name}/{}", child_name.nfc());
-            self.visit(child_path, child_name, &meta)?;
+            self.visit(child_path, child_name, &meta, false)?;
         }
         Ok(())
     }
@@ -369,6 +390,17 @@ fn mode(meta: &Metadata) -> u8 {
 #[cfg(not(unix))]
 fn mode(meta: &Metadata) -> u8 {
     if meta.permissions().readonly() { 4 } else { 6 }
+}
+
+#[cfg(unix)]
+pub(super) fn id(meta: &Metadata) -> (u64, u64) {
+    use std::os::unix::fs::MetadataExt;
+    (meta.dev(), meta.ino())
+}
+
+#[cfg(not(unix))]
+pub(super) fn id(_: &Metadata) -> (u64, u64) {
+    (0, 0)
 }
 
 /// Seconds since 1970 and nanoseconds.

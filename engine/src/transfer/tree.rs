@@ -1,6 +1,6 @@
 //! The folders of a transfer: made when they are needed, remembered, removed again if they stay empty after a failure.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub(super) struct Tree {
     root: Place,
     if_exists: IfExists,
     /// What the top folders of the list are called here.
-    tops: HashMap<String, String>,
+    tops: BTreeMap<String, String>,
     /// The way to the folder that was used last, by parts of the list.
     way: Vec<(String, Place)>,
     /// Folders that we made, outermost first, by their names here.
@@ -37,7 +37,7 @@ impl Tree {
         Ok(Self {
             root,
             if_exists: sink.options.if_exists,
-            tops: HashMap::new(),
+            tops: BTreeMap::new(),
             way: Vec::new(),
             made: Vec::new(),
         })
@@ -69,9 +69,9 @@ impl Tree {
             .map_or_else(|| self.root.clone(), |(_, place)| place.clone()))
     }
 
-    /// What the top folder `name` of the list is called here.
-    pub(super) fn top_name(&self, name: &str) -> Option<&str> {
-        self.tops.get(name).map(String::as_str)
+    /// What the top folders are called here.
+    pub(super) fn top_names(&self) -> Vec<String> {
+        self.tops.values().cloned().collect()
     }
 
     fn top(&mut self, name: &str) -> Result<Place, TransferError> {

@@ -1,31 +1,22 @@
 //! The receiver's disk side: one thread hashes and writes what the blocks bring, in order, and hands complete files to the finishers.
 
-use std::io::Write;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, mpsc as std_mpsc};
 use std::thread;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use rdv_proto::transfer::{EntryKind, ListHash, MAX_TEXT, Manifest, Step};
+use rdv_proto::transfer::{EntryKind, ListHash, Manifest, Step};
 use tokio::sync::{mpsc, oneshot};
 
+use super::arriving::{Arrived, Arriving};
 use super::control::Meter;
 use super::error::TransferError;
 use super::finish::{BATCH, Complete, Finishers, Job};
-use super::folder;
-use super::part::PartFile;
+use super::metadata::Advice;
 use super::sink::Sink;
 use super::tree::Tree;
 
-/// Files from this size on get their room on the disk at once.
-const RESERVE_FROM: u64 = 8 << 20;
-/// A large file is written back each time it has grown by this much.
-const WRITE_BACK: u64 = 64 << 20;
 /// A batch with this many bytes does not wait for more files.
 const BATCH_BYTES: u64 = 4 << 20;
-/// 1980-01-01: before it, some file systems have no dates (S-20).
-const EARLIEST: i64 = 315_532_800;
-const DAY: i64 = 86_400;
 
 /// What the thread gets.
 pub(super) enum Work {
@@ -52,8 +43,8 @@ pub(super) enum Event {
 pub(super) struct Outcome {
     pub(super) hash: Option<[u8; 32]>,
     pub(super) text: Option<String>,
-    /// Top folders that were made or used, by their names in the list and here.
-    pub(super) tops: Vec<(String, String)>,
+    /// Top folders that were made or used, by their names here.
+    pub(super) tops: Vec<String>,
 }
 
 /// The async end.
@@ -65,7 +56,7 @@ pub(super) struct WriterThread {
     pub(super) gone: oneshot::Receiver<()>,
 }
 
-/// Starts the thread; it ends, and cleans up, when `work` is dropped before [`Work::End`].
+/// Starts the thread; it ends, and cleans up, when `work` is dropped before [`Work::End`]. Buffers go back to `buffers`; `queue` blocks may wait.
 pub(super) fn start(
     sink: Sink,
     manifest: Arc<Manifest>,
@@ -77,20 +68,23 @@ pub(super) fn start(
     let (events_sender, events) = mpsc::channel(64);
     let (gone_sender, gone) = oneshot::channel();
     let stop = Arc::new(AtomicBool::new(false));
-    let thread_stop = stop.clone();
+    let road = Road {
+        work: work_receiver,
+        buffers,
+        events: events_sender.clone(),
+        stop: stop.clone(),
+    };
     let body = move || {
-        let failed = run(
-            sink,
-            manifest,
-            work_receiver,
-            buffers,
-            events_sender.clone(),
-            thread_stop,
-            progress,
-        );
-        if let Err(error) = failed {
-            // Nobody listening means that the transfer was ended.
-            let _ = events_sender.blocking_send(Event::Failed(error));
+        let ended =
+            Writer::start(&sink, manifest, &road, progress).and_then(|writer| writer.run(road));
+        let last = match ended {
+            Ok(Some(outcome)) => Some(Event::Done(outcome)),
+            Ok(None) => None,
+            Err(error) => Some(Event::Failed(error)),
+        };
+        if let Some(last) = last {
+            // Nobody listening means that the transfer was ended; what has its name stays, it is whole.
+            let _ = events_sender.blocking_send(last);
         }
         let _ = gone_sender.send(());
     };
@@ -106,142 +100,119 @@ pub(super) fn start(
     })
 }
 
-fn run(
-    sink: Sink,
-    manifest: Arc<Manifest>,
-    mut work: mpsc::Receiver<Work>,
+/// What leads into the thread and out of it.
+struct Road {
+    work: mpsc::Receiver<Work>,
     buffers: mpsc::Sender<Vec<u8>>,
     events: mpsc::Sender<Event>,
     stop: Arc<AtomicBool>,
-    progress: Arc<Meter>,
-) -> Result<(), TransferError> {
-    let tree = if manifest.is_text() {
-        None
-    } else {
-        Some(Tree::open(&sink)?)
-    };
-    let finishers = Finishers::start(manifest.files(), sink.options.if_exists, &events, &stop)?;
-    let allowed = !folder::umask_owner_bits() & if sink.options.keep_exec { 7 } else { 6 };
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| {
-            i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-        });
-    let latest = now.saturating_add(DAY);
-    let batch = Vec::new();
-    let mut writer = Writer {
-        manifest,
-        tree,
-        finishers,
-        batch,
-        batch_bytes: 0,
-        current: None,
-        hash: ListHash::default(),
-        text: None,
-        allowed,
-        latest,
-        progress,
-        stop,
-        events: events.clone(),
-    };
-    let result = writer
-        .folders()
-        .and_then(|()| writer.blocks(&mut work, &buffers, &events));
-    let ended = matches!(result, Ok(true));
-    if !ended {
-        writer.stop.store(true, Relaxed);
-    }
-    writer.current = None;
-    writer.batch.clear();
-    writer.finishers.join();
-    // A finisher that failed has said so itself.
-    let ended = ended && !writer.stop.load(Relaxed);
-    match (&mut writer.tree, ended) {
-        (Some(tree), true) => tree.sync()?,
-        (Some(tree), false) => tree.remove_empty(),
-        (None, _) => {}
-    }
-    if ended {
-        let outcome = Box::new(writer.outcome());
-        // Nobody listening means that the transfer was ended; the files stay, they are whole.
-        let _ = events.blocking_send(Event::Done(outcome));
-    }
-    result.map(|_| ())
 }
 
 struct Writer {
     manifest: Arc<Manifest>,
+    /// None for a text.
     tree: Option<Tree>,
     finishers: Finishers,
     batch: Vec<Complete>,
     batch_bytes: u64,
-    current: Option<Current>,
+    current: Option<Arriving>,
     hash: ListHash,
     text: Option<String>,
-    allowed: u32,
-    latest: i64,
+    advice: Advice,
     progress: Arc<Meter>,
-    stop: Arc<AtomicBool>,
-    events: mpsc::Sender<Event>,
-}
-
-/// The file whose bytes are coming.
-struct Current {
-    index: u32,
-    hasher: blake3::Hasher,
-    content: Content,
-}
-
-enum Content {
-    Text(Vec<u8>),
-    File {
-        part: PartFile,
-        unsynced: u64,
-        write_back: Option<std_mpsc::Receiver<std::io::Result<()>>>,
-    },
 }
 
 impl Writer {
+    fn start(
+        sink: &Sink,
+        manifest: Arc<Manifest>,
+        road: &Road,
+        progress: Arc<Meter>,
+    ) -> Result<Self, TransferError> {
+        Ok(Self {
+            tree: if manifest.is_text() {
+                None
+            } else {
+                Some(Tree::open(sink)?)
+            },
+            finishers: Finishers::start(
+                manifest.files(),
+                sink.options.if_exists,
+                &road.events,
+                &road.stop,
+            )?,
+            advice: Advice::new(sink.options.keep_exec),
+            manifest,
+            batch: Vec::new(),
+            batch_bytes: 0,
+            current: None,
+            hash: ListHash::default(),
+            text: None,
+            progress,
+        })
+    }
+
+    /// Works to the end; `None` if it was stopped, or if a finisher failed, which has said so itself. Then nothing unfinished is left.
+    fn run(mut self, mut road: Road) -> Result<Option<Box<Outcome>>, TransferError> {
+        let result = self.folders().and_then(|()| self.blocks(&mut road));
+        if !matches!(result, Ok(true)) {
+            road.stop.store(true, Relaxed);
+        }
+        self.current = None;
+        self.batch.clear();
+        self.finishers.join();
+        if road.stop.load(Relaxed) {
+            if let Some(tree) = &mut self.tree {
+                tree.remove_empty();
+            }
+            return result.map(|_| None);
+        }
+        if let Some(tree) = &mut self.tree {
+            tree.sync()?;
+        }
+        let tops = self.tree.as_ref().map_or_else(Vec::new, Tree::top_names);
+        Ok(Some(Box::new(Outcome {
+            hash: self.hash.finish(),
+            text: self.text,
+            tops,
+        })))
+    }
+
     /// Makes all folders of the list, empty ones included.
     fn folders(&mut self) -> Result<(), TransferError> {
-        let manifest = self.manifest.clone();
         let Some(tree) = &mut self.tree else {
             return Ok(());
         };
-        manifest
+        let mut folders = self
+            .manifest
             .entries()
             .iter()
-            .filter(|entry| entry.kind == EntryKind::Folder)
-            .try_for_each(|entry| tree.folder(Some(entry.path.as_str())).map(|_| ()))
+            .filter(|entry| entry.kind == EntryKind::Folder);
+        folders.try_for_each(|entry| tree.folder(Some(entry.path.as_str())).map(|_| ()))
     }
 
     /// Works until the end (true), or until nobody wants it any more (false).
-    fn blocks(
-        &mut self,
-        work: &mut mpsc::Receiver<Work>,
-        buffers: &mpsc::Sender<Vec<u8>>,
-        events: &mpsc::Sender<Event>,
-    ) -> Result<bool, TransferError> {
+    fn blocks(&mut self, road: &mut Road) -> Result<bool, TransferError> {
         loop {
-            let next = match work.try_recv() {
+            let next = match road.work.try_recv() {
                 Ok(next) => Some(next),
                 Err(_) => {
                     // Nothing waits: the files so far need not wait either.
                     self.send_batch();
-                    work.blocking_recv()
+                    road.work.blocking_recv()
                 }
             };
-            if self.stop.load(Relaxed) {
+            if road.stop.load(Relaxed) {
                 return Ok(false);
             }
             match next {
                 Some(Work::Block { buffer, steps }) => {
                     for step in &steps {
-                        self.step(step, &buffer)?;
+                        self.step(step, &buffer, &road.events)?;
                     }
                     // The pool may be gone together with the transfer.
-                    let _ = buffers.try_send(buffer);
-                    if events.blocking_send(Event::Written).is_err() {
+                    let _ = road.buffers.try_send(buffer);
+                    if road.events.blocking_send(Event::Written).is_err() {
                         return Ok(false);
                     }
                 }
@@ -254,156 +225,57 @@ impl Writer {
         }
     }
 
-    fn step(&mut self, step: &Step, payload: &[u8]) -> Result<(), TransferError> {
-        match step {
-            Step::Write { file, range, .. } => {
-                self.open(*file)?;
-                self.write(&payload[range.clone()])
-            }
-            Step::Finish { file, hash } => {
-                self.open(*file)?;
-                self.finish(hash)
-            }
-        }
-    }
-
-    fn open(&mut self, index: u32) -> Result<(), TransferError> {
-        if self
+    fn step(
+        &mut self,
+        step: &Step,
+        payload: &[u8],
+        events: &mpsc::Sender<Event>,
+    ) -> Result<(), TransferError> {
+        let (Step::Write { file: index, .. } | Step::Finish { file: index, .. }) = step;
+        let manifest = self.manifest.clone();
+        let entry = &manifest.entries()[*index as usize];
+        let mut current = match self
             .current
-            .as_ref()
-            .is_some_and(|current| current.index == index)
+            .take()
+            .filter(|current| current.index == *index)
         {
-            return Ok(());
-        }
-        let manifest = self.manifest.clone();
-        let entry = &manifest.entries()[index as usize];
-        self.progress.set_current(entry.path.as_str());
-        let content = match (&mut self.tree, entry.kind) {
-            (Some(tree), EntryKind::File) => {
-                let place = tree.folder(entry.path.parent())?;
-                let part = PartFile::create(place.clone(), entry.path.file_name())?;
-                if entry.size >= RESERVE_FROM {
-                    folder::reserve(part.file(), entry.size).map_err(|error| {
-                        match error.kind() {
-                            std::io::ErrorKind::StorageFull => TransferError::NoSpace {
-                                needed: entry.size,
-                                free: place.folder.free_space().unwrap_or(0),
-                            },
-                            _ => place.error(entry.path.file_name(), error),
+            Some(current) => current,
+            None => {
+                self.progress.set_current(entry.path.as_str());
+                Arriving::open(*index, entry, self.tree.as_mut())?
+            }
+        };
+        match step {
+            Step::Write { range, .. } => {
+                let bytes = &payload[range.clone()];
+                current.write(entry, bytes, &self.finishers)?;
+                self.progress.add_bytes(bytes.len() as u64);
+                self.current = Some(current);
+            }
+            Step::Finish { hash, .. } => {
+                let arrived = current.finish(entry, hash)?;
+                self.hash.add(entry, hash);
+                match arrived {
+                    Arrived::Text(text) => {
+                        self.text = Some(text);
+                        // No name: there is no file. The sender wants to know all the same.
+                        let _ = events.blocking_send(Event::Final(vec![(*index, String::new())]));
+                    }
+                    Arrived::File(part) => {
+                        let target = entry.path.file_name().to_owned();
+                        let (mode, mtime) = (self.advice.mode(entry), self.advice.mtime(entry));
+                        self.batch.push(Complete {
+                            index: *index,
+                            part,
+                            target,
+                            mode,
+                            mtime,
+                        });
+                        self.batch_bytes = self.batch_bytes.saturating_add(entry.size);
+                        if self.batch.len() >= BATCH || self.batch_bytes >= BATCH_BYTES {
+                            self.send_batch();
                         }
-                    })?;
-                }
-                Content::File {
-                    part,
-                    unsynced: 0,
-                    write_back: None,
-                }
-            }
-            _ => Content::Text(Vec::new()),
-        };
-        self.current = Some(Current {
-            index,
-            hasher: blake3::Hasher::new(),
-            content,
-        });
-        Ok(())
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> Result<(), TransferError> {
-        let Some(current) = &mut self.current else {
-            return Ok(());
-        };
-        current.hasher.update(bytes);
-        match &mut current.content {
-            Content::Text(text) => {
-                debug_assert!(text.len() as u64 <= MAX_TEXT);
-                text.extend_from_slice(bytes);
-            }
-            Content::File {
-                part,
-                unsynced,
-                write_back,
-            } => {
-                let place = part.place().clone();
-                let name = self.manifest.entries()[current.index as usize]
-                    .path
-                    .file_name();
-                let error = |error| place.error(name, error);
-                part.file().write_all(bytes).map_err(error)?;
-                *unsynced += bytes.len() as u64;
-                if *unsynced >= WRITE_BACK {
-                    *unsynced = 0;
-                    // One at a time: whoever writes faster than the disk waits here.
-                    if let Some(running) = write_back.take() {
-                        running.recv().unwrap_or(Ok(())).map_err(error)?;
                     }
-                    let (sender, receiver) = std_mpsc::sync_channel(1);
-                    let file = part.file().try_clone().map_err(error)?;
-                    if self.finishers.give(Job::Sync(file, sender)) {
-                        *write_back = Some(receiver);
-                    }
-                }
-            }
-        }
-        self.progress.add_bytes(bytes.len() as u64);
-        Ok(())
-    }
-
-    fn finish(&mut self, announced: &[u8; 32]) -> Result<(), TransferError> {
-        let Some(current) = self.current.take() else {
-            return Ok(());
-        };
-        let index = current.index;
-        let manifest = self.manifest.clone();
-        let entry = &manifest.entries()[index as usize];
-        let name = || entry.path.as_str().to_owned();
-        // blake3's own comparison takes the same time wherever they differ.
-        if current.hasher.finalize() != *announced {
-            return Err(TransferError::Verification { name: name() });
-        }
-        self.hash.add(entry, announced);
-        match current.content {
-            Content::Text(text) => {
-                self.text = Some(
-                    String::from_utf8(text)
-                        .map_err(|_| TransferError::Verification { name: name() })?,
-                );
-                // No name: there is no file. The sender wants to know all the same.
-                let _ = self
-                    .events
-                    .blocking_send(Event::Final(vec![(index, String::new())]));
-            }
-            Content::File {
-                part, write_back, ..
-            } => {
-                if let Some(running) = write_back {
-                    running
-                        .recv()
-                        .unwrap_or(Ok(()))
-                        .map_err(|error| part.place().error(entry.path.file_name(), error))?;
-                }
-                let mode = u32::from(entry.mode) & self.allowed;
-                let mtime = entry.mtime.map(|(seconds, nanos)| {
-                    if seconds < EARLIEST {
-                        (EARLIEST, 0)
-                    } else if seconds >= self.latest {
-                        (self.latest, 0)
-                    } else {
-                        (seconds, nanos)
-                    }
-                });
-                let size = entry.size;
-                let target = entry.path.file_name().to_owned();
-                self.batch.push(Complete {
-                    index,
-                    part,
-                    target,
-                    mode,
-                    mtime,
-                });
-                self.batch_bytes = self.batch_bytes.saturating_add(size);
-                if self.batch.len() >= BATCH || self.batch_bytes >= BATCH_BYTES {
-                    self.send_batch();
                 }
             }
         }
@@ -415,27 +287,6 @@ impl Writer {
             self.batch_bytes = 0;
             self.finishers
                 .give(Job::Files(std::mem::take(&mut self.batch)));
-        }
-    }
-
-    fn outcome(&mut self) -> Outcome {
-        let tops = self.tree.as_ref().map(|tree| {
-            let tops = self
-                .manifest
-                .entries()
-                .iter()
-                .filter(|entry| entry.path.parent().is_some() || entry.kind == EntryKind::Folder)
-                .map(|entry| entry.path.top());
-            let mut tops: Vec<_> = tops
-                .filter_map(|top| Some((top.to_owned(), tree.top_name(top)?.to_owned())))
-                .collect();
-            tops.dedup();
-            tops
-        });
-        Outcome {
-            hash: self.hash.finish(),
-            text: self.text.take(),
-            tops: tops.unwrap_or_default(),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! mutations of them, on a stable compiler.
 
 mod machines;
+mod rendezvous;
 
 use bytes::{Bytes, BytesMut};
 use rdv_proto::wire::icbm::{ClientError, HostAck, IcbmError, MessageToClient, MessageToHost};
@@ -21,12 +22,13 @@ use rdv_proto::wire::tlv::TlvList;
 use rdv_proto::wire::{address, ars, error::DecodeError, flap, link};
 
 pub use machines::{host_session, relay_pairing};
+pub use rendezvous::rendezvous_endpoint;
 
 /// A function that takes any bytes.
 pub type Target = fn(&[u8]);
 
 /// All of them, by the name of the target and of its corpus.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("decode_flap", decode_flap),
     ("decode_snac", decode_snac),
     ("decode_tlv", decode_tlv),
@@ -37,6 +39,7 @@ pub const TARGETS: [(&str, Target); 10] = [
     ("decode_link", decode_link),
     ("host_session", host_session),
     ("relay_pairing", relay_pairing),
+    ("rendezvous_endpoint", rendezvous_endpoint),
 ];
 
 /// A stream of FLAP frames.

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use rdv_proto::rendezvous::{
-    AttemptError, CandidateKind, EndReason, Event, Input, LocalCandidate, Path, RelayPolicy,
+    AttemptError, AttemptId, CandidateKind, EndReason, Event, Input, LocalCandidate, Path,
+    RelayPolicy,
 };
 use rdv_proto::trust::Secret;
 use rdv_proto::wire::rendezvous::{MessageKind, NakCode};
@@ -209,4 +210,49 @@ fn late_addresses_are_told_in_a_further_proposal() {
             .iter()
             .any(|(_, to)| *to == late.address)
     );
+}
+
+#[test]
+fn the_controller_does_not_obey() {
+    let mut pair = Pair::meet_by_code(
+        Road::with_tcp(Tcp::Dropped, Tcp::Dropped),
+        1,
+        RelayPolicy::Auto,
+    );
+    // The relayed lane is proven and waits for a direct one.
+    pair.run_for(Duration::from_millis(490));
+    let relayed = AttemptId(1);
+    pair.input(BOB, Input::Nominated { attempt: relayed });
+    assert!(pair.established(BOB).is_none());
+    pair.assert_fails();
+}
+
+#[test]
+fn the_relay_alone_without_a_relay_ends_at_once() {
+    let road = Road {
+        relay: Relay::Unreachable,
+        ..Road::default()
+    };
+    let mut pair = Pair::meet_by_code(road, 1, RelayPolicy::Only);
+    let ends = pair.assert_fails();
+    assert!(
+        matches!(ends[BOB], Some(EndReason::NoPath { .. })),
+        "{ends:?}"
+    );
+    assert!(
+        pair.last_event() < Duration::from_secs(1),
+        "{:?}",
+        pair.story()
+    );
+}
+
+#[test]
+fn a_silent_relay_does_not_hold_up_a_direct_lane() {
+    let road = Road {
+        relay: Relay::Silent,
+        ..Road::default()
+    };
+    let (took, path) = Pair::meet_by_code(road, 1, RelayPolicy::Auto).assert_connects();
+    assert!(matches!(path, Path::Direct(_)), "{path:?}");
+    assert!(took < Duration::from_millis(400), "{took:?}");
 }

@@ -19,6 +19,8 @@ pub const LEGACY_NEGOTIATION: Duration = Duration::from_secs(90);
 pub const NATIVE_NEGOTIATION: Duration = Duration::from_secs(15);
 /// How long own addresses may take to find before a proposal goes out without them.
 pub const GATHER_BUDGET: Duration = Duration::from_millis(300);
+/// Legacy: how long opening a listener may take before the next method is used.
+pub const LISTENER_OPEN: Duration = Duration::from_secs(5);
 
 /// Time between the starts of two dials (RFC 8305 §5).
 pub const DIAL_PACE: Duration = Duration::from_millis(250);

@@ -240,10 +240,23 @@ async fn a_receiver_that_is_dropped_half_way_leaves_whole_files_only() {
     only_whole_files(&desk, &[("top/a".into(), 1000, 1)]);
 }
 
+fn twin(path: &Path) -> PathBuf {
+    let twin = path.with_extension("twin");
+    fs::write(&twin, noise(400_000, 9)).unwrap();
+    let time = path.metadata().unwrap().modified().unwrap();
+    fs::File::options()
+        .write(true)
+        .open(&twin)
+        .unwrap()
+        .set_modified(time)
+        .unwrap();
+    twin
+}
+
 #[tokio::test]
 async fn f_8_a_file_that_changes_is_not_sent() {
     type Change = fn(&Path);
-    let changes: [Change; 4] = [
+    let changes: [Change; 6] = [
         |path| fs::write(path, noise(400_001, 2)).unwrap(),
         |path| fs::write(path, noise(399_999, 2)).unwrap(),
         |path| {
@@ -255,17 +268,24 @@ async fn f_8_a_file_that_changes_is_not_sent() {
                 .unwrap()
         },
         |path| fs::remove_file(path).unwrap(),
+        // Another file of the same size and time, and a link to it.
+        |path| fs::rename(twin(path), path).unwrap(),
+        |path| {
+            let twin = twin(path);
+            fs::remove_file(path).unwrap();
+            std::os::unix::fs::symlink(twin, path).unwrap();
+        },
     ];
     for change in changes {
         let desk = Desk::new();
-        let path = desk.write("a", noise(400_000, 1));
+        let path = desk.write("d/a", noise(400_000, 1));
         let (a, b) = stream();
         let meanwhile = async |_| {
             change(&path);
             true
         };
         let (sent, received) = tokio::join!(
-            send(a, desk.source(&["a"]), Control::new()),
+            send(a, desk.source(&["d"]), Control::new()),
             receive(b, desk.sink(), meanwhile, Control::new())
         );
         assert!(
@@ -282,7 +302,7 @@ async fn f_8_a_file_that_changes_is_not_sent() {
             ),
             "{received:?}"
         );
-        assert!(desk.arrived().is_empty());
+        assert!(desk.arrived().is_empty(), "{:?}", desk.arrived());
     }
 }
 
