@@ -157,3 +157,24 @@ fn the_port_is_closed_as_soon_as_the_two_have_met() {
     receiver.finish().expect_code(0);
     sender.finish().expect_code(0);
 }
+
+#[test]
+fn who_wants_the_relay_only_opens_no_port() {
+    let host = HostRun::start(&[]);
+    let (alice, bob) = (person(), person());
+    small_file(&alice, "a");
+    let mut sender = alice.run(host.args("send", &["--json", "--relay", "only", "a"]));
+    let code = sender.event("code")["code"]
+        .as_str()
+        .expect("a string")
+        .to_owned();
+    let mut receiver =
+        bob.run_on_terminal(host.args("receive", &["--relay", "only", "-o", "out", &code]));
+    receiver.expect("[y/N]");
+    for pid in [sender.pid(), receiver.pid()] {
+        assert_eq!(listening_ports(pid), BTreeSet::new());
+    }
+    receiver.type_line("y");
+    receiver.finish().expect_code(0);
+    sender.finish().expect_code(0);
+}
