@@ -75,27 +75,24 @@ async fn code(args: &args::Receive, ui: &Ui) -> Result<Code, Failure> {
         ui.must_say("Note: other users of this machine can see a code on the command line; the prompt, RDV_CODE and --code-file keep it hidden.");
         Some(code.clone())
     } else if let Some(file) = &args.code_file {
-        let text = std::fs::read_to_string(file).map_err(|error| {
+        let path = file.clone();
+        let text = read_code(move || std::fs::File::open(path)).await;
+        Some(text.map_err(|error| {
             Failure::new(
                 Exit::FILES,
                 format!("cannot read the code from \"{}\": {error}", file.display()),
             )
-        })?;
-        Some(text)
+        })?)
     } else if let Ok(code) = std::env::var("RDV_CODE") {
         Some(code)
     } else if !std::io::stdin().is_terminal() {
-        let mut text = String::new();
-        std::io::stdin()
-            .take(CODE_MAX)
-            .read_to_string(&mut text)
-            .map_err(|error| {
-                Failure::new(
-                    Exit::USAGE,
-                    format!("cannot read the code from standard input: {error}"),
-                )
-            })?;
-        Some(text)
+        let text = read_code(|| Ok(std::io::stdin())).await;
+        Some(text.map_err(|error| {
+            Failure::new(
+                Exit::USAGE,
+                format!("cannot read the code from standard input: {error}"),
+            )
+        })?)
     } else {
         None
     };
@@ -114,6 +111,20 @@ async fn code(args: &args::Receive, ui: &Ui) -> Result<Code, Failure> {
         }
         None => prompted(ui).await,
     }
+}
+
+/// Reads to the end on a thread of its own: whoever writes may take his time, and Ctrl-C must count meanwhile.
+async fn read_code<R: Read>(
+    open: impl FnOnce() -> std::io::Result<R> + Send + 'static,
+) -> std::io::Result<String> {
+    let read = move || {
+        let mut text = String::new();
+        open()?.take(CODE_MAX).read_to_string(&mut text)?;
+        Ok(text)
+    };
+    tokio::task::spawn_blocking(read)
+        .await
+        .unwrap_or_else(|error| Err(std::io::Error::other(error)))
 }
 
 async fn prompted(ui: &Ui) -> Result<Code, Failure> {

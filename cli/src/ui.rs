@@ -59,7 +59,7 @@ impl Ui {
     /// One line of JSON, if asked for.
     pub(crate) fn event(&self, event: &Value) {
         if self.json {
-            self.payload(&event.to_string());
+            self.payload(&harmless(&event.to_string()));
         }
     }
 
@@ -252,13 +252,32 @@ fn files(count: u64) -> String {
     }
 }
 
-/// A line of foreign text as it may be shown, without the quotes that `show` puts around names.
+/// A line of foreign text as it may be shown. Unlike a name it stands in no quotes, so that its own need no backslash.
 fn escaped(line: &str) -> String {
-    let shown = show(line, usize::MAX);
-    shown
-        .strip_prefix('"')
-        .and_then(|shown| shown.strip_suffix('"'))
-        .map_or(shown.clone(), str::to_owned)
+    let mut out = String::with_capacity(line.len());
+    for c in line.chars() {
+        match c {
+            ' '..='~' => out.push(c),
+            _ => out.push_str(show(&c.to_string(), 1).trim_matches('"')),
+        }
+    }
+    out
+}
+
+/// The same JSON without a character that could act on a terminal: JSON has escapes of its own, so the value stays as it is.
+/// What is not ASCII, and DEL, stands only within strings.
+fn harmless(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        if matches!(c, ' '..='~') || show(&c.to_string(), 1).trim_matches('"').starts_with(c) {
+            out.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                out.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    out
 }
 
 fn to_stderr(line: &str) {
@@ -286,4 +305,31 @@ pub(crate) async fn ask(question: &str) -> Option<String> {
 /// Whether a person can be asked.
 pub(crate) fn can_ask() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An 8-bit escape sequence, DEL, a bidi override, a tag outside the basic plane.
+    const EVIL: &str = "a\u{9b}31m\u{7f}\u{202e}\u{e0041}\t \"naïve 文件\" \\";
+
+    #[test]
+    fn s_24_json_holds_nothing_raw_and_means_the_same() {
+        let event = json!({ "text": EVIL });
+        let line = harmless(&event.to_string());
+        assert_eq!(
+            line,
+            r#"{"text":"a\u009b31m\u007f\u202e\udb40\udc41\t \"naïve 文件\" \\"}"#
+        );
+        assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), event);
+    }
+
+    #[test]
+    fn s_24_a_text_on_a_terminal_is_harmless_and_keeps_its_quotes() {
+        assert_eq!(
+            escaped(EVIL),
+            r#"a\u{9b}31m\u{7f}\u{202e}\u{e0041}\u{9} "naïve 文件" \"#
+        );
+    }
 }

@@ -257,3 +257,13 @@ fn completions_and_help_are_payload() {
             .starts_with("rdv ")
     );
 }
+
+#[test]
+fn a_code_may_live_longer_than_any_clock() {
+    let (alice, bob) = (person(), person());
+    small_file(&alice, "a");
+    let mut sender = alice.run(["send", "--expire", "500000000000y", "a"]);
+    let code = sender.code();
+    bob.run(["receive", "--yes", &code]).finish().expect_code(0);
+    sender.finish().expect_code(0);
+}

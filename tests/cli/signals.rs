@@ -57,6 +57,22 @@ fn before_anybody_came() {
 }
 
 #[test]
+fn while_the_code_is_still_to_come() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let bob = person();
+        let pipe = bob.path("code");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.expect("mkfifo runs").success());
+        let receiver = bob.run(["receive", "--yes", "--code-file", "code"]);
+        // Opens when the other end does.
+        let _open = File::options().write(true).open(&pipe).expect("a reader");
+        receiver.signal(signal);
+        let expected = if signal == Signal::INT { 130 } else { 143 };
+        receiver.finish().expect_code(expected);
+    }
+}
+
+#[test]
 fn while_looking_for_a_number() {
     let bob = person();
     let mut receiver = bob.run_on_terminal(["receive", "--yes", "1-otter-verse-otter"]);

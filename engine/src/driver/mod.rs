@@ -335,7 +335,8 @@ impl Driver {
             key_hash: identity.key_hash,
             random: randomness(),
             relay: self.setup.relay_policy,
-            expires: expires.map(|expires| now() + expires),
+            // A time that no clock reaches is none.
+            expires: expires.and_then(|expires| now().checked_add(expires)),
         });
         Ok(self.handle(opened))
     }
