@@ -78,6 +78,14 @@ pub(crate) fn of(error: &Error) -> Failure {
             "the other side takes no more for now; try again later",
         ),
         Error::AcceptedElsewhere => (Exit::ELSEWHERE, "accepted on another device"),
+        Error::Security { .. } => {
+            return Failure::new(
+                Exit::SECURITY,
+                format!(
+                    "{error}; nothing was sent and the code is used up, start again with a new one"
+                ),
+            );
+        }
         other => return Failure::new(class_of(other), other.to_string()),
     };
     Failure::new(exit, advice)
@@ -85,7 +93,6 @@ pub(crate) fn of(error: &Error) -> Failure {
 
 fn class_of(error: &Error) -> Exit {
     match error {
-        Error::Security { .. } => Exit::SECURITY,
         Error::Incompatible { .. } => Exit::INCOMPATIBLE,
         Error::Signaling(_) | Error::HostRefused { .. } => Exit::HOST,
         Error::Transfer(error) => class_of_transfer(error),

@@ -148,6 +148,7 @@ fn engine(builder: rdv::Builder, client: &Client, relay: RelayUse) -> Engine {
         .host_on_this_machine(client.host_is_local())
         .seen_as(seen_as)
         .never_dial([client.host_address()])
+        .codes_only()
         .build()
 }
 

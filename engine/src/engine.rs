@@ -73,6 +73,14 @@ impl Builder {
         self
     }
 
+    /// Nobody is welcome without a code: proposals of others are refused, and one that comes while a code waits uses it up.
+    /// For the guests of a host, which binds the number of a code to whoever speaks to it first: nobody else would come.
+    #[must_use]
+    pub fn codes_only(mut self) -> Self {
+        self.setup.codes_only = true;
+        self
+    }
+
     /// Starts the engine on the current tokio runtime.
     ///
     /// # Panics

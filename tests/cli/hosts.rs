@@ -43,9 +43,9 @@ fn pass(host: &HostRun, alice: &Person, bob: &Person, what: &str, more: &[&str])
 }
 
 /// A host whose relay is on its own port, with a tap in front of that.
-fn host_with_tapped_relay() -> (HostRun, Tap) {
+fn host_with_tapped_relay(tap: impl FnOnce(SocketAddr) -> Tap) -> (HostRun, Tap) {
     let relay = free_address();
-    let tap = Tap::before(relay);
+    let tap = tap(relay);
     let (listen, public) = (relay.to_string(), tap.address().to_string());
     (
         HostRun::start(&["--relay-listen", &listen, "--relay-public", &public]),
@@ -54,11 +54,28 @@ fn host_with_tapped_relay() -> (HostRun, Tap) {
 }
 
 #[test]
-fn a_big_file_goes_through_the_relay_alone_and_the_relay_sees_nothing() {
-    let (host, tap) = host_with_tapped_relay();
+fn a_big_file_goes_through_the_relay_alone() {
+    let host = HostRun::start(&[]);
+    let (alice, bob) = (person(), person());
+    let file = alice.path("big.bin");
+    write_random(&file, "relayed", big_bytes());
+    let (sent, received) = pass(&host, &alice, &bob, "big.bin", &["--relay", "only"]);
+    for ended in [sent, received] {
+        let ended = ended.expect_code(0);
+        assert_eq!(ended.result()["path"], "relay");
+        assert_eq!(ended.result()["security"], "verified");
+        assert!(ended.peak_rss_kib < 64 * 1024, "{} KiB", ended.peak_rss_kib);
+    }
+    assert_eq!(sha256(&bob.path("out/big.bin")), sha256(&file));
+}
+
+#[test]
+fn a_relay_sees_neither_name_nor_bytes() {
+    let (host, tap) = host_with_tapped_relay(Tap::before);
     let (alice, bob) = (person(), person());
     let file = alice.path("a very telling name.bin");
-    write_random(&file, "relayed", big_bytes());
+    let length = 16 << 20;
+    write_random(&file, "relayed", length);
     let (sent, received) = pass(
         &host,
         &alice,
@@ -66,27 +83,38 @@ fn a_big_file_goes_through_the_relay_alone_and_the_relay_sees_nothing() {
         "a very telling name.bin",
         &["--relay", "only"],
     );
-    for ended in [sent, received] {
-        let ended = ended.expect_code(0);
-        assert_eq!(ended.result()["path"], "relay");
-        assert_eq!(ended.result()["security"], "verified");
-        assert!(ended.peak_rss_kib < 64 * 1024, "{} KiB", ended.peak_rss_kib);
-    }
+    sent.expect_code(0);
+    received.expect_code(0);
     assert_eq!(
         sha256(&bob.path("out/a very telling name.bin")),
         sha256(&file)
     );
-    assert!(
-        tap.heard_bytes() as u64 > big_bytes(),
-        "all of it went this way"
-    );
+    assert!(tap.heard_bytes() as u64 > length, "all of it went this way");
     let content = fs::read(&file).unwrap();
     assert!(!tap.heard(b"telling name"), "the relay saw the name");
-    for at in [0, content.len() / 2, content.len() - 32] {
+    for at in (0..content.len() - 24).step_by(1 << 20) {
         assert!(
             !tap.heard(&content[at..at + 24]),
             "the relay saw bytes of the file"
         );
+    }
+}
+
+#[test]
+fn one_turned_bit_at_the_relay_ends_the_transfer() {
+    // Behind the handshake, in the middle of the bytes.
+    for at in [3000, 1 << 20] {
+        let (host, _tap) = host_with_tapped_relay(|relay| Tap::turning_a_bit(relay, at));
+        let (alice, bob) = (person(), person());
+        write_random(&alice.path("a"), "turned", 8 << 20);
+        let mut sender = alice.run(host.args("send", &["--relay", "only", "a"]));
+        let code = sender.code();
+        let received = bob
+            .run(host.args("receive", &["--relay", "only", "--yes", "-o", "out", &code]))
+            .finish();
+        assert_ne!(received.code, Some(0), "bit {at}: {received:?}");
+        assert_ne!(sender.finish().code, Some(0));
+        assert!(!bob.path("out/a").exists());
     }
 }
 

@@ -4,7 +4,7 @@ use rdv_tests::files::{sha256, write_random};
 use rdv_tests::netns::Namespaces;
 use rdv_tests::process::Run;
 
-use crate::desk::{big_bytes, person, text};
+use crate::desk::{HostRun, big_bytes, person, small_file, text};
 
 fn short_code(sender: &mut Run) -> String {
     sender.expect("Code: ");
@@ -88,4 +88,52 @@ fn loopback_alone_is_enough_for_two_terminals() {
         sender.finish().expect_code(0);
         assert_eq!(sha256(&bob.path(out).join("a.bin")), sha256(&file));
     }
+}
+
+#[test]
+fn where_no_direct_way_exists_the_relay_carries_it() {
+    let Some(net) = Namespaces::with_only_a_host_between() else {
+        return;
+    };
+    let _host = HostRun::start_at(person().in_namespace(net.name("h")), "0.0.0.0:5190", &[]);
+    let (alice, bob) = (
+        person().in_namespace(net.name("a")),
+        person().in_namespace(net.name("b")),
+    );
+    small_file(&alice, "a");
+    let mut sender = alice.run(["send", "--host", "203.0.113.5", "--json", "a"]);
+    let code = sender.event("code")["code"]
+        .as_str()
+        .expect("a string")
+        .to_owned();
+    let receiver = bob.run([
+        "receive",
+        "--host",
+        "203.0.113.5:5190",
+        "--json",
+        "--yes",
+        "-o",
+        "out",
+        &code,
+    ]);
+    let received = receiver.finish().expect_code(0);
+    assert_eq!(received.result()["path"], "relay");
+    assert_eq!(sender.finish().expect_code(0).result()["path"], "relay");
+    assert!(bob.path("out/a").exists());
+
+    let mut sender = alice.run(["send", "--host", "203.0.113.5", "--relay", "never", "a"]);
+    let code = sender.code();
+    let receiver = bob.run([
+        "receive",
+        "--host",
+        "203.0.113.5",
+        "--relay",
+        "never",
+        "--yes",
+        "-o",
+        "no",
+        &code,
+    ]);
+    receiver.finish().expect_code(6);
+    sender.finish().expect_code(6);
 }

@@ -7,6 +7,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use rdv::oscar::{Client, SignOn};
+use rdv::signaling::Signaling;
 use rdv::trust::HostTrust;
 use rdv::{Code, Engine, RelayPolicy, ScreenName, Sink, SinkOptions};
 use rdv_tests::gate::Gated;
@@ -156,4 +157,65 @@ fn the_port_is_closed_as_soon_as_the_two_have_met() {
     receiver.type_line("y");
     receiver.finish().expect_code(0);
     sender.finish().expect_code(0);
+}
+
+#[test]
+fn who_wants_the_relay_only_opens_no_port() {
+    let host = HostRun::start(&[]);
+    let (alice, bob) = (person(), person());
+    small_file(&alice, "a");
+    let mut sender = alice.run(host.args("send", &["--json", "--relay", "only", "a"]));
+    let code = sender.event("code")["code"]
+        .as_str()
+        .expect("a string")
+        .to_owned();
+    let mut receiver =
+        bob.run_on_terminal(host.args("receive", &["--relay", "only", "-o", "out", &code]));
+    receiver.expect("[y/N]");
+    for pid in [sender.pid(), receiver.pid()] {
+        assert_eq!(listening_ports(pid), BTreeSet::new());
+    }
+    receiver.type_line("y");
+    receiver.finish().expect_code(0);
+    sender.finish().expect_code(0);
+}
+
+/// The host has bound the number to the stranger, so that nobody else can use the code any more.
+#[test]
+fn s_06_whoever_speaks_first_to_a_number_uses_it_up_and_the_sender_is_told() {
+    let host = HostRun::start(&[]);
+    let native = [
+        0x7d, 0x6b, 0x8a, 0x52, 0x3c, 0x1e, 0x4f, 0x0a, 0x9b, 0x47, 0xd2, 0xe5, 0x61, 0x0c, 0x98,
+        0xaf,
+    ];
+    for (service, sequence) in [(native, 1), (native, 2), ([0x5A; 16], 1)] {
+        let alice = person();
+        small_file(&alice, "a");
+        let mut sender = alice.run(host.args("send", &["--json", "a"]));
+        let code = sender.event("code")["code"]
+            .as_str()
+            .expect("a string")
+            .to_owned();
+        let code = Code::parse(&code).unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let stranger = runtime.block_on(async {
+            let address = host.address.to_string();
+            let stranger = Client::connect(&address, &HostTrust::AcceptAny, SignOn::Join, PATIENCE)
+                .await
+                .unwrap();
+            let number = ScreenName::new(code.number().to_string()).unwrap();
+            // A proposal with nothing but its number.
+            let head = [&[6, 0, 0][..], b"STRANGER", &service].concat();
+            let body = [&head[..], &[0, 0x0A, 0, 2, 0, sequence]].concat();
+            stranger.send(number, body.into(), false).await.unwrap();
+            stranger
+        });
+        let ended = sender.finish().expect_code(5);
+        assert!(
+            ended.err.contains("used up"),
+            "{service:?} {sequence}: {}",
+            ended.err
+        );
+        drop(stranger);
+    }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use rdv_tests::files::{sha256, write_random};
 use rdv_tests::process::Run;
 
-use crate::desk::{assert_nothing_in, person, small_file, text};
+use crate::desk::{assert_nothing_in, big_bytes, person, small_file, text};
 
 /// The short code as a person reads it off the screen.
 fn read_code(sender: &mut Run) -> String {
@@ -18,7 +18,7 @@ fn read_code(sender: &mut Run) -> String {
 fn a_person_reads_the_short_code_and_another_types_it() {
     let (alice, bob) = (person(), person());
     let file = alice.path("holiday.bin");
-    write_random(&file, "holiday", 3 << 20);
+    write_random(&file, "holiday", big_bytes());
     let mut sender = alice.run_on_terminal(["send", text(&file)]);
     let code = read_code(&mut sender);
     assert!(!code.contains('@'), "people get the short form: {code}");
@@ -27,7 +27,7 @@ fn a_person_reads_the_short_code_and_another_types_it() {
     receiver.type_line(&code);
     let question = receiver.expect("[y/N]");
     assert!(question.contains("\"holiday.bin\""), "{question}");
-    assert!(question.contains("3.00 MiB"), "{question}");
+    assert!(question.contains("iB"), "the size is told: {question}");
     assert!(question.contains("verified"), "{question}");
     receiver.type_line("y");
     let received = receiver.finish().expect_code(0);

@@ -74,6 +74,16 @@ fn mutations_of_link_frames_hurt_nobody() {
 }
 
 #[test]
+fn mutations_of_a_senders_frames_hurt_no_receiver() {
+    mutate("bulk_receive", fuzz::bulk_receive, 21);
+}
+
+#[test]
+fn mutations_of_a_receivers_frames_hurt_no_sender() {
+    mutate("bulk_send", fuzz::bulk_send, 22);
+}
+
+#[test]
 fn mutations_of_a_session_hurt_no_host() {
     mutate("host_session", fuzz::host_session, 9);
 }

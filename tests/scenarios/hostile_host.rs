@@ -372,6 +372,8 @@ async fn a_host_that_changes_later_proposals_gets_no_wrong_file_across() {
     ];
     for (what, change) in changes {
         let meeting = meet(rewrite(Leg::C3, change)).await;
+        let later = |letter: &Letter| letter.leg == Leg::C3;
+        assert!(meeting.host.carried().iter().any(later), "there is one");
         // The lane may be up before such a message comes; then it has no say any more.
         let what = format!("a later proposal {what}");
         meeting.assert_agreement(&what);

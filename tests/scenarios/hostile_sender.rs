@@ -205,21 +205,29 @@ async fn said_yes(stream: &mut DuplexStream) -> bool {
     false
 }
 
-async fn receive_by(enemy: impl AsyncFnOnce(DuplexStream)) -> Received {
+fn place() -> TempDir {
     let place = tempfile::tempdir().unwrap();
     fs::write(place.path().join("victim"), "precious").unwrap();
-    let (ours, theirs) = tokio::io::duplex(64 * 1024);
+    place
+}
+
+fn sink(place: &TempDir) -> Sink {
     let options = SinkOptions {
         if_exists: IfExists::Overwrite,
         keep_exec: false,
     };
-    let sink = Sink::folder(place.path().join("out"), options).unwrap();
+    Sink::folder(place.path().join("out"), options).unwrap()
+}
+
+async fn receive_by(enemy: impl AsyncFnOnce(DuplexStream)) -> Received {
+    let place = place();
+    let (ours, theirs) = tokio::io::duplex(64 * 1024);
     let asked = AtomicBool::new(false);
     let consent = async |_: Offer| {
         asked.store(true, Ordering::Relaxed);
         true
     };
-    let receiving = receive(ours, sink, consent, Control::new());
+    let receiving = receive(ours, sink(&place), consent, Control::new());
     let both = async { tokio::join!(receiving, enemy(theirs)).0 };
     let outcome = tokio::time::timeout(PATIENCE, both).await.expect("an end");
     Received {
@@ -373,10 +381,22 @@ async fn less_than_was_announced_is_no_file() {
 
 #[tokio::test]
 async fn bytes_before_the_yes_are_refused() {
-    let honest = files(&[b"a"], b"content");
-    receive_from(Speech::list(honest.whole()))
+    let place = place();
+    let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
+    let early = [hello(), files(&[b"a"], b"content").whole()].concat();
+    theirs.write_all(&early).await.unwrap();
+    // The user is still thinking when the bytes come.
+    let thinking = async |_: Offer| std::future::pending::<bool>().await;
+    let receiving = receive(ours, sink(&place), thinking, Control::new());
+    let outcome = tokio::time::timeout(PATIENCE, receiving)
         .await
-        .assert_refused("bytes before the yes");
+        .expect("an end");
+    Received {
+        outcome,
+        asked: true,
+        place,
+    }
+    .assert_refused("bytes before the yes");
 }
 
 #[tokio::test]

@@ -56,6 +56,64 @@ impl Namespaces {
         Some(all)
     }
 
+    /// Two namespaces `a` and `b` on wires of their own to a third, `h`, which passes nothing on: `10.78.1.2` and `10.78.2.2`. Both
+    /// reach it at `203.0.113.5`.
+    ///
+    /// # Panics
+    /// As [`Namespaces::on_one_bridge`].
+    #[must_use]
+    pub fn with_only_a_host_between() -> Option<Self> {
+        let mut all = Self::new()?;
+        let host = all.add("h");
+        for (side, net) in [("a", 1), ("b", 2)] {
+            let name = all.add(side);
+            let port = format!("p{side}");
+            ip(&[
+                "-n", &host, "link", "add", &port, "type", "veth", "peer", "name", "eth0", "netns",
+                &name,
+            ]);
+            ip(&[
+                "-n",
+                &host,
+                "address",
+                "add",
+                &format!("10.78.{net}.1/24"),
+                "dev",
+                &port,
+            ]);
+            ip(&["-n", &host, "link", "set", &port, "up"]);
+            ip(&[
+                "-n",
+                &name,
+                "address",
+                "add",
+                &format!("10.78.{net}.2/24"),
+                "dev",
+                "eth0",
+            ]);
+            ip(&["-n", &name, "link", "set", "eth0", "up"]);
+            ip(&[
+                "-n",
+                &name,
+                "route",
+                "add",
+                "default",
+                "via",
+                &format!("10.78.{net}.1"),
+            ]);
+        }
+        ip(&["-n", &host, "address", "add", "203.0.113.5/32", "dev", "lo"]);
+        ip(&[
+            "netns",
+            "exec",
+            &host,
+            "sh",
+            "-c",
+            "echo 0 > /proc/sys/net/ipv4/ip_forward",
+        ]);
+        Some(all)
+    }
+
     /// One namespace in which only the loopback interface is up.
     ///
     /// # Panics

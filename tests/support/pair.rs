@@ -498,7 +498,9 @@ impl Pair {
                 self.sides[side].listening.remove(&id);
             }
             Output::Dial { attempt, to, .. } => self.dial(side, attempt, to),
-            Output::RelayCreate { id, attempt } => self.relay_create(side, attempt, &id),
+            Output::RelayCreate {
+                attempt, cookie, ..
+            } => self.relay_create(side, attempt, cookie),
             Output::RelayJoin { attempt, relay, .. } => self.relay_join(side, attempt, &relay),
             Output::Secure {
                 attempt,
@@ -629,15 +631,14 @@ impl Pair {
         self.wires.insert(other, one);
     }
 
-    fn relay_create(&mut self, side: usize, attempt: AttemptId, id: &ConversationId) {
+    fn relay_create(&mut self, side: usize, attempt: AttemptId, cookie: Option<Cookie>) {
         self.sides[side].open.insert(attempt);
         let Some(delay) = self.relay_answers(side, attempt) else {
             return;
         };
         self.serial += 1;
         let token = u16::try_from(self.serial % 60_000).expect("below the limit");
-        // Of no use to anyone who does not know it.
-        let cookie = id.cookie.0;
+        let cookie = cookie.map_or_else(|| self.dice.roll().to_be_bytes(), |cookie| cookie.0);
         self.sessions.insert(
             token,
             RelaySession {

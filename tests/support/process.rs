@@ -257,7 +257,11 @@ impl Run {
             exited: None,
             reaped: false,
             peak_rss_kib: peak,
-            patience: PATIENCE,
+            patience: if std::env::var_os("RDV_TESTS_BIG").is_some() {
+                10 * PATIENCE
+            } else {
+                PATIENCE
+            },
         }
     }
 

@@ -15,6 +15,16 @@ impl Tap {
     /// A tap in front of `target`.
     #[must_use]
     pub fn before(target: SocketAddr) -> Self {
+        Self::meddling(target, None)
+    }
+
+    /// The same, but in each direction of each connection one bit of that byte is turned.
+    #[must_use]
+    pub fn turning_a_bit(target: SocketAddr, at_byte: usize) -> Self {
+        Self::meddling(target, Some(at_byte))
+    }
+
+    fn meddling(target: SocketAddr, turned: Option<usize>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("a bound port");
         let heard = Arc::new(Mutex::new(Vec::new()));
@@ -29,7 +39,7 @@ impl Tap {
                 };
                 for (from, to) in [(near, far), (far_back, near_back)] {
                     let copy = Arc::clone(&copy);
-                    thread::spawn(move || pass(from, to, &copy));
+                    thread::spawn(move || pass(from, to, &copy, turned));
                 }
             }
         });
@@ -59,9 +69,14 @@ impl Tap {
     }
 }
 
-fn pass(mut from: TcpStream, mut to: TcpStream, copy: &Mutex<Vec<u8>>) {
+fn pass(mut from: TcpStream, mut to: TcpStream, copy: &Mutex<Vec<u8>>, turned: Option<usize>) {
     let mut buffer = vec![0; 64 * 1024];
+    let mut passed = 0;
     while let Ok(read @ 1..) = from.read(&mut buffer) {
+        if let Some(at) = turned.filter(|at| (passed..passed + read).contains(at)) {
+            buffer[at - passed] ^= 1;
+        }
+        passed += read;
         copy.lock()
             .unwrap_or_else(PoisonError::into_inner)
             .extend_from_slice(&buffer[..read]);

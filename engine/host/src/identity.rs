@@ -93,26 +93,24 @@ fn fingerprint(certificate: &CertificateDer<'_>) -> Result<[u8; 32], HostError> 
 /// A new self-signed certificate and its key, as PEM.
 fn generate() -> Result<(String, String), HostError> {
     let key = rcgen::KeyPair::generate().map_err(unusable)?;
-    let certificate = rcgen::CertificateParams::new(vec!["rdv-host".to_owned()])
-        .and_then(|params| params.self_signed(&key))
-        .map_err(unusable)?;
-    Ok((certificate.pem(), key.serialize_pem()))
+    Ok((certificate_of(&key)?, key.serialize_pem()))
 }
 
-/// Reads the pair in `folder`, or makes one. The key comes first: a certificate without one would be of no use.
+fn certificate_of(key: &rcgen::KeyPair) -> Result<String, HostError> {
+    rcgen::CertificateParams::new(vec!["rdv-host".to_owned()])
+        .and_then(|params| params.self_signed(key))
+        .map(|certificate| certificate.pem())
+        .map_err(unusable)
+}
+
+/// Reads the pair in `folder`, or makes what is missing of it. Clients pin the key alone, and a certificate can be made of it
+/// again: whatever a process that was killed leaves behind, the next one goes on from there.
 fn keep(folder: &Path) -> Result<(String, String), HostError> {
     let key_path = folder.join("host-key.pem");
     let certificate_path = folder.join("host-cert.pem");
     fs::create_dir_all(folder).map_err(in_file(folder))?;
-    match fs::read_to_string(&key_path) {
-        Ok(key) => {
-            let certificate =
-                fs::read_to_string(&certificate_path).map_err(in_file(&certificate_path))?;
-            Ok((certificate, key))
-        }
+    let key = match fs::read_to_string(&key_path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let (certificate, key) = generate()?;
-            create(&key_path, &key)?;
             // A certificate whose key was taken away says nothing any more.
             match fs::remove_file(&certificate_path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -120,23 +118,52 @@ fn keep(folder: &Path) -> Result<(String, String), HostError> {
                 }
                 _ => {}
             }
-            create(&certificate_path, &certificate)?;
-            Ok((certificate, key))
+            let key = rcgen::KeyPair::generate().map_err(unusable)?;
+            create(&key_path, &key.serialize_pem())?
         }
-        Err(error) => Err(in_file(&key_path)(error)),
-    }
+        key => key.map_err(in_file(&key_path))?,
+    };
+    let certificate = match fs::read_to_string(&certificate_path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let pair = rcgen::KeyPair::from_pem(&key).map_err(unusable)?;
+            create(&certificate_path, &certificate_of(&pair)?)?
+        }
+        certificate => certificate.map_err(in_file(&certificate_path))?,
+    };
+    Ok((certificate, key))
 }
 
-/// Writes a new file that only its owner may read; an existing one is never followed or written over.
-fn create(path: &Path, text: &str) -> Result<(), HostError> {
+/// Writes a new file that only its owner may read, whole or not at all, and gives back what stands there: another process
+/// may have been faster. An existing one is never followed or written over.
+fn create(path: &Path, text: &str) -> Result<String, HostError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{}", std::process::id()));
+    let new = Path::new(&name);
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path).map_err(in_file(path))?;
-    file.write_all(text.as_bytes())
-        .and_then(|()| file.sync_all())
-        .map_err(in_file(path))
+    let written = options.open(new).and_then(|mut file| {
+        file.write_all(text.as_bytes())
+            .and_then(|()| file.sync_all())
+            .and_then(|()| name_new(new, path))
+    });
+    // It has its name by now, or is of no use; one that stays does no harm.
+    let _ = fs::remove_file(new);
+    match written {
+        Ok(()) => Ok(text.to_owned()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => fs::read_to_string(path),
+        Err(error) => Err(error),
+    }
+    .map_err(in_file(path))
+}
+
+/// Gives a file its name unless that is taken; where there are no links, nobody can be that careful.
+fn name_new(new: &Path, path: &Path) -> io::Result<()> {
+    match fs::hard_link(new, path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => fs::rename(new, path),
+        linked => linked,
+    }
 }
 
 fn in_file(path: &Path) -> impl Fn(io::Error) -> HostError {
@@ -182,6 +209,19 @@ mod tests {
             .permissions()
             .mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn what_a_killed_process_left_of_the_pair_is_completed() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = IdentitySource::Kept(folder.path().to_owned());
+        let first = Identity::load(&source).unwrap().fingerprint;
+        fs::remove_file(folder.path().join("host-cert.pem")).unwrap();
+        assert_eq!(Identity::load(&source).unwrap().fingerprint, first);
+        fs::remove_file(folder.path().join("host-key.pem")).unwrap();
+        assert_ne!(Identity::load(&source).unwrap().fingerprint, first);
+        let names = fs::read_dir(folder.path()).unwrap();
+        assert_eq!(names.count(), 2, "nothing else is left");
     }
 
     #[cfg(unix)]

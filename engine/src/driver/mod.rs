@@ -46,6 +46,7 @@ pub(crate) struct Setup {
     pub(crate) host_on_this_machine: bool,
     pub(crate) seen_as: Option<Ipv4Addr>,
     pub(crate) never_dial: BTreeSet<SocketAddr>,
+    pub(crate) codes_only: bool,
 }
 
 impl Setup {
@@ -58,6 +59,7 @@ impl Setup {
             host_on_this_machine: false,
             seen_as: None,
             never_dial: BTreeSet::new(),
+            codes_only: false,
         }
     }
 }
@@ -113,7 +115,11 @@ impl Driver {
         proposals: mpsc::Sender<Proposal>,
     ) -> Self {
         let config = Config {
-            services: BTreeSet::from([service::NATIVE]),
+            services: match setup.codes_only {
+                true => BTreeSet::new(),
+                false => BTreeSet::from([service::NATIVE]),
+            },
+            first_word_decides: setup.codes_only,
             interfaces: gather::own_subnets(),
             verified: setup.seen_as,
             host_is_local: setup.host_on_this_machine,

@@ -232,8 +232,10 @@ where
     tokio::pin!(answer, late);
     loop {
         let frame = tokio::select! {
-            answer = &mut answer => return Ok(answer),
+            // What is here already was sent before our yes, and is judged as that.
+            biased;
             frame = reader.next() => frame?,
+            answer = &mut answer => return Ok(answer),
             () = &mut late => return Err(TransferError::Unanswered),
         };
         match machine.handle(frame.kind, frame.payload())? {

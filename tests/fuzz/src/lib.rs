@@ -4,6 +4,7 @@
 //! The targets in `fuzz_targets` hand libFuzzer's inputs to these; the scenario `fuzz_smoke` hands recorded frames and
 //! mutations of them, on a stable compiler.
 
+mod bulk;
 mod machines;
 mod rendezvous;
 
@@ -21,6 +22,7 @@ use rdv_proto::wire::snac::Snac;
 use rdv_proto::wire::tlv::TlvList;
 use rdv_proto::wire::{address, ars, error::DecodeError, flap, link};
 
+pub use bulk::{bulk_receive, bulk_send};
 pub use machines::{host_session, relay_pairing};
 pub use rendezvous::rendezvous_endpoint;
 
@@ -28,7 +30,7 @@ pub use rendezvous::rendezvous_endpoint;
 pub type Target = fn(&[u8]);
 
 /// All of them, by the name of the target and of its corpus.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("decode_flap", decode_flap),
     ("decode_snac", decode_snac),
     ("decode_tlv", decode_tlv),
@@ -37,6 +39,8 @@ pub const TARGETS: [(&str, Target); 11] = [
     ("decode_security", decode_security),
     ("decode_ars", decode_ars),
     ("decode_link", decode_link),
+    ("bulk_receive", bulk_receive),
+    ("bulk_send", bulk_send),
     ("host_session", host_session),
     ("relay_pairing", relay_pairing),
     ("rendezvous_endpoint", rendezvous_endpoint),

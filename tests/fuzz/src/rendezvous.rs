@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use rdv_proto::rendezvous::{
     Answer, AttemptError, AttemptId, CandidateKind, Config, ConversationId, Endpoint, Event, Input,
     LegacySecurity, LocalCandidate, Output, Proposal, RelayAddress, RelayCandidate, RelayPolicy,
@@ -43,7 +42,7 @@ impl<'a> Run<'a> {
         let config = Config {
             services: [NATIVE, SEND_FILE, DIRECT_IM].into(),
             legacy_security: LegacySecurity::Opportunistic,
-            relay_known: data.len() % 2 == 0,
+            relay_known: data.len().is_multiple_of(2),
             ..Config::default()
         };
         Self {
@@ -140,7 +139,7 @@ impl<'a> Run<'a> {
             },
             10 => Input::Accept {
                 id: self.id(),
-                answer: if self.byte() % 2 == 0 {
+                answer: if self.byte().is_multiple_of(2) {
                     Answer::Native {
                         key_hash: [1; 32],
                         random: self.random(),
@@ -160,7 +159,7 @@ impl<'a> Run<'a> {
             13 => Input::Finished { id: self.id() },
             14 => Input::Gathered {
                 id: self.id(),
-                listen_port: (self.byte() % 4 > 0).then_some(4443),
+                listen_port: (!self.byte().is_multiple_of(4)).then_some(4443),
                 candidates: vec![LocalCandidate {
                     address: SocketAddr::from(([198, 51, 100, self.byte()], 4443)),
                     kind: CandidateKind(self.byte() % 5),
@@ -287,7 +286,7 @@ impl<'a> Run<'a> {
         };
         Input::Signal {
             from: id.peer,
-            body: Bytes::from(signal.encode()),
+            body: signal.encode(),
         }
     }
 

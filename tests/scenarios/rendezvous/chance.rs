@@ -241,6 +241,31 @@ proptest! {
     }
 
     #[test]
+    fn strangers_at_the_door_leave_one_outcome(
+        road in road(), seed: u64, native: bool, knocks in prop::collection::vec((0..3_000_u64, 0..2_usize), 0..30),
+    ) {
+        let begin = |road: Road| {
+            let mut pair = Pair::new(road, seed);
+            pair.sides[BOB].decision = Decision::Accept(Duration::from_millis(700));
+            if native {
+                pair.expect(BOB, 7, WORDS, RelayPolicy::Auto);
+                pair.propose_code(ALICE, 1, WORDS, RelayPolicy::Auto);
+            } else {
+                pair.propose_file(ALICE, 1, LegacySecurity::Opportunistic, RelayPolicy::Auto);
+            }
+            pair
+        };
+        let mut pair = begin(road);
+        for (stranger, (pause, side)) in (1..).zip(knocks) {
+            pair.run_for(Duration::from_millis(pause));
+            pair.knock(side, ([203, 0, 113, 200], stranger).into());
+        }
+        pair.run();
+        pair.assert_settled();
+        close(&mut pair);
+    }
+
+    #[test]
     fn a_cancel_at_any_time_ends_it_on_both_sides(road in road(), seed: u64, native: bool, at in 0..20_000_u64, side in 0..2_usize) {
         let mut pair = Pair::new(road, seed);
         pair.sides[BOB].decision = Decision::Accept(Duration::from_millis(700));

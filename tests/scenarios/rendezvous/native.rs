@@ -226,3 +226,33 @@ fn the_controller_does_not_obey() {
     assert!(pair.established(BOB).is_none());
     pair.assert_fails();
 }
+
+#[test]
+fn the_relay_alone_without_a_relay_ends_at_once() {
+    let road = Road {
+        relay: Relay::Unreachable,
+        ..Road::default()
+    };
+    let mut pair = Pair::meet_by_code(road, 1, RelayPolicy::Only);
+    let ends = pair.assert_fails();
+    assert!(
+        matches!(ends[BOB], Some(EndReason::NoPath { .. })),
+        "{ends:?}"
+    );
+    assert!(
+        pair.last_event() < Duration::from_secs(1),
+        "{:?}",
+        pair.story()
+    );
+}
+
+#[test]
+fn a_silent_relay_does_not_hold_up_a_direct_lane() {
+    let road = Road {
+        relay: Relay::Silent,
+        ..Road::default()
+    };
+    let (took, path) = Pair::meet_by_code(road, 1, RelayPolicy::Auto).assert_connects();
+    assert!(matches!(path, Path::Direct(_)), "{path:?}");
+    assert!(took < Duration::from_millis(400), "{took:?}");
+}

@@ -340,6 +340,25 @@ fn t_07_relay_and_listener_waits() {
 }
 
 #[test]
+fn t_07_a_listener_that_does_not_open_is_not_waited_for() {
+    let mut solo = Solo::default();
+    solo.gathers = false;
+    solo.offer(PLAIN, AUTO);
+    solo.wait(Duration::from_millis(4_999));
+    assert!(solo.created.is_empty());
+    solo.wait(Duration::from_millis(1));
+    assert_eq!((solo.created.len(), solo.listened), (1, (1, 1)));
+    // One that opens after all is closed again.
+    let id = solo.id();
+    solo.input(Input::Gathered {
+        id,
+        listen_port: Some(4443),
+        candidates: Vec::new(),
+    });
+    assert_eq!(solo.listened, (1, 2));
+}
+
+#[test]
 fn t_07_a_native_pair_without_any_way_knows_within_15_s() {
     let road = Road {
         relay: Relay::Unreachable,

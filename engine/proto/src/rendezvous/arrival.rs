@@ -7,11 +7,12 @@ use uuid::Uuid;
 use super::common::{Common, Ending};
 use super::conversation::Conversation;
 use super::endpoint::Endpoint;
+use super::fault::fault;
 use super::limits::{UNANSWERED_MAX, UNANSWERED_PER_PEER_MAX};
 use super::native::Answering;
 use super::offered::Offered;
 use super::proposal::{first_makes_sense, offer};
-use super::{ConversationId, EndReason, Event, LegacySecurity, Output, RelayPolicy};
+use super::{ConversationId, EndReason, Event, LegacySecurity, Output, RelayPolicy, SecurityFault};
 use crate::trust::Secret;
 use crate::wire::rendezvous::{CancelReason, Message, NakCode, SequenceNumber};
 use crate::wire::security::SecurityBlock;
@@ -21,7 +22,8 @@ use crate::wire::signal::Signal;
 impl Endpoint {
     /// A proposal of a conversation that we do not know.
     pub(super) fn arrived(&mut self, now: Instant, id: ConversationId, message: Message) {
-        if message.check().is_ok() && message.sequence() != Some(SequenceNumber::FIRST) {
+        let begins = begins(&message);
+        if !begins && !self.config.first_word_decides {
             return;
         }
         let service = message.service;
@@ -29,6 +31,9 @@ impl Endpoint {
         let block = message.security_block().and_then(Result::ok);
         if let Some(expectation) = self.expected(now, &message, block.as_ref()) {
             self.match_expectation(now, id, &message, expectation);
+            return;
+        }
+        if !begins {
             return;
         }
         if message.check().is_err() {
@@ -86,11 +91,15 @@ impl Endpoint {
         message: &Message,
         block: Option<&SecurityBlock>,
     ) -> Option<u64> {
-        if block.is_some_and(|block| block.ephemeral().is_some() && block.pake_id().is_none()) {
+        let any = self.config.first_word_decides;
+        let made_without =
+            block.is_some_and(|block| block.ephemeral().is_some() && block.pake_id().is_none());
+        if made_without && !any {
             return None;
         }
         let fits = |expected: &super::endpoint::Expectation| {
-            expected.service == message.service && expected.expires.is_none_or(|at| now < at)
+            (any || expected.service == message.service)
+                && expected.expires.is_none_or(|at| now < at)
         };
         let mut open = self
             .expectations
@@ -123,7 +132,10 @@ impl Endpoint {
             Conversation::begin(context, common, |common, context| {
                 // Numbered or not: it is the first.
                 common.receive(SequenceNumber::FIRST)?;
-                if message.check().is_err() {
+                if message.service != expected.service {
+                    return Err(fault(SecurityFault::NoBlock));
+                }
+                if !begins(message) || message.check().is_err() {
                     return Err(common.malformed());
                 }
                 let secret = Secret::Code(expected.secret);
@@ -222,6 +234,11 @@ impl Endpoint {
             host_ack,
         });
     }
+}
+
+/// Whether a proposal may be the first of a conversation. One that cannot be read may.
+fn begins(message: &Message) -> bool {
+    message.check().is_err() || message.sequence() == Some(SequenceNumber::FIRST)
 }
 
 /// What is wrong with a native proposal made without a code (S-03).

@@ -20,6 +20,9 @@ pub struct Config {
     /// Services whose incoming proposals are put before the user. The native service belongs here
     /// only if proposals without a code are welcome; codes work without. Others get NAK 0x00.
     pub services: BTreeSet<Uuid>,
+    /// We are known only as the owner of the number of a code, which the host has bound to whoever spoke to it first: any
+    /// first proposal is the one guess that the code allows, whatever it is like (S-06).
+    pub first_word_decides: bool,
     /// Services that follow the native policy. All others are legacy ones.
     pub native_services: BTreeSet<Uuid>,
     /// Least security of incoming legacy proposals. Those below get NAK 0x0A at once (S-03).
@@ -50,6 +53,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             services: BTreeSet::new(),
+            first_word_decides: false,
             native_services: BTreeSet::from([NATIVE]),
             legacy_security: LegacySecurity::Required,
             interfaces: Vec::new(),

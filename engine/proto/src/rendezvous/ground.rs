@@ -45,6 +45,7 @@ impl Ground {
         context.desk.push(Output::RelayCreate {
             id: common.id.clone(),
             attempt,
+            cookie: None,
         });
     }
 

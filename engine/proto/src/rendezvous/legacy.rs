@@ -11,14 +11,13 @@ use super::limits::{
     FIRST_ANSWER, LEGACY_NEGOTIATION, LISTENER_OPEN, LISTENER_WAIT, RELAY_READY, RELAY_READY_FIRST,
 };
 use super::methods::{Method, Methods, Wish};
-use super::numbers::{Arrival, initiator_wins};
 use super::proposal::{self, LegacyWay, legacy_addresses};
 use super::race::{Pace, Race};
 use super::{
     AttemptError, AttemptId, EndReason, LegacySecurity, LocalCandidate, Output, RelayAddress,
-    RelayCandidate, SecurityFault, Wait,
+    RelayCandidate, Wait,
 };
-use crate::wire::rendezvous::{CancelReason, Message, NakCode, SequenceNumber};
+use crate::wire::rendezvous::{CancelReason, Message, SequenceNumber};
 use crate::wire::tlv::TlvList;
 
 /// A conversation with a legacy peer, from our first proposal or our user's yes on.
@@ -340,103 +339,14 @@ impl Legacy {
         Ok(())
     }
 
-    /// A proposal of the peer while we are at it.
-    fn proposal(
-        self: Box<Self>,
-        common: &mut Common,
-        context: &mut Context<'_>,
-        message: &Message,
-        number: SequenceNumber,
-    ) -> Step {
-        let counts = match common.receive(number)? {
-            Arrival::Newer => true,
-            // T-04: the loser drops its own and acts on the winner's.
-            Arrival::Glare => initiator_wins(number.get()) != common.initiator,
-            Arrival::Crossed | Arrival::Stale | Arrival::TooMany => false,
-        };
-        if counts {
-            self.act_on(common, context, message)
-        } else {
-            Ok(State::Legacy(self))
-        }
-    }
-
-    /// Dials, joins, or offers something else.
-    fn act_on(
-        mut self: Box<Self>,
-        common: &mut Common,
-        context: &mut Context<'_>,
-        message: &Message,
-    ) -> Step {
-        self.check_security(message)?;
-        self.leave_current(common, context);
-        self.deadline
-            .get_or_insert(context.now + LEGACY_NEGOTIATION);
-        common.exchanged = true;
-        self.turn = Turn::Acting { accepted: false };
-        let wish = self.set_out(common, context, message);
-        match wish {
-            Some(wish) => self.next_method(common, context, wish),
-            None => Ok(State::Legacy(self)),
-        }
-    }
-
-    /// The peer is through to us, or says so (L-10: nothing depends on it but the terms, R-24).
-    fn accepted(
-        mut self: Box<Self>,
-        common: &mut Common,
-        context: &mut Context<'_>,
-        message: &Message,
-    ) -> Step {
-        let Turn::Waiting { accepted, .. } = &mut self.turn else {
-            return Ok(State::Legacy(self));
-        };
-        *accepted = true;
-        common.exchanged = true;
-        self.deadline
-            .get_or_insert(context.now + LEGACY_NEGOTIATION);
-        if self.secure && !message.request_secure() {
-            if self.security == LegacySecurity::Required {
-                common.refusable = true;
-                return Err(Self::insecure(SecurityFault::NotSecure));
-            }
-            self.secure = false;
-            for attempt in self.race.proving_to_us() {
-                self.secure_lane(common, context, attempt);
-            }
-        }
-        Ok(State::Legacy(self))
-    }
-
-    /// T-10: a counter-proposal without REQUEST_SECURE where ours had it is a downgrade. What that
-    /// means is our policy's to say.
-    fn check_security(&mut self, message: &Message) -> Result<(), Ending> {
-        match (self.security, message.request_secure()) {
-            (LegacySecurity::Required, false) => Err(Self::insecure(SecurityFault::NotSecure)),
-            (LegacySecurity::Plain, true) => Err(Self::insecure(SecurityFault::SecureUnwanted)),
-            (_, secure) => {
-                self.secure = secure;
-                Ok(())
-            }
-        }
-    }
-
-    pub(super) fn insecure(fault: SecurityFault) -> Ending {
-        Ending::refuse(
-            EndReason::Security(fault),
-            NakCode::SECURITY_MISMATCH,
-            CancelReason::UNKNOWN,
-        )
-    }
-
-    fn no_path(&self) -> EndReason {
+    pub(super) fn no_path(&self) -> EndReason {
         EndReason::NoPath {
             last: self.race.last_error(),
         }
     }
 
     /// Closes the listener, the relay session and the attempts of the proposal that was current.
-    fn leave_current(&mut self, common: &mut Common, context: &mut Context<'_>) {
+    pub(super) fn leave_current(&mut self, common: &mut Common, context: &mut Context<'_>) {
         common.stop_listening(context);
         context.desk.hang_up_all(&common.id, None);
         self.race = self.race.renewed();

@@ -126,6 +126,7 @@ impl Legacy {
         context.desk.push(Output::RelayCreate {
             id: common.id.clone(),
             attempt,
+            cookie: Some(common.id.cookie),
         });
     }
 

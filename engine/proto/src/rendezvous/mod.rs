@@ -31,7 +31,8 @@
 //! | `offered.rs` | a proposal that waits for our user |
 //! | `native.rs`, `fault.rs` | native policy: the key exchange, and what is wrong with one |
 //! | `meeting.rs`, `ground.rs` | native policy: candidates told and heard, lanes, nomination; own addresses |
-//! | `legacy.rs`, `legacy_lanes.rs` | legacy policy: proposals and answers; connections |
+//! | `legacy.rs`, `legacy_lanes.rs` | legacy policy: our proposals and waits; connections |
+//! | `legacy_terms.rs` | legacy policy: what the peer proposes and accepts, and on which terms |
 //! | `methods.rs` | legacy policy: direct → redirect → relay → null |
 //! | `proposal.rs` | what we put into a message, what we make of theirs |
 //! | `candidate.rs`, `race.rs` | which addresses are dialled, in which order and at which pace |
@@ -51,6 +52,7 @@ mod ground;
 mod input;
 mod legacy;
 mod legacy_lanes;
+mod legacy_terms;
 mod meeting;
 mod memory;
 mod methods;

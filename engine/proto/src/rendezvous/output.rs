@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{AttemptError, AttemptId, ConversationId, RelayAddress, RelayCandidate};
 use crate::trust::Session;
-use crate::wire::rendezvous::{CancelReason, NakCode};
+use crate::wire::rendezvous::{CancelReason, Cookie, NakCode};
 use crate::wire::text::ScreenName;
 use crate::wire::tlv::TlvList;
 
@@ -57,6 +57,9 @@ pub enum Output {
         id: ConversationId,
         /// The name of the attempt.
         attempt: AttemptId,
+        /// Under which cookie. `None`: a random one that the driver chooses; it reaches the peer
+        /// under the seal. Legacy peers join with the cookie of the conversation.
+        cookie: Option<Cookie>,
     },
     /// Connect to a relay and join a session there; at READY say
     /// [`Input::Connected`](super::Input::Connected).

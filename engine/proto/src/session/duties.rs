@@ -41,6 +41,9 @@ pub enum BustedBlock {
     /// A proposal without SEQUENCE_NUM, or with zero (rule H-7).
     #[error("a proposal without a sequence number")]
     NoSequenceNumber,
+    /// A proposal whose cookie is all zero: nobody takes it for one.
+    #[error("a proposal without a cookie")]
+    NoCookie,
 }
 
 /// Edits the block of a message with `cookie`, sent over a connection whose other end is `sender`.
@@ -59,6 +62,9 @@ pub fn carry(
         return Err(BustedBlock::CookieMismatch);
     }
     if message.kind == MessageKind::PROPOSE {
+        if cookie.is_zero() {
+            return Err(BustedBlock::NoCookie);
+        }
         let inspected = message.params().0.iter();
         let sequence = inspected
             .take_while(|tlv| tag::is_reserved(tlv.tag))
@@ -235,6 +241,16 @@ mod tests {
         assert_eq!(
             tags(&carried(MessageKind::ACCEPT, &[SEQUENCE])),
             [SEQUENCE_NUM]
+        );
+    }
+
+    #[test]
+    fn a_proposal_needs_a_cookie() {
+        let mut bare = BytesMut::from(&block(MessageKind::PROPOSE, &[SEQUENCE])[..]);
+        bare[2..10].fill(0);
+        assert_eq!(
+            carry(&bare.freeze(), Cookie([0; 8]), None),
+            Err(BustedBlock::NoCookie)
         );
     }
 
