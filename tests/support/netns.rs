@@ -4,7 +4,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Set where nothing may be skipped.
-const SKIP_NOTHING: &str = "RDV_TESTS_SKIP_NOTHING";
+pub(crate) const SKIP_NOTHING: &str = "RDV_TESTS_SKIP_NOTHING";
 
 /// Some namespaces; gone when dropped.
 pub struct Namespaces {
