@@ -18,7 +18,8 @@ use super::{host, host_with, port};
 
 fn proposal(n: u8, sequence: u16) -> Message {
     Message::propose(
-        Cookie([n; 8]),
+        // Never all zero: that is refused for its own sake.
+        Cookie([1, 0, 0, 0, 0, 0, 0, n]),
         SERVICE,
         SequenceNumber::new(sequence).unwrap(),
     )
