@@ -3,6 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
+use rdv_tests::disk::SmallDisk;
 use rdv_tests::files::{
     assert_same_tree, sha256, tree, without_execute_bits, write_many, write_random,
 };
@@ -104,4 +105,42 @@ fn a_source_that_changes_while_it_is_sent_is_an_error_and_never_a_mixture() {
     assert_eq!(sent.code, Some(8), "{sent:?}");
     assert_ne!(received.code, Some(0), "{received:?}");
     assert!(!bob.path("out/log").exists());
+}
+
+#[test]
+fn a_disk_that_is_too_small_is_said_before_anything_is_written() {
+    let (alice, bob) = (person(), person());
+    let Some(_disk) = SmallDisk::mount(&bob.path("out"), 4) else {
+        return;
+    };
+    write_random(&alice.path("a"), "too much", 8 << 20);
+    let mut sender = alice.run(["send", "a"]);
+    let code = sender.code();
+    let received = bob
+        .run(["receive", "--yes", "-o", "out", &code])
+        .finish()
+        .expect_code(8);
+    assert!(received.err.contains("free"), "{}", received.err);
+    assert_ne!(sender.finish().code, Some(0));
+    assert!(tree(&bob.path("out")).is_empty());
+}
+
+#[test]
+fn a_disk_that_becomes_full_is_one_clear_error() {
+    let (alice, bob) = (person(), person());
+    let Some(_disk) = SmallDisk::mount(&bob.path("out"), 12) else {
+        return;
+    };
+    write_random(&alice.path("a"), "just fits", 8 << 20);
+    let mut sender = alice.run(["send", "a"]);
+    let code = sender.code();
+    let mut receiver = bob.run_on_terminal(["receive", "-o", "out", &code]);
+    receiver.expect("[y/N]");
+    // Somebody else is faster.
+    write_random(&bob.path("out/other"), "in the way", 10 << 20);
+    receiver.type_line("y");
+    let received = receiver.finish().expect_code(8);
+    assert!(received.out.contains("rdv: "), "{}", received.out);
+    assert_ne!(sender.finish().code, Some(0));
+    assert!(!bob.path("out/a").exists());
 }

@@ -101,7 +101,7 @@ fn where_no_direct_way_exists_the_relay_carries_it() {
         person().in_namespace(net.name("b")),
     );
     small_file(&alice, "a");
-    let mut sender = alice.run(["send", "--host", "10.78.1.1", "--json", "a"]);
+    let mut sender = alice.run(["send", "--host", "203.0.113.5", "--json", "a"]);
     let code = sender.event("code")["code"]
         .as_str()
         .expect("a string")
@@ -109,7 +109,7 @@ fn where_no_direct_way_exists_the_relay_carries_it() {
     let receiver = bob.run([
         "receive",
         "--host",
-        "10.78.2.1:5190",
+        "203.0.113.5:5190",
         "--json",
         "--yes",
         "-o",
@@ -121,12 +121,12 @@ fn where_no_direct_way_exists_the_relay_carries_it() {
     assert_eq!(sender.finish().expect_code(0).result()["path"], "relay");
     assert!(bob.path("out/a").exists());
 
-    let mut sender = alice.run(["send", "--host", "10.78.1.1", "--relay", "never", "a"]);
+    let mut sender = alice.run(["send", "--host", "203.0.113.5", "--relay", "never", "a"]);
     let code = sender.code();
     let receiver = bob.run([
         "receive",
         "--host",
-        "10.78.2.1",
+        "203.0.113.5",
         "--relay",
         "never",
         "--yes",

@@ -372,6 +372,8 @@ async fn a_host_that_changes_later_proposals_gets_no_wrong_file_across() {
     ];
     for (what, change) in changes {
         let meeting = meet(rewrite(Leg::C3, change)).await;
+        let later = |letter: &Letter| letter.leg == Leg::C3;
+        assert!(meeting.host.carried().iter().any(later), "there is one");
         // The lane may be up before such a message comes; then it has no say any more.
         let what = format!("a later proposal {what}");
         meeting.assert_agreement(&what);
@@ -500,6 +502,83 @@ async fn nothing_that_a_host_carries_tells_what_is_sent() {
                     .any(|window| window == secret),
                 "{letter:?}"
             );
+        }
+    }
+}
+
+/// Two who know each other's names only: a first contact. Returns how the sender ended, and whether the file came.
+async fn meet_by_name(rule: Rule) -> (Result<Summary, Error>, bool) {
+    let folder = tempfile::tempdir().unwrap();
+    let host = HostileHost::new(rule);
+    let engine = |name| {
+        Engine::builder(host.join(name))
+            .host_on_this_machine(true)
+            .build()
+    };
+    let (alice, bob) = (engine("alice"), engine("bob"));
+    let sending = alice
+        .offer(ScreenName::new("bob").unwrap(), source(folder.path()))
+        .await
+        .unwrap();
+    let out = folder.path().join("out");
+    let receiving = async {
+        while let Some(proposal) = bob.next_proposal().await {
+            let sink = Sink::folder(&out, SinkOptions::default()).unwrap();
+            if let Ok(transfer) = proposal.accept(sink).await {
+                let _ = transfer.finish(|_| true).await;
+            }
+        }
+    };
+    let both = async {
+        tokio::select! {
+            (outcome, _) = follow(sending) => outcome,
+            () = receiving => unreachable!("the engine lives"),
+        }
+    };
+    let outcome = tokio::time::timeout(END, both).await.expect("an end");
+    alice.close().await;
+    bob.close().await;
+    (outcome, out.join("letter").exists())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_contact_without_a_code_is_not_stripped_of_its_encryption_either() {
+    let (outcome, came) = meet_by_name(honest()).await;
+    assert!(outcome.is_ok() && came, "an honest host: {outcome:?}");
+    for leg in LEGS {
+        for gone in [REQUEST_SECURE, SECURITY] {
+            let rule = rewrite(leg, move |letter| {
+                letter.edit(|params| params.retain(|(tag, _)| *tag != gone));
+            });
+            let (outcome, came) = meet_by_name(rule).await;
+            let what = format!("{leg:?} without {gone:#06x}");
+            assert!(
+                matches!(
+                    outcome,
+                    Err(Error::WrongCode { .. } | Error::Security { .. })
+                ),
+                "{what}: {outcome:?}"
+            );
+            assert!(!came, "{what}");
+        }
+        for item in [1, 7, 8] {
+            let rule = rewrite(leg, move |letter| {
+                letter.edit_block(|items| {
+                    let found = items.iter_mut().find(|(found, _)| *found == item);
+                    let (_, value) = found.expect("that item");
+                    value[0] ^= 1;
+                });
+            });
+            let (outcome, came) = meet_by_name(rule).await;
+            let what = format!("{leg:?} with another item {item}");
+            assert!(
+                matches!(
+                    outcome,
+                    Err(Error::WrongCode { .. } | Error::Security { .. })
+                ),
+                "{what}: {outcome:?}"
+            );
+            assert!(!came, "{what}");
         }
     }
 }

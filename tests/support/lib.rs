@@ -2,6 +2,8 @@
 
 pub mod captures;
 #[cfg(target_os = "linux")]
+pub mod disk;
+#[cfg(target_os = "linux")]
 pub mod files;
 #[path = "../fuzz/src/lib.rs"]
 pub mod fuzz;

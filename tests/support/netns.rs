@@ -4,7 +4,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Set where nothing may be skipped.
-const SKIP_NOTHING: &str = "RDV_TESTS_SKIP_NOTHING";
+pub(crate) const SKIP_NOTHING: &str = "RDV_TESTS_SKIP_NOTHING";
 
 /// Some namespaces; gone when dropped.
 pub struct Namespaces {
@@ -56,8 +56,8 @@ impl Namespaces {
         Some(all)
     }
 
-    /// Two namespaces `a` and `b` on wires of their own to a third, `h`, which passes nothing on: `10.78.1.2` and `10.78.2.2`, with
-    /// `10.78.1.1` and `10.78.2.1` at the other ends.
+    /// Two namespaces `a` and `b` on wires of their own to a third, `h`, which passes nothing on: `10.78.1.2` and `10.78.2.2`. Both
+    /// reach it at `203.0.113.5`.
     ///
     /// # Panics
     /// As [`Namespaces::on_one_bridge`].
@@ -102,6 +102,7 @@ impl Namespaces {
                 &format!("10.78.{net}.1"),
             ]);
         }
+        ip(&["-n", &host, "address", "add", "203.0.113.5/32", "dev", "lo"]);
         ip(&[
             "netns",
             "exec",

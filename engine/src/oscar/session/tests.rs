@@ -204,6 +204,8 @@ async fn last_words_hurry_and_are_followed_by_a_sign_off() {
         both.host_reader.next().await,
         Err(ReadError::Closed(None))
     ));
+    // The host has taken all of it, and closes.
+    both.host_writer.shutdown().await.unwrap();
     let _ = closed.await;
     both.task.await.unwrap();
     assert!(
