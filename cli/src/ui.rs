@@ -149,11 +149,8 @@ impl Ui {
         ));
         if summary.left_out > 0 {
             self.must_say(format!(
-                "Note: {} not sent: links, devices, pipes or sockets in the folder.",
-                match summary.left_out {
-                    1 => "1 entry was".to_owned(),
-                    more => format!("{more} entries were"),
-                }
+                "Left out: {} (links inside folders, devices, pipes and sockets are not sent).",
+                summary.left_out
             ));
         }
         for saved in summary.saved.iter().take(NAMES_SHOWN) {
