@@ -1,5 +1,6 @@
 //! Exit codes: the one table that turns an outcome into a number (`--help` lists them).
 
+use rdv::signaling::SignalingError;
 use rdv::transfer::{AbortReason, Fault};
 use rdv::{By, Error, TransferError};
 
@@ -76,6 +77,10 @@ pub(crate) fn of(error: &Error) -> Failure {
         Error::RateLimited => (
             Exit::LIMIT,
             "the other side takes no more for now; try again later",
+        ),
+        Error::Signaling(SignalingError::Closed) => (
+            Exit::HOST,
+            "the connection to the host is lost, and with it the code; try again",
         ),
         Error::AcceptedElsewhere => (Exit::ELSEWHERE, "accepted on another device"),
         Error::Transfer(TransferError::LinkLost(_) | TransferError::Stalled) => {

@@ -148,7 +148,7 @@ impl Ui {
             HumanBytes(rate),
         ));
         if summary.left_out > 0 {
-            self.say(format!(
+            self.must_say(format!(
                 "Left out: {} (links inside folders, devices, pipes and sockets are not sent).",
                 summary.left_out
             ));
@@ -162,8 +162,7 @@ impl Ui {
         self.event(&json!({
             "event": "result", "ok": true, "exit": 0, "reason": null, "path": path,
             "security": if verified { "verified" } else { "unverified" },
-            "files": summary.files, "bytes": summary.bytes, "seconds": seconds, "blake3": hash,
-            "left_out": summary.left_out,
+            "files": summary.files, "left_out": summary.left_out, "bytes": summary.bytes, "seconds": seconds, "blake3": hash,
             "saved": summary.saved.iter().map(|saved| saved.to_string_lossy()).collect::<Vec<_>>(),
         }));
     }
