@@ -169,11 +169,12 @@ where
         saved: BTreeMap::new(),
     };
     let moved = tokio::select! {
+        // First what a peer that floods us must not keep back: each turn has its budget, and frames can use it up.
         biased;
-        done = outgoing.run(Accept { skip }, events) => done,
-        error = incoming => Err(error),
         error = control.cancelled() => Err(error),
         () = control.meter.stalled() => Err(TransferError::Stalled),
+        done = outgoing.run(Accept { skip }, events) => done,
+        error = incoming => Err(error),
     };
     match moved {
         Ok((outcome, saved)) => Ok(summary(&control.meter, &folder, *outcome, &manifest, saved)),

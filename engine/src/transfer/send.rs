@@ -89,15 +89,16 @@ where
         pings,
     };
     tokio::select! {
+        // First what a peer that floods us must not keep back: each turn has its budget, and frames can use it up.
         biased;
+        error = control.cancelled() => Err(error),
+        () = progress.stalled() => Err(TransferError::Stalled),
         finished = incoming.run() => {
             finished?;
             let sent = end_receiver.await.map_err(|_| TransferError::CancelledLocally)?;
             Ok(Summary { hash: sent.hash.map(blake3::Hash::from_bytes), left_out, ..Summary::of(progress) })
         }
         error = outgoing.run(listing, answer, end_sender) => Err(error),
-        error = control.cancelled() => Err(error),
-        () = progress.stalled() => Err(TransferError::Stalled),
     }
 }
 

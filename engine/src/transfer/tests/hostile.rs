@@ -368,3 +368,52 @@ async fn two_of_one_kind_find_each_other_out() {
         "{one:?} {two:?}"
     );
 }
+
+/// Pings without end, as fast as they are taken; what comes back is thrown away.
+async fn flood(stream: DuplexStream) {
+    let (mut read, mut write) = tokio::io::split(stream);
+    let pings = [0, 0, 0, 9, 3, 0, 0, 0, 0, 0, 0, 0, 0].repeat(10_000);
+    let nag = async {
+        while tokio::io::AsyncWriteExt::write_all(&mut write, &pings)
+            .await
+            .is_ok()
+        {}
+    };
+    let mut sink = tokio::io::sink();
+    let _ = tokio::join!(nag, tokio::io::copy(&mut read, &mut sink));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s_29_a_flood_of_pings_does_not_keep_a_cancel_back() {
+    for we_send in [true, false] {
+        let desk = Desk::new();
+        desk.write("a", noise(1000, 1));
+        let (a, b) = duplex(1 << 20);
+        let mut peer = Raw(b);
+        let control = Control::new();
+        let ours = control.clone();
+        let (source, sink) = (desk.source(&["a"]), desk.sink());
+        let running = tokio::spawn(async move {
+            match we_send {
+                true => send(a, source, ours).await,
+                false => receive(a, sink, yes, ours).await,
+            }
+        });
+        if we_send {
+            peer.hello(BulkRole::RECEIVER).await;
+        } else {
+            peer.offer(&[("a", 3)]).await;
+            peer.until(FrameType::ACCEPT).await.unwrap();
+        }
+        let flood = tokio::spawn(flood(peer.0));
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        control.cancel();
+        let ended = tokio::time::timeout(Duration::from_secs(20), running).await;
+        flood.abort();
+        let ended = ended.expect("an end in time").unwrap();
+        assert!(
+            matches!(ended, Err(TransferError::CancelledLocally)),
+            "{we_send}: {ended:?}"
+        );
+    }
+}
