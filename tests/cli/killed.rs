@@ -1,7 +1,6 @@
 //! `kill -9` at any time: under a final name stands nothing or the whole file, and the other side ends by itself.
 
 use std::fs::File;
-use std::path::Path;
 
 use rdv_tests::files::{Entry, Tree, tree, write_many, write_random};
 use rdv_tests::process::Run;
@@ -96,12 +95,14 @@ fn kill_at(point: Point, kill_receiver: bool) {
     let arrived = tree(&bob.path("out"));
     assert_only_whole_files(&sent, &arrived, &when);
     if survivor.code == Some(0) {
-        // Killed after all was done and said.
-        assert!(
-            matches!(point, Point::LastBytes | Point::Half | Point::FirstBytes),
-            "{when}: {survivor:?}"
-        );
-        assert!(arrived.contains_key(Path::new("one.bin")), "{when}");
+        // The kill came after all was done and said: on a busy machine that may be so at any point.
+        for path in sent.keys() {
+            assert!(
+                arrived.contains_key(path),
+                "{when}: all is done and {} is missing",
+                path.display()
+            );
+        }
     } else {
         assert!(survivor.signal.is_none(), "{when}");
         assert!(
