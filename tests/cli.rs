@@ -19,6 +19,8 @@ mod large;
 mod names;
 #[path = "cli/networks.rs"]
 mod networks;
+#[path = "cli/programs.rs"]
+mod programs;
 #[path = "cli/refusals.rs"]
 mod refusals;
 #[path = "cli/secrets.rs"]

@@ -7,9 +7,24 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 const AFTER: &str = "\
-Exit codes: 0 done and verified, 1 other failure, 2 usage, 3 nobody there or code unknown, used or expired, 4 declined or
-cancelled by the other side, 5 wrong code or security mismatch, 6 no path, 8 local file problem, 9 content did not verify,
-10 incompatible version, 11 rate limit, 12 host or relay, 13 accepted on another device, 124 timeout, 130 and 143 interrupted.";
+`rdv CODE` is `rdv receive CODE`.
+
+Exit codes:
+    0  done and verified
+    1  other failure
+    2  usage
+    3  nobody there, or the code is unknown, used or expired
+    4  declined or cancelled by the other side
+    5  wrong code or security mismatch
+    6  no path between the two machines
+    8  local file problem
+    9  content did not verify
+   10  incompatible version
+   11  rate limit
+   12  host or relay
+   13  accepted on another device
+  124  --timeout is over
+  130, 143  interrupted, terminated";
 
 /// Sends files from one person to another: directly if the network allows it, through a relay if not.
 #[derive(Debug, Parser)]

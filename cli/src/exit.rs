@@ -1,5 +1,6 @@
 //! Exit codes: the one table that turns an outcome into a number (`--help` lists them).
 
+use rdv::signaling::SignalingError;
 use rdv::transfer::{AbortReason, Fault};
 use rdv::{By, Error, TransferError};
 
@@ -55,7 +56,7 @@ pub(crate) fn of(error: &Error) -> Failure {
         ),
         Error::PeerSilent => (
             Exit::NOBODY,
-            "the other side does not answer; ask for a new code and try again",
+            "the other side fell silent before the two had met; the code is used up, start again with a new one (if nobody you know was using it, someone was guessing)",
         ),
         Error::Declined { by: By::Us } => (Exit::DECLINED, "declined; the other side was told"),
         Error::Declined { by: By::Peer } => (Exit::DECLINED, "the other side declined"),
@@ -77,7 +78,23 @@ pub(crate) fn of(error: &Error) -> Failure {
             Exit::LIMIT,
             "the other side takes no more for now; try again later",
         ),
+        Error::Signaling(SignalingError::Closed) => (
+            Exit::HOST,
+            "the connection to the host is lost, and with it the code; try again",
+        ),
         Error::AcceptedElsewhere => (Exit::ELSEWHERE, "accepted on another device"),
+        Error::Transfer(TransferError::LinkLost(_) | TransferError::Stalled) => {
+            return Failure::new(
+                class_of(error),
+                format!(
+                    "{error}; files that were not complete are removed, send again with a new code"
+                ),
+            );
+        }
+        Error::Signaling(_) => (
+            Exit::HOST,
+            "the connection to the host was lost before the two sides had met; start again with a new code",
+        ),
         Error::Security { .. } => {
             return Failure::new(
                 Exit::SECURITY,
@@ -94,7 +111,7 @@ pub(crate) fn of(error: &Error) -> Failure {
 fn class_of(error: &Error) -> Exit {
     match error {
         Error::Incompatible { .. } => Exit::INCOMPATIBLE,
-        Error::Signaling(_) | Error::HostRefused { .. } => Exit::HOST,
+        Error::HostRefused { .. } => Exit::HOST,
         Error::Transfer(error) => class_of_transfer(error),
         _ => Exit::OTHER,
     }

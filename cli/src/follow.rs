@@ -1,4 +1,4 @@
-//! Follows one transfer to its end: events, progress, the question, signals, the time limit.
+//! Follows one transfer to its end: events, progress, the question, requests to stop.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -8,7 +8,7 @@ use rdv::transfer::Phase;
 use rdv::{Path, Summary, Transfer, TransferEvent};
 
 use crate::exit::{self, Exit, Failure};
-use crate::stop::Stop;
+use crate::stop::{self, Stop};
 use crate::ui::{self, TICK, Ui};
 
 /// How long the other side gets to hear of a cancel before we leave.
@@ -45,7 +45,6 @@ pub(crate) async fn follow(
     mut transfer: Transfer,
     ui: &mut Ui,
     consent: Consent,
-    timeout: Option<Duration>,
     stop: &mut Stop,
 ) -> Followed {
     let mut followed = Followed {
@@ -54,19 +53,20 @@ pub(crate) async fn follow(
         verified: false,
     };
     let mut question: Option<Question> = None;
+    let mut met = false;
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    let deadline = deadline(timeout);
-    tokio::pin!(deadline);
 
     let exit = loop {
         tokio::select! {
             event = transfer.next_event() => match event {
                 Some(TransferEvent::PeerFound { .. }) => {
+                    met = true;
                     ui.event(&serde_json::json!({ "event": "peer_found" }));
                     ui.say("Found the other side, looking for a path ...");
                 }
                 Some(TransferEvent::Connected { path, verified, .. }) => {
+                    met = true;
                     ui.connected(&path, verified);
                     followed.path = Some(path);
                     followed.verified = verified;
@@ -99,15 +99,13 @@ pub(crate) async fn follow(
                 }
             }
             exit = stop.asked() => break exit,
-            () = &mut deadline => break Exit::TIMEOUT,
         }
     };
     farewell(transfer, stop).await;
-    let sentence = if exit == Exit::TIMEOUT {
-        "time is up; the other side was told"
-    } else {
-        "interrupted; the other side was told"
-    };
+    let mut sentence = stop::why(exit).to_owned();
+    if met {
+        sentence.push_str("; the other side was told");
+    }
     followed.outcome = Err(Failure::new(exit, sentence));
     followed
 }
@@ -125,13 +123,6 @@ async fn farewell(mut transfer: Transfer, stop: &mut Stop) {
 async fn asked(question: &mut Option<Question>) -> Option<String> {
     match question {
         Some(question) => question.await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn deadline(timeout: Option<Duration>) {
-    match timeout {
-        Some(timeout) => tokio::time::sleep(timeout).await,
         None => std::future::pending().await,
     }
 }

@@ -12,15 +12,22 @@ mod state;
 mod stop;
 mod ui;
 
+use std::ffi::OsString;
+use std::io::Write;
+
 use clap::{CommandFactory, Parser};
 
 use crate::args::{Cli, Verb};
-use crate::exit::Exit;
+use crate::exit::{Exit, Failure};
 use crate::stop::Stop;
 use crate::ui::Ui;
 
 fn main() {
-    let cli = Cli::parse_from(with_verb(std::env::args_os().collect()));
+    let words = with_verb(std::env::args_os().collect());
+    let cli = match Cli::try_parse_from(&words) {
+        Ok(cli) => cli,
+        Err(error) => std::process::exit(misused(&error, &words)),
+    };
     log(cli.global.verbose);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -52,30 +59,66 @@ async fn run(cli: Cli) -> Exit {
         Verb::Receive(receive) => receive::run(receive, &mut ui, &mut stop).await,
         Verb::Host(host) => serve::host(host, &ui, stop).await,
         Verb::Relay(relay) => serve::relay(relay, &ui, stop).await,
-        Verb::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "rdv", &mut std::io::stdout());
-            Ok(Exit::DONE)
-        }
+        Verb::Completions { shell } => completions(shell),
     };
     ended.unwrap_or_else(|failure| ui.failed(&failure, None))
 }
 
-/// `rdv CODE` is `rdv receive CODE`.
-fn with_verb(mut words: Vec<std::ffi::OsString>) -> Vec<std::ffi::OsString> {
-    let is_code = words
-        .get(1)
-        .and_then(|word| word.to_str())
-        .is_some_and(|word| {
-            word.split_once('-').is_some_and(|(number, rest)| {
-                (1..=4).contains(&number.len())
-                    && number.bytes().all(|b| b.is_ascii_digit())
-                    && rest.contains('-')
+/// Help and version are payload; anything else is explained on standard error, to programs in their own way, too.
+fn misused(error: &clap::Error, words: &[OsString]) -> i32 {
+    // That nobody reads it changes nothing about the exit code.
+    let _ = error.print();
+    if error.use_stderr() && words.iter().any(|word| word == "--json") {
+        let explained = error.render().to_string();
+        let sentence = explained.lines().next().unwrap_or_default();
+        let sentence = sentence.strip_prefix("error: ").unwrap_or(sentence);
+        Ui::new(true, false).result(&Failure::new(Exit::USAGE, sentence), None);
+    }
+    error.exit_code()
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<Exit, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "rdv", &mut script);
+    match std::io::stdout().write_all(&script) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::new(
+            Exit::FILES,
+            format!("cannot write the script: {error}"),
+        )),
+        _ => Ok(Exit::DONE),
+    }
+}
+
+/// `rdv CODE` is `rdv receive CODE`, with any options around it.
+fn with_verb(mut words: Vec<OsString>) -> Vec<OsString> {
+    let command = Cli::command();
+    let is_verb = |word: &OsString| {
+        word == "help"
+            || command.get_subcommands().any(|verb| {
+                verb.get_name_and_visible_aliases()
+                    .iter()
+                    .any(|name| word == name)
             })
-        });
-    if is_code {
+    };
+    let typed = words.get(1..).unwrap_or_default();
+    if !typed.iter().any(is_verb) && typed.iter().any(is_code) {
         words.insert(1, "receive".into());
     }
     words
+}
+
+/// A number and at least two words: more cannot be said before it is known whether it is meant as a code.
+fn is_code(word: &OsString) -> bool {
+    let Some(word) = word.to_str() else {
+        return false;
+    };
+    let mut parts = word
+        .split(|c: char| c == '-' || c.is_whitespace())
+        .filter(|part| !part.is_empty());
+    parts
+        .next()
+        .is_some_and(|number| number.len() <= 4 && number.bytes().all(|b| b.is_ascii_digit()))
+        && parts.count() >= 2
 }
 
 /// Logs go to standard error: warnings, or what `-v` and `RDV_LOG` ask for.
@@ -92,4 +135,43 @@ fn log(verbose: u8) {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_alone_means_receive_wherever_it_stands() {
+        for typed in [
+            "7-otter-cake-verse",
+            "7 OTTER cake verse",
+            "-q 7-otter-cake-verse@192.0.2.1:4",
+            "-o out --yes 7-otter-cake-verse",
+        ] {
+            let words = if typed.starts_with("7 ") {
+                vec![typed]
+            } else {
+                typed.split(' ').collect()
+            };
+            let words: Vec<OsString> = std::iter::once("rdv")
+                .chain(words)
+                .map(OsString::from)
+                .collect();
+            assert_eq!(with_verb(words)[1], "receive", "{typed}");
+        }
+        for typed in [
+            "send 7-otter-cake-verse",
+            "rx 7-otter-cake-verse",
+            "frobnicate",
+            "7",
+            "-V",
+        ] {
+            let words: Vec<OsString> = std::iter::once("rdv")
+                .chain(typed.split(' '))
+                .map(OsString::from)
+                .collect();
+            assert_eq!(with_verb(words.clone()), words, "{typed}");
+        }
+    }
 }

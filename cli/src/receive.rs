@@ -19,6 +19,7 @@ pub(crate) async fn run(
     ui: &mut Ui,
     stop: &mut Stop,
 ) -> Result<Exit, Failure> {
+    stop.limit(args.road.timeout);
     if !args.yes && !ui::can_ask() {
         return Err(Failure::new(
             Exit::USAGE,
@@ -40,21 +41,27 @@ pub(crate) async fn run(
     let transfer = engine
         .fetch_with_code(peer, code.words().clone(), sink)
         .await
-        .map_err(|error| exit::of(&error))?;
+        .map_err(|error| visit.judge(exit::of(&error)))?;
 
     let consent = if args.yes {
         Consent::Given
     } else {
         Consent::Ask
     };
-    let followed = follow(transfer, ui, consent, args.road.timeout, stop).await;
+    let followed = follow(transfer, ui, consent, stop).await;
     engine.close().await;
-    visit.close().await;
     let path = followed.path_name();
-    match followed.outcome {
+    let outcome = followed.outcome.map_err(|failure| visit.judge(failure));
+    visit.close().await;
+    match outcome {
         Ok(summary) => {
             if let Some(text) = &summary.text {
-                ui.text(text);
+                ui.text(text).map_err(|error| {
+                    Failure::new(
+                        Exit::FILES,
+                        format!("the text arrived and cannot be written: {error}"),
+                    )
+                })?;
             }
             ui.done(
                 "Received",

@@ -33,7 +33,7 @@ pub(crate) struct Meeting {
 impl Meeting {
     pub(crate) async fn open(road: &Road, expire: Duration, ui: &Ui) -> Result<Self, Failure> {
         let (embedded, address, trust) = match &road.host {
-            Some(host) => (None, with_port(host), trust(road)?),
+            Some(host) => (None, with_port(host)?, trust(road)?),
             None => {
                 let embedded = Embedded::start(ui).await?;
                 let address = embedded.own_address();
@@ -79,14 +79,18 @@ impl Meeting {
 /// A receiver's visit to the host of a code.
 pub(crate) struct Visit {
     client: Arc<Client>,
+    /// The host is the sender's own.
+    embedded: bool,
 }
 
 impl Visit {
     pub(crate) async fn open(road: &Road, code: &Code, ui: &Ui) -> Result<Self, Failure> {
+        let mut embedded = true;
         let client = if !code.addresses().is_empty() {
             first_of(code.addresses().to_vec()).await?
         } else if let Some(host) = &road.host {
-            named(&with_port(host), road, ui).await?
+            embedded = false;
+            named(&with_port(host)?, road, ui).await?
         } else {
             ui.say("Looking for the sender in the local network ...");
             let found = lan::browse(code.number(), lan::SEARCH_TIME)
@@ -96,7 +100,19 @@ impl Visit {
         };
         Ok(Self {
             client: Arc::new(client),
+            embedded,
         })
+    }
+
+    /// Trouble with a host of the sender's own is that the sender has left.
+    pub(crate) fn judge(&self, failure: Failure) -> Failure {
+        if self.embedded && failure.exit == Exit::HOST {
+            return Failure::new(
+                Exit::NOBODY,
+                "the sender has left; ask for a new code and try again",
+            );
+        }
+        failure
     }
 
     pub(crate) fn engine(&self, relay: RelayUse) -> Engine {
@@ -208,7 +224,7 @@ async fn first_of(addresses: Vec<String>) -> Result<Client, Failure> {
         }
     }
     Err(match last {
-        Some((address, OscarError::Unreachable { .. })) => Failure::new(
+        Some((address, OscarError::Unreachable { .. } | OscarError::Closed(_))) => Failure::new(
             Exit::NOBODY,
             format!(
                 "nobody waits at {address} any more: the code was used or expired, or the sender is gone; ask for a new one"
@@ -268,13 +284,20 @@ fn refused(address: &str, error: &OscarError) -> Failure {
 }
 
 /// `HOST` is `HOST:5190`; a bare IPv6 address gets its brackets.
-fn with_port(host: &str) -> String {
+fn with_port(host: &str) -> Result<String, Failure> {
     if let Ok(ip) = host.parse::<IpAddr>() {
-        return SocketAddr::new(ip, HOST_PORT).to_string();
+        return Ok(SocketAddr::new(ip, HOST_PORT).to_string());
     }
-    match host.rsplit_once(':') {
-        Some((_, port)) if port.parse::<u16>().is_ok() => host.to_owned(),
-        _ => format!("{host}:{HOST_PORT}"),
+    let has_port = !host.ends_with(']');
+    match host.rsplit_once(':').filter(|_| has_port) {
+        None if !host.is_empty() => Ok(format!("{host}:{HOST_PORT}")),
+        Some((name, port)) if !name.is_empty() && port.parse::<u16>().is_ok_and(|p| p > 0) => {
+            Ok(host.to_owned())
+        }
+        _ => Err(Failure::new(
+            Exit::USAGE,
+            format!("\"{}\" is not HOST or HOST:PORT", host.escape_debug()),
+        )),
     }
 }
 
@@ -284,10 +307,29 @@ mod tests {
 
     #[test]
     fn a_host_without_a_port_gets_the_usual_one() {
-        assert_eq!(with_port("example.org"), "example.org:5190");
-        assert_eq!(with_port("example.org:443"), "example.org:443");
-        assert_eq!(with_port("192.0.2.1"), "192.0.2.1:5190");
-        assert_eq!(with_port("2001:db8::1"), "[2001:db8::1]:5190");
-        assert_eq!(with_port("[2001:db8::1]:443"), "[2001:db8::1]:443");
+        for (typed, meant) in [
+            ("example.org", "example.org:5190"),
+            ("example.org:443", "example.org:443"),
+            ("192.0.2.1", "192.0.2.1:5190"),
+            ("2001:db8::1", "[2001:db8::1]:5190"),
+            ("[2001:db8::1]", "[2001:db8::1]:5190"),
+            ("[2001:db8::1]:443", "[2001:db8::1]:443"),
+        ] {
+            assert_eq!(with_port(typed).unwrap(), meant);
+        }
+    }
+
+    #[test]
+    fn what_is_no_host_is_bad_usage() {
+        for typed in [
+            "",
+            ":5190",
+            "192.0.2.1:99999",
+            "example.org:",
+            "example.org:0",
+            "example.org:http",
+        ] {
+            assert_eq!(with_port(typed).unwrap_err().exit, Exit::USAGE, "{typed}");
+        }
     }
 }

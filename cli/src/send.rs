@@ -18,6 +18,7 @@ use crate::ui::Ui;
 const LISTING_HEAD_START: Duration = Duration::from_millis(400);
 
 pub(crate) async fn run(args: args::Send, ui: &mut Ui, stop: &mut Stop) -> Result<Exit, Failure> {
+    stop.limit(args.road.timeout);
     let source = match &args.text {
         Some(text) => Source::text(text.clone()),
         None => Source::paths(args.paths.clone(), SourceOptions::default()),
@@ -49,7 +50,7 @@ pub(crate) async fn run(args: args::Send, ui: &mut Ui, stop: &mut Stop) -> Resul
         .map_err(|error| exit::of(&error))?;
     show_code(&code, meeting.embedded().is_some(), ui);
 
-    let followed = follow(transfer, ui, Consent::Given, args.road.timeout, stop).await;
+    let followed = follow(transfer, ui, Consent::Given, stop).await;
     engine.close().await;
     meeting.close().await;
     let path = followed.path_name();
@@ -77,7 +78,8 @@ fn show_code(code: &Code, embedded: bool, ui: &mut Ui) {
     if ui.json {
         ui.event(&json!({ "event": "code", "code": for_programs, "short": short }));
     } else if !std::io::stdout().is_terminal() {
-        ui.payload(for_programs);
+        // Standard error shows it, too.
+        let _ = ui.payload(for_programs);
     }
     ui.must_say(format!("Code: {short}"));
     ui.say(format!("The other side runs:  rdv receive {short}"));

@@ -1,6 +1,9 @@
-//! Requests to stop: Ctrl-C and the terminate signal.
+//! Requests to stop: Ctrl-C, the terminate signal, the end of `--timeout`.
 
 use std::future::Future;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::exit::{Exit, Failure};
 
@@ -8,6 +11,7 @@ use crate::exit::{Exit, Failure};
 pub(crate) struct Stop {
     #[cfg(unix)]
     signals: Option<(tokio::signal::unix::Signal, tokio::signal::unix::Signal)>,
+    deadline: Option<Instant>,
 }
 
 impl Stop {
@@ -20,14 +24,39 @@ impl Stop {
             let terminate = signal(SignalKind::terminate()).ok();
             Self {
                 signals: interrupt.zip(terminate),
+                deadline: None,
             }
         }
         #[cfg(not(unix))]
-        Self {}
+        Self { deadline: None }
+    }
+
+    /// From now on it may take this long.
+    pub(crate) fn limit(&mut self, limit: Option<Duration>) {
+        // A limit that no clock reaches is none.
+        self.deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
     }
 
     /// Waits for a request; says with what the process is to end.
     pub(crate) async fn asked(&mut self) -> Exit {
+        let deadline = self.deadline;
+        let over = async move {
+            match deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            exit = self.signalled() => exit,
+            () = over => {
+                // Said once: what is done about it may take its own time.
+                self.deadline = None;
+                Exit::TIMEOUT
+            }
+        }
+    }
+
+    async fn signalled(&mut self) -> Exit {
         #[cfg(unix)]
         {
             let Some((interrupt, terminate)) = &mut self.signals else {
@@ -52,8 +81,17 @@ impl Stop {
     ) -> Result<T, Failure> {
         tokio::select! {
             biased;
-            exit = self.asked() => Err(Failure::new(exit, "interrupted")),
+            exit = self.asked() => Err(Failure::new(exit, why(exit))),
             done = work => done,
         }
+    }
+}
+
+/// In words.
+pub(crate) fn why(exit: Exit) -> &'static str {
+    if exit == Exit::TIMEOUT {
+        "time is up"
+    } else {
+        "interrupted"
     }
 }

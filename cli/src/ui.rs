@@ -59,14 +59,15 @@ impl Ui {
     /// One line of JSON, if asked for.
     pub(crate) fn event(&self, event: &Value) {
         if self.json {
-            self.payload(&harmless(&event.to_string()));
+            // That nobody reads it is no reason to stop a transfer.
+            let _ = self.payload(&harmless(&event.to_string()));
         }
     }
 
-    /// One line on standard output. That nobody reads it is no reason to stop a transfer.
-    pub(crate) fn payload(&self, line: &str) {
+    /// One line on standard output.
+    pub(crate) fn payload(&self, line: &str) -> std::io::Result<()> {
         let mut out = std::io::stdout().lock();
-        let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+        writeln!(out, "{line}").and_then(|()| out.flush())
     }
 
     pub(crate) fn connected(&mut self, path: &Path, verified: bool) {
@@ -146,6 +147,12 @@ impl Ui {
             HumanBytes(summary.bytes),
             HumanBytes(rate),
         ));
+        if summary.left_out > 0 {
+            self.must_say(format!(
+                "Left out: {} (links inside folders, devices, pipes and sockets are not sent).",
+                summary.left_out
+            ));
+        }
         for saved in summary.saved.iter().take(NAMES_SHOWN) {
             self.say(format!(
                 "Saved {}",
@@ -155,7 +162,7 @@ impl Ui {
         self.event(&json!({
             "event": "result", "ok": true, "exit": 0, "reason": null, "path": path,
             "security": if verified { "verified" } else { "unverified" },
-            "files": summary.files, "bytes": summary.bytes, "seconds": seconds, "blake3": hash,
+            "files": summary.files, "left_out": summary.left_out, "bytes": summary.bytes, "seconds": seconds, "blake3": hash,
             "saved": summary.saved.iter().map(|saved| saved.to_string_lossy()).collect::<Vec<_>>(),
         }));
     }
@@ -164,11 +171,16 @@ impl Ui {
     pub(crate) fn failed(&mut self, failure: &Failure, path: Option<&str>) -> Exit {
         self.clear();
         self.must_say(format!("rdv: {}", failure.sentence));
+        self.result(failure, path);
+        failure.exit
+    }
+
+    /// What programs are told of a failure.
+    pub(crate) fn result(&self, failure: &Failure, path: Option<&str>) {
         self.event(&json!({
             "event": "result", "ok": false, "exit": failure.exit.0, "reason": failure.sentence,
             "path": path, "security": null,
         }));
-        failure.exit
     }
 
     /// Tells what is offered, all that is to be decided (S-25).
@@ -229,17 +241,17 @@ impl Ui {
         self.say(format!("  {shown}  {}{mark}", HumanBytes(name.bytes)));
     }
 
-    /// The text that was received: payload.
-    pub(crate) fn text(&self, text: &str) {
+    /// The text that was received: payload, which must not get lost unnoticed.
+    pub(crate) fn text(&self, text: &str) -> std::io::Result<()> {
         if self.json {
-            self.event(&json!({ "event": "text", "text": text }));
+            let event = json!({ "event": "text", "text": text });
+            self.payload(&harmless(&event.to_string()))
         } else if std::io::stdout().is_terminal() {
             // A terminal gets nothing raw from outside; line by line, so that it stays readable.
-            for line in text.lines() {
-                self.payload(&escaped(line));
-            }
+            text.lines()
+                .try_for_each(|line| self.payload(&escaped(line)))
         } else {
-            self.payload(text);
+            self.payload(text)
         }
     }
 }

@@ -221,3 +221,16 @@ fn a_second_receiver_for_the_same_target_gets_an_error_or_a_name_of_its_own() {
         assert!(whole, "{} is a mixture", path.display());
     }
 }
+
+#[test]
+fn what_is_not_sent_is_said() {
+    let (alice, bob) = (person(), person());
+    fs::create_dir(alice.path("d")).unwrap();
+    small_file(&alice, "d/a");
+    std::os::unix::fs::symlink("a", alice.path("d/link")).unwrap();
+    let mut sender = alice.run(["send", "d"]);
+    let code = sender.code();
+    bob.run(["receive", "--yes", &code]).finish().expect_code(0);
+    let sent = sender.finish().expect_code(0);
+    assert!(sent.err.contains("Left out: 1"), "{}", sent.err);
+}

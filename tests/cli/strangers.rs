@@ -159,27 +159,6 @@ fn the_port_is_closed_as_soon_as_the_two_have_met() {
     sender.finish().expect_code(0);
 }
 
-#[test]
-fn who_wants_the_relay_only_opens_no_port() {
-    let host = HostRun::start(&[]);
-    let (alice, bob) = (person(), person());
-    small_file(&alice, "a");
-    let mut sender = alice.run(host.args("send", &["--json", "--relay", "only", "a"]));
-    let code = sender.event("code")["code"]
-        .as_str()
-        .expect("a string")
-        .to_owned();
-    let mut receiver =
-        bob.run_on_terminal(host.args("receive", &["--relay", "only", "-o", "out", &code]));
-    receiver.expect("[y/N]");
-    for pid in [sender.pid(), receiver.pid()] {
-        assert_eq!(listening_ports(pid), BTreeSet::new());
-    }
-    receiver.type_line("y");
-    receiver.finish().expect_code(0);
-    sender.finish().expect_code(0);
-}
-
 /// The host has bound the number to the stranger, so that nobody else can use the code any more.
 #[test]
 fn s_06_whoever_speaks_first_to_a_number_uses_it_up_and_the_sender_is_told() {
@@ -218,4 +197,25 @@ fn s_06_whoever_speaks_first_to_a_number_uses_it_up_and_the_sender_is_told() {
         );
         drop(stranger);
     }
+}
+
+#[test]
+fn who_wants_the_relay_only_opens_no_port() {
+    let host = HostRun::start(&[]);
+    let (alice, bob) = (person(), person());
+    small_file(&alice, "a");
+    let mut sender = alice.run(host.args("send", &["--json", "--relay", "only", "a"]));
+    let code = sender.event("code")["code"]
+        .as_str()
+        .expect("a string")
+        .to_owned();
+    let mut receiver =
+        bob.run_on_terminal(host.args("receive", &["--relay", "only", "-o", "out", &code]));
+    receiver.expect("[y/N]");
+    for pid in [sender.pid(), receiver.pid()] {
+        assert_eq!(listening_ports(pid), BTreeSet::new());
+    }
+    receiver.type_line("y");
+    receiver.finish().expect_code(0);
+    sender.finish().expect_code(0);
 }

@@ -271,3 +271,41 @@ async fn one_pair_of_engines_carries_several_transfers_at_once() {
         );
     }
 }
+
+/// A channel whose other end went away.
+struct Gone;
+
+impl Signaling for Gone {
+    fn local_name(&self) -> ScreenName {
+        name("carol")
+    }
+
+    fn send(&self, _: ScreenName, _: Bytes, _: bool) -> BoxFuture<'_, Result<(), SignalingError>> {
+        Box::pin(async { Err(SignalingError::Closed) })
+    }
+
+    fn recv(&self) -> BoxFuture<'_, Result<Incoming, SignalingError>> {
+        Box::pin(async { Err(SignalingError::Closed) })
+    }
+}
+
+#[tokio::test]
+async fn nothing_waits_for_a_channel_that_is_gone() {
+    let engine = Engine::builder(Gone).build();
+    let out = tempfile::tempdir().unwrap();
+    // The loss is known at the latest when the second is begun.
+    for _ in 0..2 {
+        let sink = Sink::folder(out.path(), SinkOptions::default()).unwrap();
+        let receiving = engine
+            .fetch_with_code(name("alice"), rdv::new_code_words(), sink)
+            .await
+            .unwrap();
+        let began = tokio::time::Instant::now();
+        let received = receiving.finish(|_| true).await;
+        assert!(
+            matches!(received, Err(Error::Signaling(SignalingError::Closed))),
+            "{received:?}"
+        );
+        assert!(began.elapsed() < std::time::Duration::from_secs(10));
+    }
+}

@@ -83,6 +83,8 @@ pub struct Pair {
     securing: BTreeMap<End, (bool, Security)>,
     secured: BTreeMap<End, Duration>,
     sessions: RelaySessions,
+    /// What who creates a relay session takes for the relay's address.
+    pub relay_named: SocketAddr,
     port: u16,
 }
 
@@ -150,6 +152,7 @@ impl Pair {
             securing: BTreeMap::new(),
             secured: BTreeMap::new(),
             sessions: RelaySessions::new(),
+            relay_named: relay_address(),
             port: 40_000,
         }
     }
@@ -648,7 +651,7 @@ impl Pair {
             },
         );
         let relay = RelayCandidate {
-            address: RelayAddress::Socket(relay_address()),
+            address: RelayAddress::Socket(self.relay_named),
             token,
             cookie: Cookie(cookie),
             ticket: None,
@@ -665,6 +668,11 @@ impl Pair {
         let Some(delay) = self.relay_answers(side, attempt) else {
             return;
         };
+        assert_eq!(
+            relay.address,
+            RelayAddress::Socket(relay_address()),
+            "there is but one relay"
+        );
         let session = self.sessions.get_mut(&relay.token);
         let Some(session) =
             session.filter(|session| session.cookie == relay.cookie.0 && !session.joined)

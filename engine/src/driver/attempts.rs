@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use super::Setup;
 use crate::transport::attempt::{Arrival, Attempt, Lane, Origin, Report, SecureOrder};
 use crate::transport::gather;
+use crate::transport::join::Join;
 use crate::trust::Identity;
 
 /// How many reports may wait for the driver; an attempt with more to say waits.
@@ -142,15 +143,14 @@ impl Attempts {
     pub(crate) fn relay_join(&mut self, attempt: AttemptId, relay: RelayCandidate, setup: &Setup) {
         let name = setup.signaling.local_name();
         let config = Arc::clone(&self.config);
-        self.spawn(
-            attempt,
-            Origin::RelayJoin {
-                relay,
-                config,
-                name,
-                service: service::NATIVE,
-            },
-        );
+        let join = Join {
+            relay,
+            config,
+            directory: setup.relays.clone(),
+            name,
+            service: service::NATIVE,
+        };
+        self.spawn(attempt, Origin::RelayJoin(join));
     }
 
     pub(crate) fn secure(

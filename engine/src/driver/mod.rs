@@ -288,12 +288,16 @@ impl Driver {
             Err(error) => {
                 tracing::info!(%error, "the signalling channel is gone");
                 self.signaling_lost = true;
-                // Running transfers don't need it; whatever still negotiates does.
-                for (job, conversation) in self.jobs.without_lane() {
-                    self.jobs.end(job, Error::Signaling(SignalingError::Closed));
-                    self.forget(job, conversation);
-                }
+                self.give_up_negotiating();
             }
+        }
+    }
+
+    /// Running transfers don't need the signalling channel; whatever still negotiates does.
+    fn give_up_negotiating(&mut self) {
+        for (job, conversation) in self.jobs.without_lane() {
+            self.jobs.end(job, Error::Signaling(SignalingError::Closed));
+            self.forget(job, conversation);
         }
     }
 
@@ -323,6 +327,9 @@ impl Driver {
             }
             Command::Decline { id } => self.input(Input::Decline { id }),
             Command::Cancel { job } => self.cancel(job),
+        }
+        if self.signaling_lost {
+            self.give_up_negotiating();
         }
     }
 

@@ -94,7 +94,7 @@ pub enum TransferError {
     #[error("the question was not answered in time")]
     Unanswered,
     /// The connection broke.
-    #[error("the connection was lost: {0}")]
+    #[error("the connection was lost: {}", lost(.0))]
     LinkLost(io::Error),
     /// Nothing moved for 60 s.
     #[error("nothing moved for {} s", super::STALL.as_secs())]
@@ -135,7 +135,7 @@ pub enum TransferError {
         path: PathBuf,
     },
     /// The disk has no room for it (F-6).
-    #[error("{needed} bytes are needed and {free} are free")]
+    #[error("not enough space: {needed} bytes are needed and {free} are free")]
     NoSpace {
         /// Bytes to be written.
         needed: u64,
@@ -241,6 +241,14 @@ impl From<ProtocolError> for TransferError {
             other @ ProtocolError::Incompatible(_) => Self::Incompatible(other),
             other => Self::Protocol(other),
         }
+    }
+}
+
+/// TLS has a long word of its own for a peer that just went away.
+fn lost(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => "the other side went away".to_owned(),
+        _ => error.to_string(),
     }
 }
 

@@ -125,6 +125,10 @@ async fn read(
     match stream.read(into).await {
         Ok(0) => Err(TransferError::LinkLost(io::ErrorKind::UnexpectedEof.into())),
         Ok(n) => Ok(n),
+        // The words of the TLS library for a stream that was cut off are for its users.
+        Err(cut) if cut.kind() == io::ErrorKind::UnexpectedEof => {
+            Err(TransferError::LinkLost(cut.kind().into()))
+        }
         Err(error) => Err(TransferError::LinkLost(error)),
     }
 }

@@ -57,6 +57,8 @@ pub struct Summary {
     pub elapsed: Duration,
     /// BLAKE3 of the only file, or of the list (`rdv_proto::transfer::ListHash`); none if there was no file.
     pub hash: Option<blake3::Hash>,
+    /// Sender: how many links, devices, pipes, sockets and excluded files were found and not sent ([`Skipped`]).
+    pub left_out: u64,
     /// Receiver: where the top-level files and folders are.
     pub saved: Vec<PathBuf>,
     /// Receiver: the text, if one was sent. Foreign.

@@ -32,6 +32,10 @@ const ACK_FILES: usize = 1024;
 const LISTING: Duration = Duration::from_secs(600);
 /// How long a failed transfer waits for its unfinished files to be gone.
 const CLEAN_UP: Duration = Duration::from_secs(5);
+/// Frames that may be here when the answer comes, and are looked at before it counts.
+const FRAMES_BEFORE_YES: u32 = 64;
+/// How long our no may take to get out.
+const LAST_WORD: Duration = Duration::from_secs(1);
 /// How long the sender gets to close after the end.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -124,9 +128,11 @@ where
         () = control.meter.stalled() => return Err(TransferError::Stalled),
     };
     if !accepted {
-        writer
-            .send(message_frame(FrameType::DECLINE, &Decline {}).map_err(unsendable)?)
-            .await?;
+        let no = message_frame(FrameType::DECLINE, &Decline {}).map_err(unsendable)?;
+        // Whether the sender takes it or not, it was declined.
+        if let Ok(sent) = timeout(LAST_WORD, writer.send(no)).await {
+            sent?;
+        }
         return Err(TransferError::Declined);
     }
     control.meter.set_phase(Phase::Moving);
@@ -230,16 +236,30 @@ where
 {
     let late = tokio::time::sleep(QUESTION);
     tokio::pin!(answer, late);
+    let mut said = None;
+    let mut after = 0;
     loop {
         let frame = tokio::select! {
-            // What is here already was sent before our yes, and is judged as that.
+            // In this order, so that whoever floods us with frames neither keeps the answer back nor the time.
             biased;
-            frame = reader.next() => frame?,
-            answer = &mut answer => return Ok(answer),
             () = &mut late => return Err(TransferError::Unanswered),
+            yes = &mut answer, if said.is_none() => {
+                said = Some(yes);
+                continue;
+            }
+            // What is here already was sent before our yes, and is judged as that.
+            frame = reader.next(), if after < FRAMES_BEFORE_YES => frame?,
+            () = std::future::ready(()), if said.is_some() => return Ok(said.unwrap_or(false)),
         };
+        after += u32::from(said.is_some());
         match machine.handle(frame.kind, frame.payload())? {
-            ReceiveEvent::Ping(number) => writer.send(pong(number)?).await?,
+            ReceiveEvent::Ping(number) => tokio::select! {
+                sent = writer.send(pong(number)?) => sent?,
+                // Who asks and does not listen loses the rest of it until we write the next time.
+                yes = &mut answer, if said.is_none() => said = Some(yes),
+                () = &mut late => return Err(TransferError::Unanswered),
+                () = std::future::ready(()), if said.is_some() => {}
+            },
             ReceiveEvent::Aborted { reason, text } => {
                 return Err(TransferError::aborted(reason, text));
             }

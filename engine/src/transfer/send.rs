@@ -67,6 +67,7 @@ where
         error = control.cancelled() => return Err(error),
     };
     let manifest = listing.manifest.clone();
+    let left_out = listing.skipped.count;
     progress.set_totals(manifest.files(), manifest.bytes());
 
     let machine = Mutex::new(BulkSend::new(&manifest));
@@ -92,7 +93,7 @@ where
         finished = incoming.run() => {
             finished?;
             let sent = end_receiver.await.map_err(|_| TransferError::CancelledLocally)?;
-            Ok(Summary { hash: sent.hash.map(blake3::Hash::from_bytes), ..Summary::of(progress) })
+            Ok(Summary { hash: sent.hash.map(blake3::Hash::from_bytes), left_out, ..Summary::of(progress) })
         }
         error = outgoing.run(listing, answer, end_sender) => Err(error),
         error = control.cancelled() => Err(error),

@@ -53,18 +53,25 @@ impl Sink {
     /// Files go into this folder, which is made once an offer was accepted.
     ///
     /// # Errors
-    /// [`TransferError::Local`] if something else than a folder stands there.
+    /// [`TransferError::Local`] if something else than a folder stands there, or nothing may be written there: better now than
+    /// when a code is used up.
     pub fn folder(path: impl Into<PathBuf>, options: SinkOptions) -> Result<Self, TransferError> {
         let path = path.into();
-        match std::fs::metadata(&path) {
-            Ok(meta) if !meta.is_dir() => Err(TransferError::Local {
-                path,
-                error: io::ErrorKind::NotADirectory.into(),
-            }),
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(TransferError::Local { path, error })
+        let looked = match std::fs::metadata(&path) {
+            Ok(meta) if !meta.is_dir() => Err(io::ErrorKind::NotADirectory.into()),
+            Ok(_) => writable(&path),
+            // A link that leads nowhere is not to be made a folder of.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => {
+                std::path::absolute(&path).and_then(|absolute| {
+                    let above = absolute.ancestors().find(|above| above.exists());
+                    above.map_or(Ok(()), writable)
+                })
             }
-            _ => Ok(Self { path, options }),
+            Err(error) => Err(error),
+        };
+        match looked {
+            Ok(()) => Ok(Self { path, options }),
+            Err(error) => Err(TransferError::Local { path, error }),
         }
     }
 
@@ -185,6 +192,17 @@ fn below(place: &Place, path: &SafeRelPath) -> Result<Option<Kind>, TransferErro
         };
     }
     Ok(None)
+}
+
+#[cfg(unix)]
+fn writable(folder: &Path) -> io::Result<()> {
+    use rustix::fs::{Access, access};
+    Ok(access(folder, Access::WRITE_OK | Access::EXEC_OK)?)
+}
+
+#[cfg(not(unix))]
+fn writable(_folder: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 fn existing_ancestor(path: &Path) -> Result<Folder, TransferError> {

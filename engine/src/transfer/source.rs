@@ -297,6 +297,7 @@ impl Walk {
             self.add(safe, EntryKind::Folder, meta, Origin::Folder)?;
             self.folder(&path, &name)
         } else if meta.is_file() {
+            readable(&path)?;
             let origin = FileOrigin {
                 path,
                 named,
@@ -379,6 +380,24 @@ impl Walk {
         self.origins.push(origin);
         Ok(())
     }
+}
+
+/// Found before anybody is met; that it can be opened shows only when its turn comes.
+#[cfg(unix)]
+fn readable(path: &Path) -> Result<(), SourceError> {
+    use rustix::fs::{Access, access};
+    match access(path, Access::READ_OK) {
+        Err(error @ rustix::io::Errno::ACCESS) => Err(SourceError::Unreadable {
+            path: path.to_owned(),
+            error: error.into(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+fn readable(_path: &Path) -> Result<(), SourceError> {
+    Ok(())
 }
 
 #[cfg(unix)]

@@ -1,5 +1,6 @@
 //! Both sides in one process, over a stream in memory, with real files.
 
+mod early;
 mod faults;
 mod hostile;
 mod raw;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdv_proto::rendezvous::{
-    AttemptError, AttemptId, Config, ConversationId, RelayAddress, RelayCandidate,
+    AttemptError, AttemptId, ConversationId, RelayAddress, RelayCandidate,
 };
 use rdv_proto::trust::{Role, Session};
 use rdv_proto::wire::link::FrameType;
@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::ars::{self, ArsError};
+use super::join::{Join, JoinError};
 use super::tls::{self, Deadlines, SecureError};
 use crate::signaling::RelayDirectory;
 use crate::trust::Identity;
@@ -87,12 +88,7 @@ pub(crate) enum Origin {
         service: Uuid,
     },
     /// We join the peer's relay session.
-    RelayJoin {
-        relay: RelayCandidate,
-        config: Arc<Config>,
-        name: ScreenName,
-        service: Uuid,
-    },
+    RelayJoin(Join),
 }
 
 /// The order to put TLS and BIND on a connected attempt.
@@ -165,13 +161,24 @@ enum Why {
     #[error("no relay is known")]
     NoRelay,
     #[error("relay: {0}")]
-    Relay(#[from] ars::ArsError),
+    Relay(#[from] ArsError),
+    #[error("{0}")]
+    Join(JoinError),
     #[error("{0}")]
     Secure(#[from] SecureError),
     #[error("the lane closed before it was nominated")]
     NotNominated,
     #[error("given up")]
     Dropped,
+}
+
+impl From<JoinError> for Why {
+    fn from(error: JoinError) -> Self {
+        match error {
+            JoinError::Relay(error) => Self::Relay(error),
+            other => Self::Join(other),
+        }
+    }
 }
 
 impl From<Why> for AttemptError {
@@ -185,7 +192,7 @@ impl From<Why> for AttemptError {
             },
             Why::DialTimeout | Why::Relay(ArsError::Timeout(_)) => Self::TimedOut,
             Why::Relay(ArsError::Refused(code)) => Self::Relay(code.0),
-            Why::NoRelay | Why::Relay(ArsError::Unreachable(_)) => Self::Unreachable,
+            Why::NoRelay | Why::Join(_) | Why::Relay(ArsError::Unreachable(_)) => Self::Unreachable,
             Why::Secure(SecureError::HandshakeTimedOut | SecureError::BindTimedOut) => {
                 Self::TimedOut
             }
@@ -290,23 +297,7 @@ async fn connect(
             report(reports, Report::RelayCreated { attempt, relay }).await;
             ars::wait_ready(waiting).await?
         }
-        Origin::RelayJoin {
-            relay,
-            config,
-            name,
-            service,
-        } => {
-            let address = allowed(&relay.address, &config).await?.to_string();
-            ars::join(
-                &address,
-                &name,
-                relay.token,
-                relay.cookie,
-                service,
-                relay.ticket,
-            )
-            .await?
-        }
+        Origin::RelayJoin(join) => join.run().await?,
     };
     let _ = stream.set_nodelay(true);
     report(reports, Report::Connected { attempt }).await;
@@ -323,19 +314,6 @@ fn relay_address(text: &str) -> Option<RelayAddress> {
         host: host.to_owned(),
         port: port.parse().ok()?,
     })
-}
-
-/// The first address of the peer's relay that the candidate rules allow (`security.md` 6.3). The machine has judged literals;
-/// what a name stands for is known only here.
-async fn allowed(address: &RelayAddress, config: &Config) -> Result<SocketAddr, Why> {
-    match address {
-        RelayAddress::Socket(address) => Ok(*address),
-        RelayAddress::Name { host, port } => tokio::net::lookup_host((host.as_str(), *port))
-            .await
-            .map_err(Why::Dial)?
-            .find(|address| config.relay_allowed(*address))
-            .ok_or(Why::NoRelay),
-    }
 }
 
 async fn report(reports: &mpsc::Sender<Arrival>, report: Report) {

@@ -6,6 +6,7 @@ pub mod ars;
 pub(crate) mod attempt;
 pub mod connect;
 pub mod gather;
+pub(crate) mod join;
 pub mod lan;
 mod link;
 pub mod tls;

@@ -16,12 +16,13 @@ use tokio::net::TcpStream;
 use super::client::{Client, SERVICE};
 use super::{host, host_with, port};
 
+/// Never all zero: that is refused for its own sake.
+fn cookie(n: u8) -> Cookie {
+    Cookie([1, 0, 0, 0, 0, 0, 0, n])
+}
+
 fn proposal(n: u8, sequence: u16) -> Message {
-    Message::propose(
-        Cookie([n; 8]),
-        SERVICE,
-        SequenceNumber::new(sequence).unwrap(),
-    )
+    Message::propose(cookie(n), SERVICE, SequenceNumber::new(sequence).unwrap())
 }
 
 async fn refusal(host: &rdv_host::HostHandle, wish: u8) -> Option<LoginErrorCode> {
@@ -255,7 +256,7 @@ async fn s_35_who_does_not_read_is_cut_off_and_the_others_are_served() {
     let big = big.freeze();
     let mut delivered = 0;
     loop {
-        bob.icbm(deaf.name(), Cookie([1; 8]), big.clone(), ack.clone())
+        bob.icbm(deaf.name(), cookie(1), big.clone(), ack.clone())
             .await;
         let answer = bob.expect_any(Foodgroup::ICBM).await;
         if answer.subgroup == 0x01 {

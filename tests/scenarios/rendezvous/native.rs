@@ -29,6 +29,21 @@ fn the_relay_is_taken_where_nothing_is_direct() {
     assert!(took < Duration::from_millis(1_200), "{took:?}");
 }
 
+/// The peer sits on the machine of the host and names an address of it that leads nowhere from here.
+#[test]
+fn the_relay_of_our_own_host_is_joined_where_we_reach_the_host() {
+    for (named, joins) in [("10.9.9.9:5190", true), ("10.9.9.9:5191", false)] {
+        let mut pair = Pair::meet_by_code(Road::default(), 1, RelayPolicy::Only);
+        pair.relay_named = named.parse().expect("an address");
+        if joins {
+            let (_, path) = pair.assert_connects();
+            assert!(matches!(path, Path::Relay(_)), "{path:?}");
+        } else {
+            pair.assert_fails();
+        }
+    }
+}
+
 #[test]
 fn a_relayed_lane_waits_a_little_for_a_direct_one() {
     let road = Road {

@@ -83,6 +83,18 @@ impl Config {
     }
 }
 
+impl Config {
+    /// Where we reach the relay that a peer names. A host that carries a relay on its own port has many addresses, and the
+    /// peer, who may sit on the same machine, knows another one than we: then it is where we reach the host.
+    pub(super) fn relay_reached_at(&self, named: SocketAddr) -> Option<SocketAddr> {
+        if self.relay_allowed(named) {
+            return Some(named);
+        }
+        let mut known = self.infrastructure.iter();
+        known.find(|host| host.port() == named.port()).copied()
+    }
+}
+
 /// An address of one of our interfaces and the length of its network prefix in bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subnet {

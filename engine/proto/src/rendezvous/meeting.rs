@@ -225,13 +225,15 @@ impl Meeting {
     }
 
     /// Joins the controller's relay session, once.
-    fn join(&mut self, common: &Common, context: &mut Context<'_>, relay: RelayCandidate) {
-        let allowed = match &relay.address {
-            super::RelayAddress::Socket(address) => context.config.relay_allowed(*address),
-            super::RelayAddress::Name { .. } => true,
-        };
-        if self.controller || self.relay_joined || !allowed || common.relay == RelayPolicy::Never {
+    fn join(&mut self, common: &Common, context: &mut Context<'_>, mut relay: RelayCandidate) {
+        if self.controller || self.relay_joined || common.relay == RelayPolicy::Never {
             return;
+        }
+        if let super::RelayAddress::Socket(address) = &mut relay.address {
+            match context.config.relay_reached_at(*address) {
+                Some(reached) => *address = reached,
+                None => return,
+            }
         }
         self.relay_joined = true;
         let attempt = context.desk.new_attempt(&common.id);

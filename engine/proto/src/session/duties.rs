@@ -209,6 +209,17 @@ mod tests {
     }
 
     #[test]
+    fn l_33_a_counter_proposal_gets_the_verified_address_too() {
+        let counter = [
+            (SEQUENCE_NUM, &[0, 2][..]),
+            REQUESTER,
+            (0x0005, &[0x14, 0x46]),
+        ];
+        let carried = carried(MessageKind::PROPOSE, &counter);
+        assert!(carried.contains(&(VERIFIED_IP_ADDR, PEER.octets().to_vec())));
+    }
+
+    #[test]
     fn h_5_no_verified_url_is_made_up() {
         let all = [SEQUENCE, (0x0006, &b"http://example.com/"[..])];
         assert_eq!(

@@ -596,3 +596,47 @@ async fn s_29_signs_of_life_are_no_progress() {
         assert!(desk.arrived().is_empty());
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn s_29_a_sender_that_pings_and_does_not_listen_holds_nobody_up() {
+    for answer in [None, Some(true), Some(false)] {
+        let desk = Desk::new();
+        let (a, b) = stream();
+        let mut sender = Raw(a);
+        let nag = async {
+            sender.offer(&[("a", 3)]).await;
+            let ping = [0, 0, 0, 9, 3, 0, 0, 0, 0, 0, 0, 0, 0];
+            while tokio::io::AsyncWriteExt::write_all(&mut sender.0, &ping)
+                .await
+                .is_ok()
+            {
+                // The clock only moves on when everybody waits.
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            std::future::pending::<()>().await;
+        };
+        let consent = async move |_| match answer {
+            Some(answer) => {
+                tokio::time::sleep(Duration::from_secs(5)).await;
+                answer
+            }
+            None => std::future::pending().await,
+        };
+        let received = receive(b, desk.sink(), consent, Control::new());
+        let received = tokio::select! {
+            received = tokio::time::timeout(Duration::from_secs(600), received) => received,
+            () = nag => unreachable!("it never ends by itself"),
+        };
+        let error = received.expect("an end in time").unwrap_err();
+        assert!(
+            match answer {
+                None => matches!(error, TransferError::Unanswered),
+                Some(true) => matches!(error, TransferError::Stalled),
+                Some(false) => matches!(error, TransferError::Declined),
+            },
+            "{answer:?}: {error:?}"
+        );
+        tidied(&desk).await;
+        assert!(desk.arrived().is_empty());
+    }
+}

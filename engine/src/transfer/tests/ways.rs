@@ -346,7 +346,7 @@ async fn f_8_links_are_followed_only_where_they_are_named() {
     source.ready().await.unwrap();
     assert_eq!(source.skipped().unwrap().count, 2);
     let (sent, received) = transfer(source, desk.sink()).await;
-    sent.unwrap();
+    assert_eq!(sent.unwrap().left_out, 2);
     received.unwrap();
     assert_eq!(desk.arrived(), ["named/", "named/real"]);
 }
