@@ -95,11 +95,14 @@ fn kill_at(point: Point, kill_receiver: bool) {
     let arrived = tree(&bob.path("out"));
     assert_only_whole_files(&sent, &arrived, &when);
     if survivor.code == Some(0) {
-        // The kill came after all was done and said: on a busy machine that may be so at any point.
-        for path in sent.keys() {
+        // Killed after all was done and said.
+        for path in sent
+            .keys()
+            .filter(|path| path.starts_with("one.bin") || path.starts_with("many"))
+        {
             assert!(
                 arrived.contains_key(path),
-                "{when}: all is done and {} is missing",
+                "{when}: {} is missing",
                 path.display()
             );
         }
