@@ -28,7 +28,10 @@ fn main() {
         Ok(cli) => cli,
         Err(error) => std::process::exit(misused(&error, &words)),
     };
-    log(cli.global.verbose);
+    log(
+        cli.global.verbose,
+        matches!(cli.verb, Verb::Host(_) | Verb::Relay(_)),
+    );
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -121,10 +124,12 @@ fn is_code(word: &OsString) -> bool {
         && parts.count() >= 2
 }
 
-/// Logs go to standard error: warnings, or what `-v` and `RDV_LOG` ask for.
-fn log(verbose: u8) {
+/// Logs go to standard error: warnings of servers, errors of the others, or what `-v` and `RDV_LOG` ask for.
+fn log(verbose: u8, serves: bool) {
     let default = match verbose {
-        0 => "warn",
+        0 if serves => "warn",
+        // What people need to know, the verbs say in sentences of their own.
+        0 => "error",
         1 => "info,rdv=debug,rdv_host=debug",
         _ => "trace",
     };

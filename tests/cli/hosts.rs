@@ -3,17 +3,14 @@
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::time::Duration;
 
 use rdv_tests::files::{
     assert_same_tree, sha256, tree, without_execute_bits, write_many, write_random,
 };
-use rdv_tests::process::{ERR, Ended, Person};
+use rdv_tests::process::{ERR, Ended, LONG, Person};
 use rdv_tests::tap::Tap;
 
 use crate::desk::{HostRun, address_in, assert_nothing_in, big_bytes, person, small_file};
-
-const LONG: Duration = Duration::from_secs(600);
 
 /// An address that was free a moment ago.
 fn free_address() -> SocketAddr {

@@ -1,19 +1,18 @@
 //! Much of it: one big file, many small ones.
 
 use std::fs;
-use std::time::Duration;
 
 use rdv_tests::disk::SmallDisk;
 use rdv_tests::files::{
     assert_same_tree, sha256, tree, without_execute_bits, write_many, write_random,
 };
 
+use rdv_tests::process::LONG;
+
 use crate::desk::{big_bytes, person, text};
 
 /// What a side may hold in RAM, whatever the size of the file.
 const RSS_MAX_KIB: u64 = 64 * 1024;
-
-const LONG: Duration = Duration::from_secs(600);
 
 #[test]
 fn a_big_file_arrives_whole_in_little_memory() {

@@ -2,7 +2,7 @@
 
 use rdv_tests::files::{sha256, write_random};
 use rdv_tests::netns::Namespaces;
-use rdv_tests::process::Run;
+use rdv_tests::process::{LONG, Run};
 
 use crate::desk::{HostRun, big_bytes, person, small_file, text};
 
@@ -22,11 +22,12 @@ fn the_short_code_is_enough_between_two_machines_on_one_switch() {
     );
     let file = alice.path("big.bin");
     write_random(&file, "switch", big_bytes());
-    let mut sender = alice.run_on_terminal(["send", text(&file)]);
+    let mut sender = alice.run_on_terminal(["send", text(&file)]).patient(LONG);
     let code = short_code(&mut sender);
     assert!(!code.contains('@'), "{code}");
     let received = bob
         .run(["receive", "--json", "--yes", "-o", "out", &code])
+        .patient(LONG)
         .finish()
         .expect_code(0);
     sender.finish().expect_code(0);

@@ -3,7 +3,7 @@
 use std::fs;
 
 use rdv_tests::files::{sha256, write_random};
-use rdv_tests::process::Run;
+use rdv_tests::process::{LONG, Run};
 
 use crate::desk::{assert_nothing_in, big_bytes, person, small_file, text};
 
@@ -19,10 +19,10 @@ fn a_person_reads_the_short_code_and_another_types_it() {
     let (alice, bob) = (person(), person());
     let file = alice.path("holiday.bin");
     write_random(&file, "holiday", big_bytes());
-    let mut sender = alice.run_on_terminal(["send", text(&file)]);
+    let mut sender = alice.run_on_terminal(["send", text(&file)]).patient(LONG);
     let code = read_code(&mut sender);
     assert!(!code.contains('@'), "people get the short form: {code}");
-    let mut receiver = bob.run_on_terminal(["receive", "-o", "out"]);
+    let mut receiver = bob.run_on_terminal(["receive", "-o", "out"]).patient(LONG);
     receiver.expect("Code:");
     receiver.type_line(&code);
     let question = receiver.expect("[y/N]");

@@ -22,6 +22,9 @@ use tempfile::TempDir;
 /// Ends a hang; nothing that works takes nearly as long.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// For what is big, on a machine that is slow.
+pub const LONG: Duration = Duration::from_secs(600);
+
 /// Somebody with a home folder of their own who can run `rdv`: nothing of this machine's user is seen or changed.
 pub struct Person {
     bin: PathBuf,
@@ -257,11 +260,7 @@ impl Run {
             exited: None,
             reaped: false,
             peak_rss_kib: peak,
-            patience: if std::env::var_os("RDV_TESTS_BIG").is_some() {
-                10 * PATIENCE
-            } else {
-                PATIENCE
-            },
+            patience: PATIENCE,
         }
     }
 
