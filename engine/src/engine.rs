@@ -163,7 +163,7 @@ impl Engine {
         .await
     }
 
-    /// The next proposal that came without a code. `None` when the engine has ended.
+    /// The next proposal that came without a code. `None` when the engine has ended; a channel that is lost brings no more.
     pub async fn next_proposal(&self) -> Option<Proposal> {
         self.proposals.lock().await.recv().await
     }

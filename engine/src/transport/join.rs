@@ -2,7 +2,8 @@
 //!
 //! The peer names the address under which *it* reached the relay. That need not be one that we can reach: it may be IPv6 where
 //! we have none, or lie in a network of the peer's. Our own host may know the same relay by another address, so that one is
-//! tried, too; a relay that is another one does not know the session and says so.
+//! tried, too, if it has the same port: the ticket is not for other relays. One that is another all the same does not know the
+//! session and says so.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -84,7 +85,8 @@ impl Join {
     /// At the address that our own host gave us, if it is another.
     async fn at_own(&self) -> Option<TcpStream> {
         let own = self.directory.as_ref()?.relay().await.ok().flatten()?;
-        if own.address == self.relay.address.to_string() {
+        let named = self.relay.address.to_string();
+        if own.address == named || port(&own.address) != port(&named) {
             return None;
         }
         self.at(&own.address).await.ok()
@@ -107,6 +109,10 @@ impl Join {
         )
         .await
     }
+}
+
+fn port(address: &str) -> Option<&str> {
+    address.rsplit_once(':').map(|(_, port)| port)
 }
 
 /// The first address of the peer's relay that the candidate rules allow. The machine has judged literals; what a name stands
@@ -146,36 +152,38 @@ mod tests {
         }
     }
 
+    /// Two addresses of one machine with one port: where the peer and where our own host reach the relay.
+    async fn doors() -> (TcpListener, TcpListener) {
+        loop {
+            let named = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let port = named.local_addr().unwrap().port();
+            if let Ok(own) = TcpListener::bind(("127.0.0.2", port)).await {
+                return (named, own);
+            }
+        }
+    }
+
     /// A relay that takes one JOIN and gives this answer when it is told to; says when the client has hung up.
-    async fn relay(answer: Command) -> (SocketAddr, oneshot::Sender<()>, oneshot::Receiver<()>) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+    fn relay(door: TcpListener, answer: Command) -> (oneshot::Sender<()>, oneshot::Receiver<()>) {
         let (go, told) = oneshot::channel();
         let (gone, left) = oneshot::channel();
         tokio::spawn(async move {
-            let (mut stream, _) = listener.accept().await.unwrap();
+            let (mut stream, _) = door.accept().await.unwrap();
             let mut length = [0; 2];
             stream.read_exact(&mut length).await.unwrap();
             let mut rest = vec![0; u16::from_be_bytes(length).into()];
             stream.read_exact(&mut rest).await.unwrap();
             let _ = told.await;
-            stream
-                .write_all(&Frame::new(answer).encode())
-                .await
-                .unwrap();
+            let answer = Frame::new(answer).encode();
+            stream.write_all(&answer).await.unwrap();
             let _ = stream.read(&mut [0]).await;
             let _ = gone.send(());
         });
-        (address, go, left)
+        (go, left)
     }
 
-    /// An address where nothing listens.
-    async fn nowhere() -> SocketAddr {
-        TcpListener::bind("127.0.0.1:0")
-            .await
-            .unwrap()
-            .local_addr()
-            .unwrap()
+    fn at(door: &TcpListener) -> SocketAddr {
+        door.local_addr().unwrap()
     }
 
     fn join(named: SocketAddr, own: SocketAddr) -> Join {
@@ -195,46 +203,61 @@ mod tests {
 
     #[tokio::test]
     async fn the_address_that_the_peer_named_is_enough() {
-        let (named, go, _) = relay(Command::Ready).await;
+        let (named, own) = doors().await;
+        let (there, join) = (at(&named), join(at(&named), at(&own)));
+        let (go, _) = relay(named, Command::Ready);
         go.send(()).unwrap();
-        let stream = join(named, nowhere().await).run().await.unwrap();
-        assert_eq!(stream.peer_addr().unwrap(), named);
+        let stream = join.run().await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), there);
     }
 
     #[tokio::test]
     async fn an_address_that_cannot_be_reached_is_replaced_by_the_one_of_our_own_host() {
-        let (own, go, _) = relay(Command::Ready).await;
+        let (named, own) = doors().await;
+        let (there, join) = (at(&own), join(at(&named), at(&own)));
+        drop(named);
+        let (go, _) = relay(own, Command::Ready);
         go.send(()).unwrap();
-        let stream = join(nowhere().await, own).run().await.unwrap();
-        assert_eq!(stream.peer_addr().unwrap(), own);
+        let stream = join.run().await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), there);
     }
 
     #[tokio::test]
     async fn an_address_that_is_silent_is_overtaken() {
-        let (named, _silent, _) = relay(Command::Ready).await;
-        let (own, go, _) = relay(Command::Ready).await;
+        let (named, own) = doors().await;
+        let (there, join) = (at(&own), join(at(&named), at(&own)));
+        let (_silent, _) = relay(named, Command::Ready);
+        let (go, _) = relay(own, Command::Ready);
         go.send(()).unwrap();
-        let stream = join(named, own).run().await.unwrap();
-        assert_eq!(stream.peer_addr().unwrap(), own);
+        let stream = join.run().await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), there);
     }
 
     #[tokio::test]
     async fn another_relay_that_does_not_know_the_session_does_no_harm() {
-        let (named, go_on, _) = relay(Command::Ready).await;
-        let (own, go, refused) = relay(Command::Error(ErrorCode::BAD_REQUEST)).await;
-        let joining = tokio::spawn(async move { join(named, own).run().await });
+        let (named, own) = doors().await;
+        let (there, join) = (at(&named), join(at(&named), at(&own)));
+        let (go_on, _) = relay(named, Command::Ready);
+        let (go, refused) = relay(own, Command::Error(ErrorCode::BAD_REQUEST));
+        let joining = tokio::spawn(async move { join.run().await });
         go.send(()).unwrap();
         refused.await.unwrap();
         go_on.send(()).unwrap();
-        assert_eq!(joining.await.unwrap().unwrap().peer_addr().unwrap(), named);
+        assert_eq!(joining.await.unwrap().unwrap().peer_addr().unwrap(), there);
     }
 
     #[tokio::test]
-    async fn no_address_at_all_is_told_as_the_named_one_failed() {
-        let failed = join(nowhere().await, nowhere().await).run().await;
+    async fn a_relay_with_another_port_is_another_relay_and_gets_no_ticket() {
+        let (named, _) = doors().await;
+        let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let join = join(at(&named), at(&other));
+        drop(named);
+        let failed = join.run().await;
         assert!(
             matches!(failed, Err(JoinError::Relay(ArsError::Unreachable(_)))),
             "{failed:?}"
         );
+        let knocked = tokio::time::timeout(Duration::ZERO, other.accept()).await;
+        assert!(knocked.is_err(), "nobody was to come");
     }
 }
