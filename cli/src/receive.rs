@@ -36,7 +36,7 @@ pub(crate) async fn run(
     )
     .map_err(|error| Failure::new(Exit::FILES, error.to_string()))?;
     let visit = stop.or(Visit::open(&args.road, &code, ui)).await?;
-    let engine = visit.engine(args.road.relay);
+    let engine = visit.engine(args.road.relay).await;
     let peer = owner_of(code.number())?;
     let transfer = engine
         .fetch_with_code(peer, code.words().clone(), sink)

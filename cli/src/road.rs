@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdv::oscar::{Client, OscarError, Owner, SignOn};
-use rdv::signaling::Signaling;
+use rdv::signaling::{RelayDirectory, Signaling};
 use rdv::transport::lan::{self, LanError};
 use rdv::transport::tls::{HostKeyStatus, HostTlsError};
 use rdv::trust::{HostTrust, KnownHosts};
@@ -62,9 +62,9 @@ impl Meeting {
         self.embedded.as_ref()
     }
 
-    pub(crate) fn engine(&self, relay: RelayUse) -> Engine {
+    pub(crate) async fn engine(&self, relay: RelayUse) -> Engine {
         let builder = Engine::builder(Arc::clone(&self.owner)).relays(Arc::clone(&self.owner));
-        engine(builder, &self.owner.client(), relay)
+        engine(builder, &self.owner.client(), relay).await
     }
 
     /// Signs off; what was said to the other side arrives before that.
@@ -115,9 +115,9 @@ impl Visit {
         failure
     }
 
-    pub(crate) fn engine(&self, relay: RelayUse) -> Engine {
+    pub(crate) async fn engine(&self, relay: RelayUse) -> Engine {
         let builder = Engine::builder(Arc::clone(&self.client)).relays(Arc::clone(&self.client));
-        engine(builder, &self.client, relay)
+        engine(builder, &self.client, relay).await
     }
 
     pub(crate) async fn close(self) {
@@ -131,7 +131,7 @@ pub(crate) fn owner_of(number: u32) -> Result<ScreenName, Failure> {
         .map_err(|error| Failure::new(Exit::USAGE, error.to_string()))
 }
 
-fn engine(builder: rdv::Builder, client: &Client, relay: RelayUse) -> Engine {
+async fn engine(builder: rdv::Builder, client: &Client, relay: RelayUse) -> Engine {
     let policy = match relay {
         RelayUse::Auto => RelayPolicy::Auto,
         RelayUse::Only => RelayPolicy::Only,
@@ -143,11 +143,13 @@ fn engine(builder: rdv::Builder, client: &Client, relay: RelayUse) -> Engine {
             IpAddr::V4(address) => Some(address),
             IpAddr::V6(_) => None,
         });
+    let own_relay = client.relay().await.ok().flatten();
+    let own_relay = own_relay.and_then(|relay| relay.address.parse().ok());
     builder
         .relay_policy(policy)
         .host_on_this_machine(client.host_is_local())
         .seen_as(seen_as)
-        .never_dial([client.host_address()])
+        .never_dial([client.host_address()].into_iter().chain(own_relay))
         .codes_only()
         .build()
 }

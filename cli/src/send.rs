@@ -43,7 +43,7 @@ pub(crate) async fn run(args: args::Send, ui: &mut Ui, stop: &mut Stop) -> Resul
         .unwrap_or_default();
     let code = Code::new(meeting.number(), words.clone(), addresses)
         .map_err(|error| Failure::new(Exit::HOST, error.to_string()))?;
-    let engine = meeting.engine(args.road.relay);
+    let engine = meeting.engine(args.road.relay).await;
     let transfer = engine
         .offer_with_code(words, source, Some(args.expire))
         .await

@@ -44,6 +44,8 @@ pub const PROOF: Duration = Duration::from_secs(15);
 pub const ACCEPTED_PROOF: Duration = Duration::from_secs(10);
 /// Connections at a listener that have not proven themselves yet.
 pub const ACCEPTED_MAX: usize = 8;
+/// Connections at a listener that have proven themselves and wait for the choice. An honest peer has as many as it knows ways.
+pub const ACCEPTED_PROVEN_MAX: usize = 8;
 
 /// A relayed lane waits at least this long for a direct one, plus one estimated round trip.
 pub const RELAY_GRACE: Duration = Duration::from_millis(300);

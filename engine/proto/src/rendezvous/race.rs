@@ -9,7 +9,8 @@ use std::time::Instant;
 
 use super::desk::Desk;
 use super::limits::{
-    ACCEPTED_MAX, ACCEPTED_PROOF, ADDRESSES_TRIED_MAX, DIAL_LIFE, DIAL_PACE, DIALS_OPEN_MAX, PROOF,
+    ACCEPTED_MAX, ACCEPTED_PROOF, ACCEPTED_PROVEN_MAX, ADDRESSES_TRIED_MAX, DIAL_LIFE, DIAL_PACE,
+    DIALS_OPEN_MAX, PROOF,
 };
 use super::{AttemptError, AttemptId, ConversationId, Output, Path, RelayAddress};
 
@@ -191,12 +192,15 @@ impl Race {
         attempt: AttemptId,
         from: SocketAddr,
     ) -> Admission {
-        let unproven: Vec<_> = self
-            .lanes
-            .iter()
-            .filter(|(_, lane)| {
-                matches!(lane.way, Way::Accepted(_)) && lane.stage == Stage::Proving
+        let accepted = |stage: Stage| {
+            self.lanes.iter().filter(move |(_, lane)| {
+                matches!(lane.way, Way::Accepted(_)) && lane.stage == stage
             })
+        };
+        if accepted(Stage::Proven).count() >= ACCEPTED_PROVEN_MAX {
+            return Admission::Refused;
+        }
+        let unproven: Vec<_> = accepted(Stage::Proving)
             .map(|(attempt, lane)| (*attempt, lane.heard))
             .collect();
         let mut admission = Admission::Admitted;

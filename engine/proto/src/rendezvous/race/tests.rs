@@ -182,3 +182,19 @@ fn accepted_connections_have_ten_seconds_natively_and_fifteen_else() {
         assert_eq!(track.race.overdue(track.now), [AttemptId(90)]);
     }
 }
+
+#[test]
+fn a_peer_that_proves_lane_after_lane_is_stopped_at_eight() {
+    let mut track = Track::new(Pace::Native, 0);
+    let from = SocketAddr::from(([192, 0, 2, 1], 5000));
+    for n in 0..8 {
+        let attempt = AttemptId(100 + n);
+        assert_eq!(
+            track.race.accept(track.now, attempt, from),
+            Admission::Admitted
+        );
+        assert!(track.race.proven(attempt));
+    }
+    let ninth = track.race.accept(track.now, AttemptId(200), from);
+    assert_eq!(ninth, Admission::Refused);
+}
