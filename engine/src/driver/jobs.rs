@@ -83,6 +83,7 @@ struct Job {
     identity: Arc<Identity>,
     conversation: Option<ConversationId>,
     verified: bool,
+    found: bool,
     events: mpsc::Sender<TransferEvent>,
     control: Control,
     answer: Waiting,
@@ -160,6 +161,7 @@ impl Jobs {
                 identity,
                 conversation,
                 verified,
+                found: false,
                 events: events_out,
                 control: control.clone(),
                 answer: Arc::clone(&answer),
@@ -182,8 +184,16 @@ impl Jobs {
         }
     }
 
-    pub(crate) fn peer_found(&self, id: &ConversationId) {
-        if let Some(job) = self.of(id) {
+    /// The other side answered. Told once, also if its lane tells it first.
+    pub(crate) fn peer_found(&mut self, id: &ConversationId) {
+        let Some(job) = self
+            .by_conversation
+            .get(id)
+            .and_then(|job| self.jobs.get_mut(job))
+        else {
+            return;
+        };
+        if !std::mem::replace(&mut job.found, true) {
             job.tell(TransferEvent::PeerFound {
                 peer: id.peer.clone(),
             });
@@ -200,6 +210,7 @@ impl Jobs {
 
     /// Hands the lane over: from here on the bytes are the transfer's.
     pub(crate) fn start(&mut self, id: &ConversationId, link: Link, session: &Session) {
+        self.peer_found(id);
         let Some(&job_id) = self.by_conversation.get(id) else {
             return;
         };
