@@ -49,10 +49,13 @@ pub(crate) async fn run(
         Consent::Ask
     };
     let followed = follow(transfer, ui, consent, stop).await;
-    engine.close().await;
     let path = followed.path_name();
     let outcome = followed.outcome.map_err(|failure| visit.judge(failure));
-    visit.close().await;
+    stop.leave(async {
+        engine.close().await;
+        visit.close().await;
+    })
+    .await;
     match outcome {
         Ok(summary) => {
             if let Some(text) = &summary.text {

@@ -51,8 +51,11 @@ pub(crate) async fn run(args: args::Send, ui: &mut Ui, stop: &mut Stop) -> Resul
     show_code(&code, meeting.embedded().is_some(), ui);
 
     let followed = follow(transfer, ui, Consent::Given, stop).await;
-    engine.close().await;
-    meeting.close().await;
+    stop.leave(async {
+        engine.close().await;
+        meeting.close().await;
+    })
+    .await;
     let path = followed.path_name();
     match followed.outcome {
         Ok(summary) => {

@@ -7,6 +7,9 @@ use tokio::time::Instant;
 
 use crate::exit::{Exit, Failure};
 
+/// How long engine, session and host together may take to end.
+const GOODBYE_MAX: Duration = Duration::from_secs(6);
+
 /// Listens for requests to stop, from when it is made; one that comes while nobody waits for it is kept.
 pub(crate) struct Stop {
     #[cfg(unix)]
@@ -71,6 +74,14 @@ impl Stop {
         {
             let _ = tokio::signal::ctrl_c().await;
             Exit::INTERRUPTED
+        }
+    }
+
+    /// Says goodbye, which takes a moment at most; whoever asks again is not kept waiting for it.
+    pub(crate) async fn leave(&mut self, farewell: impl Future<Output = ()>) {
+        tokio::select! {
+            _ = tokio::time::timeout(GOODBYE_MAX, farewell) => {}
+            _ = self.asked() => {}
         }
     }
 
