@@ -5,6 +5,9 @@ use std::os::unix::fs::symlink;
 use prost::Message;
 use rdv_proto::wire::bulk::{Ack, BulkRole, Done, End, FrameType};
 
+use tokio::io::AsyncWriteExt;
+use tokio::sync::oneshot;
+
 use super::raw::{Raw, piece};
 use super::*;
 
@@ -370,14 +373,18 @@ async fn two_of_one_kind_find_each_other_out() {
 }
 
 /// Pings without end, as fast as they are taken; what comes back is thrown away.
-async fn flood(stream: DuplexStream) {
+async fn flood(stream: DuplexStream, under_way: oneshot::Sender<()>) {
     let (mut read, mut write) = tokio::io::split(stream);
     let pings = [0, 0, 0, 9, 3, 0, 0, 0, 0, 0, 0, 0, 0].repeat(10_000);
     let nag = async {
-        while tokio::io::AsyncWriteExt::write_all(&mut write, &pings)
-            .await
-            .is_ok()
-        {}
+        // More than the stream holds: the other end is busy with them.
+        for _ in 0..20 {
+            if write.write_all(&pings).await.is_err() {
+                return;
+            }
+        }
+        let _ = under_way.send(());
+        while write.write_all(&pings).await.is_ok() {}
     };
     let mut sink = tokio::io::sink();
     let _ = tokio::join!(nag, tokio::io::copy(&mut read, &mut sink));
@@ -405,8 +412,9 @@ async fn s_29_a_flood_of_pings_does_not_keep_a_cancel_back() {
             peer.offer(&[("a", 3)]).await;
             peer.until(FrameType::ACCEPT).await.unwrap();
         }
-        let flood = tokio::spawn(flood(peer.0));
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        let (under_way, begun) = oneshot::channel();
+        let flood = tokio::spawn(flood(peer.0, under_way));
+        begun.await.expect("a flood");
         control.cancel();
         let ended = tokio::time::timeout(Duration::from_secs(20), running).await;
         flood.abort();
