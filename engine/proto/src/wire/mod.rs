@@ -14,6 +14,7 @@ pub mod error;
 pub mod flap;
 pub mod icbm;
 pub mod link;
+pub mod odc;
 pub mod rendezvous;
 pub mod security;
 pub mod service;
