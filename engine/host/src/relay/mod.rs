@@ -128,6 +128,7 @@ pub(crate) async fn serve(listener: TcpListener, meeting: Meeting, stop: watch::
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "these are the clients")]
 mod tests {
     use bytes::BytesMut;
     use rdv_proto::relay::RelayLimits;
