@@ -4,10 +4,16 @@ use super::output::{NamesChange, Output, PrivacyList};
 use super::privacy::NAMES_MAX;
 use super::server::Session;
 use crate::wire::signon::{LocateRights, NameList};
-use crate::wire::snac::Snac;
+use crate::wire::snac::{ErrorCode, Foodgroup, Snac};
+use crate::wire::text::ScreenName;
 use crate::wire::tlv::TlvList;
 
 impl Session {
+    /// Answer to [`Output::Names`]: there is no room for them, and nothing was done.
+    pub fn too_many_names(&mut self, (foodgroup, request_id): (Foodgroup, u32)) {
+        self.send_error(foodgroup, request_id, ErrorCode::LIST_OVERFLOW);
+    }
+
     pub(super) fn buddy(&mut self, snac: &Snac) {
         match snac.subgroup {
             0x02 => self.send_list_rights(snac),
@@ -43,10 +49,13 @@ impl Session {
     fn names(
         &mut self,
         snac: &Snac,
-        change: impl FnOnce(Vec<crate::wire::text::ScreenName>) -> NamesChange,
+        change: impl FnOnce(Vec<ScreenName>) -> NamesChange,
     ) {
         match NameList::decode(&snac.body) {
-            Ok(list) => self.push(Output::Names(change(list.names))),
+            Ok(list) => self.push(Output::Names {
+                request: (snac.foodgroup, snac.request_id),
+                change: change(list.names),
+            }),
             Err(_) => self.send_busted(snac),
         }
     }

@@ -15,7 +15,7 @@ use crate::wire::flap::Channel;
 use crate::wire::icbm::{ClientError, ClientEvent, MessageToHost};
 use crate::wire::rendezvous::MessageKind;
 use crate::wire::signon::{FeedbagStamp, IcbmParameters, InfoQuery, Item};
-use crate::wire::snac::ErrorCode;
+use crate::wire::snac::{ErrorCode, Foodgroup};
 use crate::wire::text::ScreenName;
 
 /// What a session is told about its connection and its limits.
@@ -251,8 +251,13 @@ pub enum Output {
         /// About whom.
         query: InfoQuery,
     },
-    /// Whom it wants to see, or be seen by.
-    Names(NamesChange),
+    /// Whom it wants to see, or be seen by. No answer, or [`Session::too_many_names`].
+    Names {
+        /// For the answer.
+        request: (Foodgroup, u32),
+        /// What it wants.
+        change: NamesChange,
+    },
     /// The list that the host keeps. See there for the answer; [`Session::feedbag_failed`] if it cannot be had.
     Feedbag(FeedbagRequest),
     /// Answer with [`Session::relay`].

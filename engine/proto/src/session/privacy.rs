@@ -21,7 +21,7 @@ enum Mode {
 }
 
 /// Who may see a user and write to it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Privacy {
     mode: Mode,
     permitted: BTreeSet<ScreenName>,
