@@ -178,7 +178,7 @@ impl User {
     fn info_with(&self, now: Instant, id: u64) -> UserInfo {
         let shown = self.instances.iter().filter(|one| one.online || one.id == id);
         let shown = shown.map(|instance| &instance.shown);
-        rdv_proto::session::unite(&self.name, self.created_unix_s, shown, now)
+        rdv_proto::session::unite(&self.name, shown, now)
     }
 }
 
