@@ -25,7 +25,10 @@ fn second() -> Message {
 /// Somebody who is signed on twice.
 async fn twice(town: &Town, name: &str) -> [OldClient; 2] {
     let password = town.account(name).await;
-    [town.sign_on(name, &password).await, town.sign_on(name, &password).await]
+    [
+        town.sign_on(name, &password).await,
+        town.sign_on(name, &password).await,
+    ]
 }
 
 #[tokio::test]
@@ -42,7 +45,11 @@ async fn h_20_both_get_a_proposal_and_when_one_accepts_the_other_is_told() {
     let (from, cancel) = there.expect_rendezvous().await;
     assert_eq!(
         (&from[..], cancel.kind, cancel.cancel_reason()),
-        ("alice", MessageKind::CANCEL, CancelReason::ACCEPTED_ELSEWHERE)
+        (
+            "alice",
+            MessageKind::CANCEL,
+            CancelReason::ACCEPTED_ELSEWHERE
+        )
     );
     assert_eq!((cancel.cookie, cancel.service), (COOKIE, SEND_FILE));
     here.expect_nothing().await;
@@ -64,9 +71,13 @@ async fn h_20_who_answers_with_a_proposal_has_taken_it_up_too() {
     there.expect_rendezvous().await;
     there.rendezvous("alice", &second(), TlvList::new()).await;
     assert_eq!(alice.expect_rendezvous().await.1, second());
-    assert_eq!(here.expect_rendezvous().await.1.cancel_reason(), CancelReason::ACCEPTED_ELSEWHERE);
+    assert_eq!(
+        here.expect_rendezvous().await.1.cancel_reason(),
+        CancelReason::ACCEPTED_ELSEWHERE
+    );
     // A late accept of the other one changes nothing.
-    here.rendezvous("alice", &Message::accept(COOKIE, SEND_FILE), TlvList::new()).await;
+    here.rendezvous("alice", &Message::accept(COOKIE, SEND_FILE), TlvList::new())
+        .await;
     alice.expect_rendezvous().await;
     there.expect_nothing().await;
 }
@@ -93,7 +104,10 @@ async fn one_may_send_files_to_oneself() {
     let town = Town::new().await;
     let [mut here, mut there] = twice(&town, "alice").await;
     here.rendezvous("alice", &first(), TlvList::new()).await;
-    assert_eq!(there.expect_rendezvous().await, ("alice".to_owned(), first()));
+    assert_eq!(
+        there.expect_rendezvous().await,
+        ("alice".to_owned(), first())
+    );
     here.expect_nothing().await;
     let accept = Message::accept(COOKIE, SEND_FILE);
     there.rendezvous("alice", &accept, TlvList::new()).await;
@@ -111,18 +125,26 @@ async fn messages_go_where_somebody_is_and_everywhere_if_nobody_is() {
     let [mut here, mut there] = twice(&town, "bob").await;
     let away = async |client: &mut OldClient| {
         let tlvs = TlvList::new().with(locate_tlv::AWAY, &b"lunch"[..]);
-        client.snac(Foodgroup::LOCATE, 0x04, LocateInfo { tlvs }.encode()).await;
+        client
+            .snac(Foodgroup::LOCATE, 0x04, LocateInfo { tlvs }.encode())
+            .await;
         client.expect_nothing().await;
     };
-    alice.icbm("bob", Channel::TEXT, COOKIE, TlvList::new()).await;
+    alice
+        .icbm("bob", Channel::TEXT, COOKIE, TlvList::new())
+        .await;
     here.expect_message().await;
     there.expect_message().await;
     away(&mut here).await;
-    alice.icbm("bob", Channel::TEXT, COOKIE, TlvList::new()).await;
+    alice
+        .icbm("bob", Channel::TEXT, COOKIE, TlvList::new())
+        .await;
     there.expect_message().await;
     here.expect_nothing().await;
     away(&mut there).await;
-    alice.icbm("bob", Channel::TEXT, COOKIE, TlvList::new()).await;
+    alice
+        .icbm("bob", Channel::TEXT, COOKIE, TlvList::new())
+        .await;
     here.expect_message().await;
     there.expect_message().await;
     // A refusal goes everywhere: it does not say what it is about.

@@ -40,7 +40,9 @@ async fn edit(client: &mut OldClient, subgroup: u16, items: Vec<Item>) -> Vec<St
 }
 
 async fn list(client: &mut OldClient) -> FeedbagList {
-    let reply = client.ask(Foodgroup::FEEDBAG, 0x04, Bytes::new(), 0x06).await;
+    let reply = client
+        .ask(Foodgroup::FEEDBAG, 0x04, Bytes::new(), 0x06)
+        .await;
     FeedbagList::decode(&reply.body).unwrap()
 }
 
@@ -71,10 +73,14 @@ async fn what_is_put_onto_the_list_is_there_next_time() {
         items: 2,
     };
     let good = FeedbagIfModified { stamp }.encode();
-    let reply = alice.ask(Foodgroup::FEEDBAG, 0x05, good.clone(), 0x0F).await;
+    let reply = alice
+        .ask(Foodgroup::FEEDBAG, 0x05, good.clone(), 0x0F)
+        .await;
     assert_eq!(reply.body, good);
     let stale = FeedbagIfModified::decode(&Bytes::from_static(&[0; 6])).unwrap();
-    alice.ask(Foodgroup::FEEDBAG, 0x05, stale.encode(), 0x06).await;
+    alice
+        .ask(Foodgroup::FEEDBAG, 0x05, stale.encode(), 0x06)
+        .await;
 }
 
 #[tokio::test]
@@ -88,7 +94,12 @@ async fn each_item_gets_a_status_of_its_own() {
     };
     let done = edit(&mut alice, INSERT, vec![bob(), bob(), long]).await;
     assert_eq!(done, [Status::OK, Status::EXISTS, Status::BAD_VALUE]);
-    let done = edit(&mut alice, UPDATE, vec![item(ItemClass::BUDDY, "carol", 9), bob()]).await;
+    let done = edit(
+        &mut alice,
+        UPDATE,
+        vec![item(ItemClass::BUDDY, "carol", 9), bob()],
+    )
+    .await;
     assert_eq!(done, [Status::NOT_FOUND, Status::OK]);
     let done = edit(&mut alice, DELETE, vec![bob(), bob()]).await;
     assert_eq!(done, [Status::OK, Status::NOT_FOUND]);
@@ -99,7 +110,9 @@ async fn each_item_gets_a_status_of_its_own() {
 async fn a_list_has_an_end() {
     let town = Town::new().await;
     let mut alice = town.citizen("alice").await;
-    let many = (0..1001).map(|id| item(ItemClass::BUDDY, "x", id)).collect();
+    let many = (0..1001)
+        .map(|id| item(ItemClass::BUDDY, "x", id))
+        .collect();
     let done = edit(&mut alice, INSERT, many).await;
     assert_eq!(done[999..], [Status::OK, Status::TOO_MANY]);
 }
@@ -150,9 +163,20 @@ async fn who_is_denied_sees_a_departure_and_e_05_is_answered_as_if_nobody_were_t
     // Typing, refusals and questions do not get through either; and nothing tells eve of later changes.
     let typing = [&[0; 8][..], &[0, 1, 5], b"alice", &[0, 2]].concat();
     eve.snac(Foodgroup::ICBM, 0x14, typing.into()).await;
-    let id = eve.snac(Foodgroup::LOCATE, 0x05, Bytes::from_static(b"\0\x04\x05alice")).await;
+    let id = eve
+        .snac(
+            Foodgroup::LOCATE,
+            0x05,
+            Bytes::from_static(b"\0\x04\x05alice"),
+        )
+        .await;
     eve.expect_error(Foodgroup::LOCATE, id, 4).await;
-    edit(&mut alice, INSERT, vec![item(ItemClass::DENY, "mallory", 4)]).await;
+    edit(
+        &mut alice,
+        INSERT,
+        vec![item(ItemClass::DENY, "mallory", 4)],
+    )
+    .await;
     eve.expect_nothing().await;
     alice.expect_nothing().await;
     // Alice cannot write to whom she denies.

@@ -4,9 +4,7 @@ use bytes::{Bytes, BytesMut};
 use rdv_proto::wire::icbm::{
     self, Channel, ClientError, ClientEvent, HostAck, MessageToClient, MissedCall, MissedReason,
 };
-use rdv_proto::wire::rendezvous::{
-    CancelReason, Cookie, Message, MessageKind, NakCode, tag,
-};
+use rdv_proto::wire::rendezvous::{CancelReason, Cookie, Message, MessageKind, NakCode, tag};
 use rdv_proto::wire::service::{NATIVE, SEND_FILE, short_capability};
 use rdv_proto::wire::signon::IcbmParameters;
 use rdv_proto::wire::snac::Foodgroup;
@@ -28,7 +26,9 @@ fn message(kind: MessageKind, cookie: Cookie, params: &[(u16, &[u8])]) -> Messag
     block.extend_from_slice(&kind.0.to_be_bytes());
     block.extend_from_slice(&cookie.0);
     block.extend_from_slice(SEND_FILE.as_bytes());
-    let params = params.iter().map(|(tag, value)| Tlv::new(*tag, value.to_vec()));
+    let params = params
+        .iter()
+        .map(|(tag, value)| Tlv::new(*tag, value.to_vec()));
     params.collect::<TlvList>().encode_rest(&mut block);
     Message::decode(block.freeze()).unwrap()
 }
@@ -47,7 +47,9 @@ async fn able(town: &Town, name: &str, capabilities: &[uuid::Uuid]) -> OldClient
         capabilities: capabilities.to_vec(),
         ..Manners::default()
     };
-    OldClient::sign_on(town.port(), name, &password, &manners).await.unwrap()
+    OldClient::sign_on(town.port(), name, &password, &manners)
+        .await
+        .unwrap()
 }
 
 /// The bytes of a message with the sender's sign-on time taken out.
@@ -83,12 +85,18 @@ async fn h_23_so_19_the_file_offer_of_libpurple_goes_through_as_the_page_has_it(
     assert_eq!(timeless(&message), expected);
     // And the host ack, byte for byte.
     let ack = alice.expect(Foodgroup::ICBM, 0x0C).await;
-    assert_eq!((ack.request_id, ack.body), (id, hex("3631353631323100 0002 03626f62")));
+    assert_eq!(
+        (ack.request_id, ack.body),
+        (id, hex("3631353631323100 0002 03626f62"))
+    );
     // Bob declines: the refusal arrives with the name swapped.
     let refusal = ClientError::rendezvous(COOKIE, "alice".parse().unwrap(), NakCode(1));
     bob.refuse(refusal).await;
     let refusal = alice.expect(Foodgroup::ICBM, 0x0B).await;
-    assert_eq!(refusal.body, hex("3631353631323100 0002 03626f62 0003 0002 0001"));
+    assert_eq!(
+        refusal.body,
+        hex("3631353631323100 0002 03626f62 0003 0002 0001")
+    );
 }
 
 #[tokio::test]
@@ -110,7 +118,10 @@ async fn h_10_h_11_h_12_a_text_arrives_without_what_was_meant_for_the_host() {
     assert_eq!(message.tlvs.first(2).unwrap()[..], text[18..18 + 0x3E]);
     let ack = alice.expect(Foodgroup::ICBM, 0x0C).await;
     let body = HostAck::decode(&ack.body).unwrap();
-    assert_eq!((ack.request_id, body.channel, body.recipient.as_str()), (id, Channel::TEXT, "bob"));
+    assert_eq!(
+        (ack.request_id, body.channel, body.recipient.as_str()),
+        (id, Channel::TEXT, "bob")
+    );
 }
 
 #[tokio::test]
@@ -129,8 +140,14 @@ async fn h_13_h_14_h_15_h_17_only_the_host_says_where_a_proposal_comes_from() {
     let data: (u16, &[u8]) = (tag::SERVICE_DATA, b"data");
     let mut sent = vec![forged];
     sent.extend(kept);
-    sent.extend([data, forged, (tag::VERIFIED_DOWNLOAD_URL, b"http://evil.example/")]);
-    alice.rendezvous("bob", &proposal(&sent), TlvList::new()).await;
+    sent.extend([
+        data,
+        forged,
+        (tag::VERIFIED_DOWNLOAD_URL, b"http://evil.example/"),
+    ]);
+    alice
+        .rendezvous("bob", &proposal(&sent), TlvList::new())
+        .await;
     let mut expected = kept.to_vec();
     expected.extend([(tag::VERIFIED_IP, &[127, 0, 0, 1][..]), data]);
     assert_eq!(bob.expect_rendezvous().await.1, proposal(&expected));
@@ -138,7 +155,9 @@ async fn h_13_h_14_h_15_h_17_only_the_host_says_where_a_proposal_comes_from() {
     let accept = message(MessageKind::ACCEPT, COOKIE, &kept[..1]);
     bob.rendezvous("alice", &accept, TlvList::new()).await;
     assert_eq!(alice.expect_rendezvous().await.1, accept);
-    alice.rendezvous("bob", &proposal(&[FIRST, data]), TlvList::new()).await;
+    alice
+        .rendezvous("bob", &proposal(&[FIRST, data]), TlvList::new())
+        .await;
     assert_eq!(bob.expect_rendezvous().await.1, proposal(&[FIRST, data]));
 }
 
@@ -160,7 +179,12 @@ async fn h_7_h_8_h_22_what_is_malformed_is_refused_and_what_lacks_a_reason_gets_
         let id = alice.icbm("bob", Channel::RENDEZVOUS, cookie, tlvs).await;
         alice.expect_error(Foodgroup::ICBM, id, 0x0E).await;
     }
-    for body in ["", "3338353531353400", "3338353531353400 0000 03626f62", "3338353531353400 0001 03626f62 0002"] {
+    for body in [
+        "",
+        "3338353531353400",
+        "3338353531353400 0000 03626f62",
+        "3338353531353400 0001 03626f62 0002",
+    ] {
         let id = alice.snac(Foodgroup::ICBM, 0x06, hex(body)).await;
         alice.expect_error(Foodgroup::ICBM, id, 0x0E).await;
     }
@@ -181,7 +205,9 @@ async fn h_6_h_16_a_first_proposal_is_checked_if_that_was_asked_for_and_later_on
         .rendezvous("bob", &proposal(&[FIRST, CHECK]), TlvList::new())
         .await;
     alice.expect_error(Foodgroup::ICBM, id, 0x09).await;
-    alice.rendezvous("bob", &proposal(&[FIRST]), TlvList::new()).await;
+    alice
+        .rendezvous("bob", &proposal(&[FIRST]), TlvList::new())
+        .await;
     bob.expect_message().await;
     // Alice announces nothing, and gets bob's counter-proposal all the same: libpurple asks for the check in those, too.
     let counter = proposal(&[(tag::SEQUENCE, &[0, 2]), CHECK]);
@@ -194,7 +220,9 @@ async fn h_18_e_07_refusals_arrive_with_the_name_swapped_and_the_rest_unchanged(
     let town = Town::new().await;
     let mut alice = town.citizen("alice").await;
     let mut bob = town.citizen("bob").await;
-    let infos = (0..=0x0A).chain([0x0F]).map(|nak| Bytes::copy_from_slice(&[0, 2, 0, nak]));
+    let infos = (0..=0x0A)
+        .chain([0x0F])
+        .map(|nak| Bytes::copy_from_slice(&[0, 2, 0, nak]));
     for info in infos.chain([Bytes::new(), Bytes::from_static(&[0, 1])]) {
         let refusal = |name: &str| ClientError {
             info: info.clone(),
@@ -218,7 +246,11 @@ async fn h_19_who_is_not_there_gets_nothing_and_the_sender_learns_whether_it_is_
         assert!(error.tlvs.0.is_empty());
         let id = alice.text(to, "for later").await;
         let error = alice.expect_error(Foodgroup::ICBM, id, 4).await;
-        assert_eq!(error.tlvs.u16(icbm::tlv::ERROR_SUB_CODE), Some(0x0E), "not kept");
+        assert_eq!(
+            error.tlvs.u16(icbm::tlv::ERROR_SUB_CODE),
+            Some(0x0E),
+            "not kept"
+        );
     }
 }
 
@@ -262,7 +294,9 @@ async fn typing_is_passed_on_with_the_name_swapped() {
             name: name.parse().unwrap(),
             event: Bytes::copy_from_slice(&[0, event]),
         };
-        alice.snac(Foodgroup::ICBM, 0x14, typing("BOB").encode()).await;
+        alice
+            .snac(Foodgroup::ICBM, 0x14, typing("BOB").encode())
+            .await;
         let got = bob.expect(Foodgroup::ICBM, 0x14).await;
         assert_eq!(got.body, typing("alice").encode());
     }
@@ -300,7 +334,11 @@ async fn e_02_old_clients_are_held_to_the_rates_that_they_were_told() {
     let mut bob = town.citizen("bob").await;
     let mut refused = Vec::new();
     for _ in 0..9 {
-        refused.push(alice.icbm("bob", Channel::TEXT, COOKIE, TlvList::new()).await);
+        refused.push(
+            alice
+                .icbm("bob", Channel::TEXT, COOKIE, TlvList::new())
+                .await,
+        );
     }
     // Seven pass, with a word of warning after three; then they are dropped, and the client told so once.
     for _ in 0..7 {
@@ -308,8 +346,14 @@ async fn e_02_old_clients_are_held_to_the_rates_that_they_were_told() {
     }
     bob.expect_nothing().await;
     let change = |snac: rdv_proto::wire::snac::Snac| snac.body[..4].to_vec();
-    assert_eq!(change(alice.expect(Foodgroup::OSERVICE, 0x0A).await), [0, 2, 0, 3]);
-    assert_eq!(change(alice.expect(Foodgroup::OSERVICE, 0x0A).await), [0, 3, 0, 3]);
+    assert_eq!(
+        change(alice.expect(Foodgroup::OSERVICE, 0x0A).await),
+        [0, 2, 0, 3]
+    );
+    assert_eq!(
+        change(alice.expect(Foodgroup::OSERVICE, 0x0A).await),
+        [0, 3, 0, 3]
+    );
     for id in &refused[7..] {
         alice.expect_error(Foodgroup::ICBM, *id, 0x02).await;
     }
@@ -333,8 +377,12 @@ async fn a_stranger_is_left_alone_after_five_proposals_and_an_acquaintance_is_no
     alice.expect_rendezvous().await;
     let id = alice.rendezvous("bob", &numbered(7), TlvList::new()).await;
     alice.expect_error(Foodgroup::ICBM, id, 0x0D).await;
-    bob.rendezvous("alice", &Message::accept(Cookie([2; 8]), SEND_FILE), TlvList::new())
-        .await;
+    bob.rendezvous(
+        "alice",
+        &Message::accept(Cookie([2; 8]), SEND_FILE),
+        TlvList::new(),
+    )
+    .await;
     alice.expect_rendezvous().await;
     alice.rendezvous("bob", &numbered(8), TlvList::new()).await;
     bob.expect_rendezvous().await;

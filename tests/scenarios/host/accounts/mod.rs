@@ -1,5 +1,7 @@
 //! Accounts, and the old clients that sign on to them.
 
+mod captures;
+mod frames;
 mod instances;
 mod lists;
 mod messages;

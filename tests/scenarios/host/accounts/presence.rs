@@ -45,12 +45,18 @@ async fn so_15_capabilities_are_published_once_the_client_is_ready() {
     alice.watch(&["bob"]).await;
     let password = town.account("bob").await;
     let manners = Manners::default();
-    let ticket = OldClient::login(town.port(), "bob", &password, &manners).await.unwrap();
+    let ticket = OldClient::login(town.port(), "bob", &password, &manners)
+        .await
+        .unwrap();
     let mut bob = OldClient::bos(town.port(), "bob", &ticket.cookie, &manners)
         .await
         .unwrap();
-    bob.snac(Foodgroup::LOCATE, 0x04, LocateInfo::of_capabilities(&[NATIVE]).encode())
-        .await;
+    bob.snac(
+        Foodgroup::LOCATE,
+        0x04,
+        LocateInfo::of_capabilities(&[NATIVE]).encode(),
+    )
+    .await;
     bob.expect_nothing().await;
     alice.expect_nothing().await;
     bob.snac(Foodgroup::OSERVICE, 0x02, Bytes::new()).await;
@@ -60,7 +66,10 @@ async fn so_15_capabilities_are_published_once_the_client_is_ready() {
         let info = LocateInfo::of_capabilities(&[DIRECT_IM, SEND_FILE]);
         bob.snac(Foodgroup::LOCATE, 0x04, info.encode()).await;
     }
-    assert_eq!(alice.expect_arrival().await.capabilities(), [DIRECT_IM, SEND_FILE]);
+    assert_eq!(
+        alice.expect_arrival().await.capabilities(),
+        [DIRECT_IM, SEND_FILE]
+    );
     bob.expect_nothing().await;
     alice.expect_nothing().await;
 }
@@ -76,7 +85,9 @@ async fn the_host_knows_no_capability_that_it_would_drop() {
         ..Manners::default()
     };
     let password = town.account("bob").await;
-    let _bob = OldClient::sign_on(town.port(), "bob", &password, &manners).await.unwrap();
+    let _bob = OldClient::sign_on(town.port(), "bob", &password, &manners)
+        .await
+        .unwrap();
     assert_eq!(alice.expect_arrival().await.capabilities(), strange);
 }
 
@@ -98,7 +109,10 @@ async fn several_sign_ons_are_one_user_who_can_do_what_any_of_them_can() {
     let first = sign_on(&[SEND_FILE]).await;
     assert_eq!(alice.expect_arrival().await.capabilities(), [SEND_FILE]);
     let second = sign_on(&[NATIVE]).await;
-    assert_eq!(alice.expect_arrival().await.capabilities(), [SEND_FILE, NATIVE]);
+    assert_eq!(
+        alice.expect_arrival().await.capabilities(),
+        [SEND_FILE, NATIVE]
+    );
     first.leave().await;
     assert_eq!(alice.expect_arrival().await.capabilities(), [NATIVE]);
     second.leave().await;
@@ -122,16 +136,36 @@ async fn away_and_idle_are_seen_and_so_is_who_is_back() {
     let user = alice.expect_arrival().await;
     assert_eq!(user.tlvs.u16(user_tlv::CLASS), Some(0x0030));
     let asked = alice
-        .ask(Foodgroup::LOCATE, 0x05, Bytes::from_static(b"\0\x03\x03bob"), 0x06)
+        .ask(
+            Foodgroup::LOCATE,
+            0x05,
+            Bytes::from_static(b"\0\x03\x03bob"),
+            0x06,
+        )
         .await;
     let tlvs = InfoReply::decode(&asked.body).unwrap().tlvs;
-    assert_eq!(tlvs.first(locate_tlv::AWAY), Some(&Bytes::from_static(b"lunch")));
+    assert_eq!(
+        tlvs.first(locate_tlv::AWAY),
+        Some(&Bytes::from_static(b"lunch"))
+    );
     assert_eq!(tlvs.first(locate_tlv::PROFILE), None);
     bob.snac(Foodgroup::LOCATE, 0x04, away("")).await;
-    assert_eq!(alice.expect_arrival().await.tlvs.u16(user_tlv::CLASS), Some(0x0010));
-    bob.snac(Foodgroup::OSERVICE, 0x11, Bytes::from_static(&[0, 0, 2, 0x58])).await;
-    assert_eq!(alice.expect_arrival().await.tlvs.u16(user_tlv::IDLE), Some(10));
-    bob.snac(Foodgroup::OSERVICE, 0x11, Bytes::from_static(&[0; 4])).await;
+    assert_eq!(
+        alice.expect_arrival().await.tlvs.u16(user_tlv::CLASS),
+        Some(0x0010)
+    );
+    bob.snac(
+        Foodgroup::OSERVICE,
+        0x11,
+        Bytes::from_static(&[0, 0, 2, 0x58]),
+    )
+    .await;
+    assert_eq!(
+        alice.expect_arrival().await.tlvs.u16(user_tlv::IDLE),
+        Some(10)
+    );
+    bob.snac(Foodgroup::OSERVICE, 0x11, Bytes::from_static(&[0; 4]))
+        .await;
     assert_eq!(alice.expect_arrival().await.tlvs.u16(user_tlv::IDLE), None);
 }
 
@@ -144,17 +178,24 @@ async fn a_status_is_answered_and_shown_and_who_is_invisible_is_gone() {
     alice.expect_arrival().await;
     let status = |value: u32| {
         let mut out = bytes::BytesMut::new();
-        TlvList::new().with_u32(user_tlv::STATUS, value).encode_rest(&mut out);
+        TlvList::new()
+            .with_u32(user_tlv::STATUS, value)
+            .encode_rest(&mut out);
         out.freeze()
     };
     bob.ask(Foodgroup::OSERVICE, 0x1E, status(0x20), 0x0F).await;
     let user = alice.expect_arrival().await;
     assert_eq!(user.tlvs.u32(user_tlv::STATUS), Some(0x20));
     assert_eq!(user.tlvs.u16(user_tlv::CLASS), Some(0x50));
-    bob.ask(Foodgroup::OSERVICE, 0x1E, status(0x100), 0x0F).await;
+    bob.ask(Foodgroup::OSERVICE, 0x1E, status(0x100), 0x0F)
+        .await;
     assert_eq!(alice.expect_departure().await, "100002");
     let id = alice
-        .snac(Foodgroup::LOCATE, 0x05, Bytes::from_static(b"\0\x04\x06100002"))
+        .snac(
+            Foodgroup::LOCATE,
+            0x05,
+            Bytes::from_static(b"\0\x04\x06100002"),
+        )
         .await;
     alice.expect_error(Foodgroup::LOCATE, id, 4).await;
     bob.ask(Foodgroup::OSERVICE, 0x1E, status(0), 0x0F).await;
@@ -185,7 +226,8 @@ async fn capabilities_are_told_to_who_asks_in_either_form() {
 async fn more_buddies_than_a_queue_holds_are_told_of_one_after_the_other() {
     let town = Town::with(|config| {
         config.limits.queue_messages = 16;
-        config.limits.connections = rdv_proto::pace::Pace::new(10_000, std::time::Duration::from_secs(1));
+        config.limits.connections =
+            rdv_proto::pace::Pace::new(10_000, std::time::Duration::from_secs(1));
     })
     .await;
     let mut everybody = Vec::new();
@@ -193,7 +235,11 @@ async fn more_buddies_than_a_queue_holds_are_told_of_one_after_the_other() {
     for name in &names {
         let password = town.account(name).await;
         let able = Manners::default();
-        everybody.push(OldClient::sign_on(town.port(), name, &password, &able).await.unwrap());
+        everybody.push(
+            OldClient::sign_on(town.port(), name, &password, &able)
+                .await
+                .unwrap(),
+        );
     }
     let mut alice = town.citizen("alice").await;
     let names: Vec<&str> = names.iter().map(String::as_str).collect();

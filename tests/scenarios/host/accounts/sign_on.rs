@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use rdv_proto::wire::flap::Channel;
 use rdv_proto::wire::signon::{
-    DigestKind, Hello, LoginErrorCode, LoginReply, RateReply, Roast, ServiceReply, UserList, Versions,
-    digest, tlv,
+    DigestKind, Hello, LoginErrorCode, LoginReply, RateReply, Roast, ServiceReply, UserList,
+    Versions, digest, tlv,
 };
 use rdv_proto::wire::snac::{Foodgroup, Snac};
 use rdv_proto::wire::tlv::TlvList;
@@ -130,7 +130,11 @@ async fn so_07_e_06_unknown_wrong_and_not_for_old_clients_are_the_same_on_the_wi
         let began = Instant::now();
         let answer = digest(DigestKind::New, &key, password.as_bytes());
         let refused = client.answer(name, answer, &Manners::default()).await;
-        assert_eq!(refused.unwrap_err(), LoginErrorCode::WRONG_PASSWORD, "{name}");
+        assert_eq!(
+            refused.unwrap_err(),
+            LoginErrorCode::WRONG_PASSWORD,
+            "{name}"
+        );
         assert!(began.elapsed() >= step, "{name}");
     }
 }
@@ -200,9 +204,10 @@ async fn g_10_a_password_over_plain_tcp_is_not_even_looked_at() {
 async fn a_museum_takes_roasted_passwords() {
     let hello = |password: &str| {
         let mut hello = Hello::new();
-        hello.tlvs = TlvList::new()
-            .with(tlv::SCREEN_NAME, &b"alice"[..])
-            .with(tlv::ROASTED_PASSWORD, Roast::Usual.apply(password.as_bytes()));
+        hello.tlvs = TlvList::new().with(tlv::SCREEN_NAME, &b"alice"[..]).with(
+            tlv::ROASTED_PASSWORD,
+            Roast::Usual.apply(password.as_bytes()),
+        );
         hello
     };
     for museum in [true, false] {
@@ -212,13 +217,20 @@ async fn a_museum_takes_roasted_passwords() {
         client.greet(hello(&password)).await;
         let tlvs = TlvList::decode_rest(client.expect_sign_off().await).unwrap();
         let cookie = tlvs.first(tlv::COOKIE);
-        assert_eq!((cookie.is_some(), tlvs.u16(tlv::ERROR_CODE)), match museum {
-            true => (true, None),
-            false => (false, Some(5)),
-        });
+        assert_eq!(
+            (cookie.is_some(), tlvs.u16(tlv::ERROR_CODE)),
+            match museum {
+                true => (true, None),
+                false => (false, Some(5)),
+            }
+        );
         if let Some(cookie) = cookie {
             let manners = Manners::default();
-            assert!(OldClient::bos(town.port(), "alice", cookie, &manners).await.is_ok());
+            assert!(
+                OldClient::bos(town.port(), "alice", cookie, &manners)
+                    .await
+                    .is_ok()
+            );
         }
     }
 }
@@ -229,7 +241,11 @@ async fn so_18_the_ticket_of_a_service_opens_no_session() {
     let mut alice = town.citizen("alice").await;
     let ars = Bytes::from_static(&[0x04, 0x4A]);
     let reply = alice.ask(Foodgroup::OSERVICE, 0x04, ars, 0x05).await;
-    let ticket = ServiceReply::decode(&reply.body).unwrap().cookie().unwrap().clone();
+    let ticket = ServiceReply::decode(&reply.body)
+        .unwrap()
+        .cookie()
+        .unwrap()
+        .clone();
     let refused = OldClient::bos(town.port(), "alice", &ticket, &Manners::default()).await;
     assert_eq!(refused.unwrap_err(), LoginErrorCode::BAD_COOKIE);
 }
@@ -249,11 +265,20 @@ async fn so_12_rate_records_follow_the_version_that_the_client_declared() {
         let versions = Versions {
             pairs: vec![(Foodgroup::OSERVICE, version)],
         };
-        client.ask(Foodgroup::OSERVICE, 0x17, versions.encode(), 0x18).await;
-        let rates = client.ask(Foodgroup::OSERVICE, 0x06, Bytes::new(), 0x07).await;
+        client
+            .ask(Foodgroup::OSERVICE, 0x17, versions.encode(), 0x18)
+            .await;
+        let rates = client
+            .ask(Foodgroup::OSERVICE, 0x06, Bytes::new(), 0x07)
+            .await;
         let rates = RateReply::decode(&rates.body).unwrap();
         assert_eq!(rates.classes.len(), 5);
-        assert!(rates.classes.iter().all(|class| class.arrival.is_some() == arrival));
+        assert!(
+            rates
+                .classes
+                .iter()
+                .all(|class| class.arrival.is_some() == arrival)
+        );
     }
 }
 
@@ -299,7 +324,11 @@ async fn five_sign_ons_of_an_account_and_no_more() {
     let refused = OldClient::login(town.port(), "alice", &password, &manners).await;
     assert_eq!(refused.unwrap_err(), LoginErrorCode::ADDRESS_RATE_LIMITED);
     all.pop().unwrap().leave().await;
-    assert!(OldClient::login(town.port(), "alice", &password, &manners).await.is_ok());
+    assert!(
+        OldClient::login(town.port(), "alice", &password, &manners)
+            .await
+            .is_ok()
+    );
 }
 
 #[tokio::test]
@@ -310,15 +339,21 @@ async fn own_info_has_the_number_of_the_sign_on_and_for_newer_clients_all_of_the
     let mut second = town.sign_on("alice", &password).await;
     let users = |snac: Snac| UserList::decode(&snac.body).unwrap().users;
     let number = |user: &rdv_proto::wire::icbm::UserInfo| user.tlvs.first(0x14).unwrap()[0];
-    let info = second.ask(Foodgroup::OSERVICE, 0x0E, Bytes::new(), 0x0F).await;
+    let info = second
+        .ask(Foodgroup::OSERVICE, 0x0E, Bytes::new(), 0x0F)
+        .await;
     let info = users(info);
     assert_eq!((info.len(), number(&info[0])), (1, 2));
     assert_eq!(info[0].tlvs.u16(1), Some(0x10));
     let newer = Versions {
         pairs: vec![(Foodgroup::OSERVICE, 4)],
     };
-    second.ask(Foodgroup::OSERVICE, 0x17, newer.encode(), 0x18).await;
-    let info = second.ask(Foodgroup::OSERVICE, 0x0E, Bytes::new(), 0x0F).await;
+    second
+        .ask(Foodgroup::OSERVICE, 0x17, newer.encode(), 0x18)
+        .await;
+    let info = second
+        .ask(Foodgroup::OSERVICE, 0x0E, Bytes::new(), 0x0F)
+        .await;
     let numbers: Vec<u8> = users(info).iter().map(number).collect();
     assert_eq!(numbers, [2, 1, 2]);
 }
@@ -370,7 +405,9 @@ async fn guests_and_accounts_do_not_reach_each_other() {
     let proposal = Message::propose(Cookie(*b"TRYST01\0"), super::super::client::SERVICE, first);
     let id = owner.rendezvous("alice", &proposal, TlvList::new()).await;
     owner.expect_error(Foodgroup::ICBM, id, 4).await;
-    let id = alice.rendezvous(owner.name(), &proposal, TlvList::new()).await;
+    let id = alice
+        .rendezvous(owner.name(), &proposal, TlvList::new())
+        .await;
     alice.expect_error(Foodgroup::ICBM, id, 4).await;
     alice.expect_nothing().await;
     owner.expect_nothing().await;
