@@ -9,4 +9,5 @@ mod hostile_sender;
 mod oft;
 mod oscar;
 mod rendezvous;
+mod replay;
 mod wire;
