@@ -106,4 +106,10 @@ pub enum EncodeError {
         /// The tag.
         tag: u16,
     },
+    /// The character set lacks a character of the text.
+    #[error("{what}: not in the character set")]
+    NotInCharset {
+        /// The text.
+        what: &'static str,
+    },
 }
