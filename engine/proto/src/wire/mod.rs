@@ -15,6 +15,7 @@ pub mod error;
 pub mod flap;
 pub mod icbm;
 pub mod link;
+pub mod odc;
 pub mod oft;
 pub mod rendezvous;
 pub mod security;
