@@ -1,9 +1,9 @@
 //! Somebody's proposal, as the application sees it.
 
 use rdv_proto::rendezvous::{self, ConversationId};
-use rdv_proto::wire::rendezvous::tag;
-use rdv_proto::wire::service::{self, FileSetKind, SendFileData};
-use rdv_proto::wire::text::{Charset, ScreenName};
+use rdv_proto::transfer::oft::proposed_name;
+use rdv_proto::wire::service::{self, SendFileOffer};
+use rdv_proto::wire::text::ScreenName;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
@@ -34,11 +34,11 @@ pub enum ProposalKind {
     },
 }
 
-/// What an old client offers. Foreign text: shown only through [`crate::show()`].
+/// What an old client offers. Foreign text, names that are safe as paths included: shown only through [`crate::show()`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LegacyOffer {
-    /// Name of the file or, with `folder`, of the folder.
+    /// Name of the file or, with `folder`, of the folder, cleaned so that it can stand in our output folder.
     pub name: String,
     /// How many files.
     pub files: u32,
@@ -90,26 +90,12 @@ pub(crate) fn kind(offer: &rendezvous::Offer) -> Option<ProposalKind> {
 }
 
 fn legacy_offer(offer: &rendezvous::Offer) -> Option<LegacyOffer> {
-    let tags = &offer.service_tags;
-    let data = SendFileData::decode(tags.last(tag::SERVICE_DATA)?).ok()?;
-    let charset = tags
-        .last(tag::FILE_NAME_CHARSET)
-        .map_or(Charset::Unknown, |name| Charset::named(name));
-    let size64 = tags
-        .last(tag::TOTAL_SIZE)
-        .and_then(|size| size[..].try_into().ok())
-        .map(u64::from_be_bytes);
-    let folder = data.kind == FileSetKind::SEVERAL;
-    let mut name = data.name(charset);
-    // AIM says `folder\*`.
-    if folder && name.ends_with("\\*") {
-        name.truncate(name.len() - 2);
-    }
+    let told = SendFileOffer::from_tags(&offer.service_tags)?.ok()?;
     Some(LegacyOffer {
-        name,
-        files: data.count.into(),
-        bytes: data.total_bytes(size64),
-        folder,
+        name: proposed_name(&told.name, told.folder).as_str().to_owned(),
+        files: told.files.into(),
+        bytes: told.bytes,
+        folder: told.folder,
         secure: offer.secure,
         invitation: offer.invitation.clone().filter(|words| says_something(words)),
     })
@@ -249,56 +235,43 @@ impl Drop for Proposal {
 
 #[cfg(test)]
 mod tests {
-    use rdv_proto::wire::tlv::TlvList;
-
     use super::*;
 
-    fn offered(kind: FileSetKind, name: &str, invitation: Option<&str>) -> LegacyOffer {
-        let data = SendFileData::new(kind, 3, 43, name).unwrap();
-        let tags = TlvList::new()
-            .with(tag::SERVICE_DATA, data.encode())
-            .with(tag::TOTAL_SIZE, 43_u64.to_be_bytes().to_vec());
+    fn offered(folder: bool, name: &str, invitation: Option<&str>) -> LegacyOffer {
+        let told = SendFileOffer {
+            folder,
+            files: 3,
+            bytes: 43,
+            name: name.into(),
+        };
         let offer = rendezvous::Offer {
             service: service::SEND_FILE,
             secure: false,
             key_hash: None,
-            service_tags: tags,
+            service_tags: told.to_tags().unwrap(),
             invitation: invitation.map(str::to_owned),
         };
-        match kind_of(&offer) {
-            ProposalKind::SendFile(offer) => offer,
+        match kind(&offer) {
+            Some(ProposalKind::SendFile(offer)) => offer,
             other => panic!("{other:?}"),
         }
     }
 
-    fn kind_of(offer: &rendezvous::Offer) -> ProposalKind {
-        kind(offer).unwrap()
-    }
-
     #[test]
     fn an_offer_of_an_old_client_is_read_from_its_service_data() {
-        let offer = offered(FileSetKind::ONE_FILE, "fox.txt", Some("for you"));
+        let offer = offered(false, "fox.txt", Some("for you"));
         assert_eq!(
             (offer.name.as_str(), offer.files, offer.bytes, offer.folder),
             ("fox.txt", 3, 43, false)
         );
         assert_eq!(offer.invitation.as_deref(), Some("for you"));
-    }
-
-    #[test]
-    fn the_mark_of_a_folder_is_no_part_of_its_name() {
-        assert_eq!(offered(FileSetKind::SEVERAL, "pets\\*", None).name, "pets");
-        assert_eq!(
-            offered(FileSetKind::ONE_FILE, "odd\\*", None).name,
-            "odd\\*"
-        );
+        assert_eq!(offered(true, "pets", None).name, "pets");
     }
 
     #[test]
     fn markup_without_words_is_no_invitation() {
         for empty in ["", " ", "<HTML>", "<html>", "<ICQ_COOL_FT><FS>x"] {
-            let offer = offered(FileSetKind::ONE_FILE, "a", Some(empty));
-            assert_eq!(offer.invitation, None, "{empty}");
+            assert_eq!(offered(false, "a", Some(empty)).invitation, None, "{empty}");
         }
     }
 }

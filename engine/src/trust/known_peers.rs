@@ -198,7 +198,7 @@ impl KnownPeers {
     /// `NAME@HOST`. What would end a word or the line is written as `%` and two digits.
     fn key(&self, peer: &ScreenName) -> String {
         let mut key = String::new();
-        for c in peer.normal().chars() {
+        for c in peer.normalized().chars() {
             if c.is_whitespace() || c == '#' || c == '%' {
                 let mut bytes = [0; 4];
                 for byte in c.encode_utf8(&mut bytes).bytes() {
