@@ -12,6 +12,7 @@
 mod arriving;
 mod blocks;
 mod control;
+mod digest;
 mod error;
 mod finish;
 mod folder;
@@ -19,12 +20,15 @@ mod frames;
 mod metadata;
 mod offer;
 mod part;
+mod reading;
 mod receive;
+mod record;
 mod send;
 mod session;
 mod sink;
 mod source;
 mod tree;
+mod unlisted;
 mod writer;
 
 use std::path::PathBuf;
