@@ -97,14 +97,19 @@ fn legacy_offer(offer: &rendezvous::Offer) -> Option<LegacyOffer> {
         bytes: told.bytes,
         folder: told.folder,
         secure: offer.secure,
-        invitation: offer.invitation.clone().filter(|words| says_something(words)),
+        invitation: offer
+            .invitation
+            .clone()
+            .filter(|words| says_something(words)),
     })
 }
 
 /// Old clients fill the invitation with markup that is for no one.
 fn says_something(words: &str) -> bool {
     let words = words.trim();
-    !words.is_empty() && !words.eq_ignore_ascii_case("<HTML>") && !words.starts_with("<ICQ_COOL_FT>")
+    !words.is_empty()
+        && !words.eq_ignore_ascii_case("<HTML>")
+        && !words.starts_with("<ICQ_COOL_FT>")
 }
 
 /// Somebody's proposal that waits for our user. Dropped unanswered, it is declined.

@@ -40,31 +40,33 @@ pub(super) fn offer_listed(
 }
 
 /// The first of `outgoing`, with the others behind it.
-async fn next(mut outgoing: VecDeque<Outgoing>) -> Result<Prepared, TransferError> {
-    let first = outgoing.pop_front().ok_or(SourceError::Nothing)?;
-    let cookie = new_cookie();
-    let tags = first.offer().to_tags();
-    let tags = tags.map_err(|error| TransferError::OldProtocol(error.into()))?;
-    let prompted = first.prompt(cookie).await?;
-    let opening = Arc::new(Prompting {
-        cookie,
-        prompt: prompted.header.encode(),
-    });
-    let run = move |opened: Opened, control: Control| -> BoxFuture<'static, _> {
-        Box::pin(async move {
-            let answer = header(&opened.first)?;
-            oft::send(opened.lane, answer, prompted, &control).await
+fn next(mut outgoing: VecDeque<Outgoing>) -> Preparation {
+    Box::pin(async move {
+        let first = outgoing.pop_front().ok_or(SourceError::Nothing)?;
+        let cookie = new_cookie();
+        let tags = first.offer().to_tags();
+        let tags = tags.map_err(|error| TransferError::OldProtocol(error.into()))?;
+        let prompted = first.prompt(cookie).await?;
+        let opening = Arc::new(Prompting {
+            cookie,
+            prompt: prompted.header.encode(),
+        });
+        let run = move |opened: Opened, control: Control| -> BoxFuture<'static, _> {
+            Box::pin(async move {
+                let answer = header(&opened.first)?;
+                oft::send(opened.lane, answer, prompted, &control).await
+            })
+        };
+        Ok(Prepared {
+            cookie,
+            work: LegacyWork {
+                service: service::SEND_FILE,
+                tags,
+                opening,
+                run: Box::new(run),
+            },
+            next: (!outgoing.is_empty()).then(|| next(outgoing)),
         })
-    };
-    Ok(Prepared {
-        cookie,
-        work: LegacyWork {
-            service: service::SEND_FILE,
-            tags,
-            opening,
-            run: Box::new(run),
-        },
-        next: (!outgoing.is_empty()).then(|| Box::pin(next(outgoing)) as Preparation),
     })
 }
 

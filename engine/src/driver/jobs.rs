@@ -8,7 +8,7 @@ use rdv_proto::rendezvous::{ConversationId, EndReason, LegacySecurity};
 use rdv_proto::wire::rendezvous::{CancelReason, Cookie, NakCode};
 use rdv_proto::wire::text::ScreenName;
 use rdv_proto::wire::tlv::TlvList;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
@@ -42,7 +42,7 @@ enum Payload {
     Receive(Sink),
     Legacy(LegacyWork),
     /// What is proposed next to an old client is being made ready; dropped, that ends.
-    Preparing(Task),
+    Preparing(#[expect(dead_code, reason = "it is there to be dropped")] Task),
 }
 
 /// A task that ends when nobody wants it any more.
@@ -208,14 +208,25 @@ impl Jobs {
     }
 
     /// Opens a transfer that an old client has proposed.
-    pub(crate) fn open_proposed(&mut self, work: LegacyWork, id: &ConversationId, begin: Begin) -> Opened {
+    pub(crate) fn open_proposed(
+        &mut self,
+        work: LegacyWork,
+        id: &ConversationId,
+        begin: Begin,
+    ) -> Opened {
         let old = Old {
             peer: id.peer.clone(),
             security: LegacySecurity::Required,
             next: None,
             done: None,
         };
-        self.insert(Control::new(), Payload::Legacy(work), true, begin, Some(old))
+        self.insert(
+            Control::new(),
+            Payload::Legacy(work),
+            true,
+            begin,
+            Some(old),
+        )
     }
 
     /// Opens a transfer to an old client, which is proposed when it is ready ([`Jobs::ready`]).
@@ -286,7 +297,10 @@ impl Jobs {
 
     /// What is to be proposed now that a rendezvous was made ready. If it cannot be, that ends the transfer.
     pub(crate) fn ready(&mut self, ready: Ready) -> Option<Proposing> {
-        let Ready { job: job_id, outcome } = ready;
+        let Ready {
+            job: job_id,
+            outcome,
+        } = ready;
         let job = self.jobs.get_mut(&job_id)?;
         let receives = job.receives;
         let Prepared { cookie, work, next } = match outcome {

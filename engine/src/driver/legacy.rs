@@ -24,9 +24,8 @@ pub(crate) struct LegacyWork {
 }
 
 /// What a service does on its lane.
-pub(crate) type Run = Box<
-    dyn FnOnce(Opened, Control) -> BoxFuture<'static, Result<Summary, TransferError>> + Send,
->;
+pub(crate) type Run =
+    Box<dyn FnOnce(Opened, Control) -> BoxFuture<'static, Result<Summary, TransferError>> + Send>;
 
 /// A lane of an old service that has proven itself.
 pub(crate) struct Opened {

@@ -23,8 +23,8 @@ use rdv_proto::rendezvous::{
     Output, RelayPolicy, Security,
 };
 use rdv_proto::wire::rendezvous::NakCode;
-use rdv_proto::wire::text::ScreenName;
 use rdv_proto::wire::service;
+use rdv_proto::wire::text::ScreenName;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -249,12 +249,7 @@ impl Driver {
     }
 
     /// Which way a lane takes, as people are told. `connector`: we dialled.
-    fn path_kind(
-        &self,
-        id: &ConversationId,
-        connector: bool,
-        path: &rendezvous::Path,
-    ) -> PathKind {
+    fn path_kind(&self, id: &ConversationId, connector: bool, path: &rendezvous::Path) -> PathKind {
         match path {
             rendezvous::Path::Relay(_) => PathKind::Relay,
             // Old clients: the one that was proposed to dials, unless it cannot.

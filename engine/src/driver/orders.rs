@@ -227,9 +227,7 @@ impl Driver {
             fallback: None,
         };
         let prepare = |control| files::offer(source, old.batch, control);
-        let opened = self
-            .jobs
-            .open_proposing(peer, old.security, begin, prepare);
+        let opened = self.jobs.open_proposing(peer, old.security, begin, prepare);
         Ok(self.handle(opened))
     }
 

@@ -14,7 +14,7 @@ use crate::handle::TransferEvent;
 use crate::security::Security;
 use crate::transfer::{self, Control, Offer, Sink, Summary, TransferError};
 use crate::transport::attempt::{Proof, Proven};
-use crate::transport::{Lane, Link, Path};
+use crate::transport::{Lane, Link, Path, PathKind};
 use crate::trust::KnownPeers;
 
 /// How long after the loss of its lane a peer's cancel may come and tell why.
@@ -24,7 +24,7 @@ const REASON_TIME: Duration = Duration::from_secs(1);
 pub(super) type Waiting = Arc<Mutex<Option<oneshot::Sender<bool>>>>;
 
 /// What was last said of the lanes of a transfer.
-pub(super) type Told = Arc<Mutex<Option<(Path, Security)>>>;
+pub(super) type Told = Arc<Mutex<Option<(PathKind, Security)>>>;
 
 /// What a transfer runs on.
 pub(super) enum Work {
@@ -65,90 +65,110 @@ impl From<TransferError> for Fault {
 impl Running {
     /// Runs it to its end. `None`: its end was reported when it was found.
     pub(super) async fn run(self) -> Option<Result<Summary, Fault>> {
-        let security = match self.judge().await {
+        let Self {
+            peer,
+            path,
+            proven: Proven { lane, proof },
+            work,
+            by_code,
+            known_peers,
+            events,
+            control,
+            answer,
+            told,
+        } = self;
+        let proven_key = Key::of(&proof);
+        let security = match judge(&peer, proven_key, by_code, known_peers).await {
             Ok(security) => security,
             Err(refused) => return Some(Err(Fault::Refused(refused))),
         };
-        self.tell(security);
-        let control = self.control.clone();
-        let outcome = self.work().await?;
+        tell(&told, &events, path, security);
+        let outcome = match (work, proof) {
+            (Work::Send(walk), Proof::Native(session)) => {
+                // Without a source its end was reported already.
+                let source = walk.source().await?;
+                match open(Link::new(lane, &session)).await {
+                    Ok(lane) => transfer::send(lane, source, control.clone()).await,
+                    Err(error) => Err(error),
+                }
+            }
+            (Work::Receive(sink), Proof::Native(session)) => {
+                match open(Link::new(lane, &session)).await {
+                    Ok(lane) => receive(lane, sink, control.clone(), events, answer).await,
+                    Err(error) => Err(error),
+                }
+            }
+            (Work::Legacy(run), Proof::Legacy { first, .. }) => {
+                run(Opened { lane, first }, control.clone()).await
+            }
+            // The machine secures a conversation as it was begun.
+            (Work::Legacy(_), Proof::Native(_)) | (_, Proof::Legacy { .. }) => Err(
+                TransferError::LinkLost(std::io::ErrorKind::InvalidData.into()),
+            ),
+        };
         if matches!(outcome, Err(TransferError::LinkLost(_))) {
             // The peer's reason may still be on its way through the host.
             let _ = tokio::time::timeout(REASON_TIME, control.cancelled()).await;
         }
         Some(outcome.map_err(Fault::Transfer))
     }
+}
 
-    /// How safe the lane is, and whether it may be used at all (S-07).
-    async fn judge(&self) -> Result<Security, Error> {
-        let (key, tls_alone) = match &self.proven.proof {
-            Proof::Native(session) => (session.peer_key_hash(), false),
-            Proof::Legacy { key: Some(key), .. } => (*key, true),
-            Proof::Legacy { key: None, .. } => return Ok(Security::Plain),
-        };
-        let key = Fingerprint::of(&key);
-        let verified = match &self.known_peers {
-            // Names of transfers with a code do not last.
-            _ if self.by_code => true,
-            Some(known_peers) => known_peers.met(&self.peer, key).await?,
-            None => false,
-        };
-        Ok(match (tls_alone, verified) {
-            (true, _) => Security::Encrypted { key },
-            (false, true) => Security::Verified { key },
-            (false, false) => Security::Unverified { key },
-        })
-    }
+/// The key at the other end of a lane.
+#[derive(Clone, Copy)]
+enum Key {
+    /// Bound to the signalling.
+    Bound([u8; 32]),
+    /// Of the certificate of an old client.
+    Shown([u8; 32]),
+    /// There is none.
+    Plain,
+}
 
-    /// Says how the lane is, unless that was said of the one before. The channel holds more events than a transfer has, so that
-    /// a handle that nobody reads blocks nothing.
-    fn tell(&self, security: Security) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let as_before = told
-            .as_ref()
-            .is_some_and(|(path, before)| path.kind == self.path.kind && *before == security);
-        if !as_before {
-            *told = Some((self.path.clone(), security));
-            let path = self.path.clone();
-            let _ = self
-                .events
-                .try_send(TransferEvent::Connected { path, security });
+impl Key {
+    fn of(proof: &Proof) -> Self {
+        match proof {
+            Proof::Native(session) => Self::Bound(session.peer_key_hash()),
+            Proof::Legacy { key: Some(key), .. } => Self::Shown(*key),
+            Proof::Legacy { key: None, .. } => Self::Plain,
         }
     }
+}
 
-    async fn work(self) -> Option<Result<Summary, TransferError>> {
-        let Self {
-            proven,
-            work,
-            control,
-            events,
-            answer,
-            ..
-        } = self;
-        let Proven { lane, proof } = proven;
-        Some(match (work, proof) {
-            (Work::Send(walk), Proof::Native(session)) => {
-                // Without a source its end was reported already.
-                let source = walk.source().await?;
-                match open(Link::new(lane, &session)).await {
-                    Ok(lane) => transfer::send(lane, source, control).await,
-                    Err(error) => Err(error),
-                }
-            }
-            (Work::Receive(sink), Proof::Native(session)) => {
-                match open(Link::new(lane, &session)).await {
-                    Ok(lane) => receive(lane, sink, control, events, answer).await,
-                    Err(error) => Err(error),
-                }
-            }
-            (Work::Legacy(run), Proof::Legacy { first, .. }) => {
-                run(Opened { lane, first }, control).await
-            }
-            // The machine secures a conversation as it was begun.
-            (Work::Legacy(_), Proof::Native(_)) | (_, Proof::Legacy { .. }) => Err(
-                TransferError::LinkLost(std::io::ErrorKind::InvalidData.into()),
-            ),
-        })
+/// How safe the lane is, and whether it may be used at all (S-07).
+async fn judge(
+    peer: &ScreenName,
+    key: Key,
+    by_code: bool,
+    known_peers: Option<KnownPeers>,
+) -> Result<Security, Error> {
+    let (Key::Bound(hash) | Key::Shown(hash)) = key else {
+        return Ok(Security::Plain);
+    };
+    let hash = Fingerprint::of(&hash);
+    let verified = match known_peers {
+        // Names of transfers with a code do not last.
+        _ if by_code => true,
+        Some(known_peers) => known_peers.met(peer, hash).await?,
+        None => false,
+    };
+    Ok(match (key, verified) {
+        (Key::Shown(_), _) => Security::Encrypted { key: hash },
+        (_, true) => Security::Verified { key: hash },
+        (_, false) => Security::Unverified { key: hash },
+    })
+}
+
+/// Says how the lane is, unless that was said of the one before. The channel holds more events than a transfer has, so that a
+/// handle that nobody reads blocks nothing.
+fn tell(told: &Told, events: &mpsc::Sender<TransferEvent>, path: Path, security: Security) {
+    let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+    let as_before = told
+        .as_ref()
+        .is_some_and(|(kind, before)| *kind == path.kind && *before == security);
+    if !as_before {
+        *told = Some((path.kind, security));
+        let _ = events.try_send(TransferEvent::Connected { path, security });
     }
 }
 

@@ -153,11 +153,12 @@ impl Attempt {
     ) -> Self {
         let (orders, mut received) = mpsc::channel(ORDERS_MAX);
         let connector = matches!(origin, Origin::Dial(_) | Origin::RelayJoin(_));
+        let reporter = Reporter { attempt, reports };
         let task = tokio::spawn(async move {
-            if let Err(error) = run(attempt, origin, &mut received, &reports).await {
+            if let Err(error) = run(&reporter, origin, &mut received).await {
                 tracing::debug!(attempt = attempt.0, %error, "attempt failed");
                 let error = error.into();
-                report(&reports, Report::Failed { attempt, error }).await;
+                reporter.say(Report::Failed { attempt, error }).await;
             }
         });
         Self {
@@ -177,6 +178,24 @@ impl Attempt {
 impl Drop for Attempt {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+/// Tells the driver about one attempt.
+struct Reporter {
+    attempt: AttemptId,
+    reports: mpsc::Sender<Arrival>,
+}
+
+impl Reporter {
+    /// The driver outlives its attempts; if it is gone, so is this task in a moment.
+    async fn say(&self, report: Report) {
+        let _ = self.reports.send(Arrival::Report(report)).await;
+    }
+
+    async fn heard(&self) {
+        let attempt = self.attempt;
+        self.say(Report::Heard { attempt }).await;
     }
 }
 
@@ -230,23 +249,20 @@ impl From<Why> for AttemptError {
             Why::Opening(OpeningError::Foreign | OpeningError::WrongCookie) => Self::WrongProof,
             Why::Secure(SecureError::WrongKey | SecureError::Tls(_)) => Self::Tls,
             Why::Secure(SecureError::BindMismatch) => Self::WrongProof,
-            Why::Relay(_)
-            | Why::Secure(_)
-            | Why::Opening(_)
-            | Why::NotNominated
-            | Why::Dropped => Self::Closed,
+            Why::Relay(_) | Why::Secure(_) | Why::Opening(_) | Why::NotNominated | Why::Dropped => {
+                Self::Closed
+            }
         }
     }
 }
 
 async fn run(
-    attempt: AttemptId,
+    reporter: &Reporter,
     origin: Origin,
     orders: &mut mpsc::Receiver<SecureOrder>,
-    reports: &mpsc::Sender<Arrival>,
 ) -> Result<(), Why> {
-    let stream = connect(attempt, origin, reports).await?;
-    let heard = async || report(reports, Report::Heard { attempt }).await;
+    let attempt = reporter.attempt;
+    let stream = connect(reporter, origin).await?;
     match orders.recv().await.ok_or(Why::Dropped)? {
         SecureOrder::Native {
             session,
@@ -256,27 +272,27 @@ async fn run(
             if !tls_client {
                 // Who only connects and says nothing makes room first (`security.md` 6.2).
                 stream.readable().await.map_err(Why::Dial)?;
-                heard().await;
+                reporter.heard().await;
             }
-            native(attempt, stream, session, &identity, tls_client, reports).await
+            native(reporter, stream, session, &identity, tls_client).await
         }
         SecureOrder::Legacy(order) => {
-            let lane = legacy::prove(stream, order, orders, heard).await?;
+            let lane = legacy::prove(stream, order, orders, reporter).await?;
             let lane = Some(Box::new(lane));
-            report(reports, Report::Secured { attempt, lane }).await;
+            reporter.say(Report::Secured { attempt, lane }).await;
             Ok(())
         }
     }
 }
 
 async fn native(
-    attempt: AttemptId,
+    reporter: &Reporter,
     stream: TcpStream,
     session: Session,
     identity: &Identity,
     tls_client: bool,
-    reports: &mpsc::Sender<Arrival>,
 ) -> Result<(), Why> {
+    let attempt = reporter.attempt;
     let deadlines = Deadlines::default();
     let stream = tls::secure(stream, &session, identity, tls_client, LANE, deadlines).await?;
     let mut lane = Lane::Tls(Box::new(stream));
@@ -284,14 +300,14 @@ async fn native(
         // The sender of C2 is the controller: it nominates, so the lane goes to the driver as it is.
         let proof = Proof::Native(session);
         let lane = Some(Box::new(Proven { lane, proof }));
-        report(reports, Report::Secured { attempt, lane }).await;
+        reporter.say(Report::Secured { attempt, lane }).await;
         return Ok(());
     }
     let not_yet = Report::Secured {
         attempt,
         lane: None,
     };
-    report(reports, not_yet).await;
+    reporter.say(not_yet).await;
     let mut frame = [0; USE_FRAME.len()];
     lane.read_exact(&mut frame)
         .await
@@ -301,16 +317,13 @@ async fn native(
     }
     let proof = Proof::Native(session);
     let lane = Box::new(Proven { lane, proof });
-    report(reports, Report::Nominated { attempt, lane }).await;
+    reporter.say(Report::Nominated { attempt, lane }).await;
     Ok(())
 }
 
 /// Brings up the TCP stream that TLS will stand on, and reports it where the machine does not know yet.
-async fn connect(
-    attempt: AttemptId,
-    origin: Origin,
-    reports: &mpsc::Sender<Arrival>,
-) -> Result<TcpStream, Why> {
+async fn connect(reporter: &Reporter, origin: Origin) -> Result<TcpStream, Why> {
+    let attempt = reporter.attempt;
     let stream = match origin {
         Origin::Accepted(stream) => {
             let _ = stream.set_nodelay(true);
@@ -341,13 +354,13 @@ async fn connect(
                 cookie,
                 ticket: info.ticket,
             };
-            report(reports, Report::RelayCreated { attempt, relay }).await;
+            reporter.say(Report::RelayCreated { attempt, relay }).await;
             ars::wait_ready(waiting).await?
         }
         Origin::RelayJoin(join) => join.run().await?,
     };
     let _ = stream.set_nodelay(true);
-    report(reports, Report::Connected { attempt }).await;
+    reporter.say(Report::Connected { attempt }).await;
     Ok(stream)
 }
 
@@ -381,9 +394,4 @@ fn relay_address(text: &str) -> Option<RelayAddress> {
         host: host.to_owned(),
         port: port.parse().ok()?,
     })
-}
-
-async fn report(reports: &mpsc::Sender<Arrival>, report: Report) {
-    // The driver outlives its attempts; if it is gone, so is this task in a moment.
-    let _ = reports.send(Arrival::Report(report)).await;
 }

@@ -110,15 +110,7 @@ impl Join {
 
     async fn at(&self, address: &str, ticket: Option<Bytes>) -> Result<TcpStream, ArsError> {
         let RelayCandidate { token, cookie, .. } = &self.relay;
-        ars::join(
-            address,
-            &self.name,
-            *token,
-            *cookie,
-            self.service,
-            ticket,
-        )
-        .await
+        ars::join(address, &self.name, *token, *cookie, self.service, ticket).await
     }
 }
 

@@ -237,8 +237,8 @@ impl KnownPeers {
             [name, fingerprint, "verified"] => Some((*name, fingerprint, true)),
             _ => None,
         };
-        let entry = entry
-            .and_then(|(name, fingerprint, how)| Some((name, fingerprint.parse().ok()?, how)));
+        let entry =
+            entry.and_then(|(name, fingerprint, how)| Some((name, fingerprint.parse().ok()?, how)));
         entry.ok_or_else(|| KnownPeersError::Line {
             path: self.path().to_owned(),
             line,

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::{Proof, Proven, SecureOrder, Why};
+use super::{Proof, Proven, Reporter, SecureOrder, Why};
 use crate::transport::Lane;
 use crate::transport::opening::{FIRST_HEADER, Opening, OpeningError, Terms};
 use crate::transport::tls::{self, Deadlines, SecureError};
@@ -27,13 +27,12 @@ pub(crate) struct LegacyOrder {
     pub(crate) opening: Arc<dyn Opening>,
 }
 
-/// Carries out `order`, or the one that takes its place while nothing was said yet. `heard` is called when the other end of an
-/// accepted connection has said something.
+/// Carries out `order`, or the one that takes its place while nothing was said yet.
 pub(super) async fn prove(
     stream: TcpStream,
     mut order: LegacyOrder,
     orders: &mut mpsc::Receiver<SecureOrder>,
-    heard: impl AsyncFn(),
+    reporter: &Reporter,
 ) -> Result<Proven, Why> {
     let deadline = Deadlines::default().handshake;
     let (mut lane, key) = loop {
@@ -41,7 +40,7 @@ pub(super) async fn prove(
             break (Lane::Plain(stream), None);
         };
         if !order.terms.connector
-            && let Wait::Replaced(later) = wait(&stream, orders, &heard).await?
+            && let Wait::Replaced(later) = wait(&stream, orders, reporter).await?
         {
             order = later;
             continue;
@@ -61,7 +60,7 @@ pub(super) async fn prove(
             if first_byte(lane.tcp()).await? != OSCAR {
                 return Err(OpeningError::Foreign);
             }
-            heard().await;
+            reporter.heard().await;
         }
         opening.hear(&mut lane, terms).await
     })
@@ -86,7 +85,7 @@ enum Wait {
 async fn wait(
     stream: &TcpStream,
     orders: &mut mpsc::Receiver<SecureOrder>,
-    heard: &impl AsyncFn(),
+    reporter: &Reporter,
 ) -> Result<Wait, Why> {
     let first = tokio::select! {
         // Who does speak TLS keeps to it, whatever was changed in the messages meanwhile.
@@ -94,7 +93,7 @@ async fn wait(
         first = first_byte(stream) => first.map_err(SecureError::Io)?,
         later = orders.recv() => return replaced(later),
     };
-    heard().await;
+    reporter.heard().await;
     match first {
         TLS_HANDSHAKE => Ok(Wait::Tls),
         OSCAR => replaced(orders.recv().await),
