@@ -10,6 +10,7 @@ mod random;
 mod security;
 mod service;
 
+pub mod direct_im;
 pub mod oscar;
 pub mod signaling;
 pub mod transfer;

@@ -249,10 +249,7 @@ impl OnDisk {
         let Some((agreed, found)) = self.read_again.take() else {
             return Ok(true);
         };
-        Ok(found
-            .recv()
-            .map_err(io::Error::other)??
-            .agrees(agreed))
+        Ok(found.recv().map_err(io::Error::other)??.agrees(agreed))
     }
 
     fn keep(mut self, bytes: u64, checksum: Checksum) {

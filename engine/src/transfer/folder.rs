@@ -97,7 +97,9 @@ impl Folder {
         let mtime = meta.modified()?.into_std();
         let seconds = mtime
             .duration_since(std::time::UNIX_EPOCH)
-            .map_or(-1, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
+            .map_or(-1, |since| {
+                i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+            });
         Ok((meta.len(), seconds))
     }
 

@@ -19,6 +19,7 @@ mod folder;
 mod frames;
 mod metadata;
 mod offer;
+pub(crate) mod oft;
 mod part;
 mod reading;
 mod receive;

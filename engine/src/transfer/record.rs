@@ -66,11 +66,7 @@ impl Identity {
 
 impl Record {
     /// What `bytes` say is held of this very file, of which `on_disk` bytes are there; none if it is another file, or they say nothing usable.
-    pub(super) fn held(
-        bytes: &[u8],
-        identity: &Identity,
-        on_disk: u64,
-    ) -> Option<(u64, Checksum)> {
+    pub(super) fn held(bytes: &[u8], identity: &Identity, on_disk: u64) -> Option<(u64, Checksum)> {
         let record = Self::decode(bytes).ok()?;
         let (held, checksum) = (record.held, Checksum(record.held_checksum));
         let fits = record == identity.record(held, checksum)
@@ -104,11 +100,26 @@ mod tests {
             Some((16, Checksum(0xC073_0000)))
         );
         let others = [
-            Identity { peer: "mallory".into(), ..identity() },
-            Identity { name: "box.txt".into(), ..identity() },
-            Identity { size: 44, ..identity() },
-            Identity { mtime: 0, ..identity() },
-            Identity { checksum: Checksum(0x72A5_0000), ..identity() },
+            Identity {
+                peer: "mallory".into(),
+                ..identity()
+            },
+            Identity {
+                name: "box.txt".into(),
+                ..identity()
+            },
+            Identity {
+                size: 44,
+                ..identity()
+            },
+            Identity {
+                mtime: 0,
+                ..identity()
+            },
+            Identity {
+                checksum: Checksum(0x72A5_0000),
+                ..identity()
+            },
         ];
         for other in others {
             assert_eq!(Record::held(&written, &other, 16), None, "{other:?}");

@@ -79,6 +79,16 @@ impl Sink {
         }
     }
 
+    /// Bytes that may still be written into the folder, or would if it were there.
+    ///
+    /// # Errors
+    /// [`TransferError::Local`].
+    pub fn free_space(&self) -> Result<u64, TransferError> {
+        existing_ancestor(&self.path)?
+            .free_space()
+            .map_err(TransferError::local(&self.path))
+    }
+
     /// Whether the list fits into the folder: no links in the way, enough room. Makes and changes nothing.
     pub(super) fn check(&self, manifest: &Manifest) -> Result<Checked, TransferError> {
         if manifest.is_text() {
@@ -98,16 +108,11 @@ impl Sink {
             }
         };
         let Some(place) = place else {
-            let free = existing_ancestor(&self.path)?
-                .free_space()
-                .map_err(TransferError::local(&self.path))?;
-            return self.enough(
-                manifest,
-                Checked {
-                    skip: Vec::new(),
-                    free_space: Some(free),
-                },
-            );
+            let checked = Checked {
+                skip: Vec::new(),
+                free_space: Some(self.free_space()?),
+            };
+            return self.enough(manifest, checked);
         };
         let mut skip = Vec::new();
         for (index, entry) in manifest.entries().iter().enumerate() {
