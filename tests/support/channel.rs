@@ -133,7 +133,9 @@ pub fn honest(message: &Message) -> Signal {
 /// Takes the request for TLS out, so that both ends believe the other to be an old client.
 #[must_use]
 pub fn without_tls(message: &Message) -> Signal {
-    edited(message, |params| params.remove_all(tag::REQUEST_SECURE))
+    edited(message, |params| {
+        params.remove_all(tag::REQUEST_SECURE);
+    })
 }
 
 /// Names a port in first proposals at which nobody can be reached.

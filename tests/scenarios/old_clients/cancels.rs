@@ -3,7 +3,7 @@
 use rdv::By;
 use rdv_proto::wire::oft::Kind;
 use rdv_proto::wire::rendezvous::{MessageKind, NakCode};
-use rdv_tests::old_client::{answer, at, is_closed, listener, prompt, read, write};
+use rdv_tests::old_peer::{answer, at, is_closed, listener, prompt, read, write};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -16,7 +16,7 @@ fn is_cancelled(end: &End, by: By) -> bool {
 }
 
 /// We offer a big file to an old client that has connected and said yes, and reads no further.
-async fn half_sent(town: &Town) -> (Engine, OldClient, TcpStream, Transfer) {
+async fn half_sent(town: &Town) -> (Engine, OldPeer, TcpStream, Transfer) {
     let (alice, _) = town.engine("alice", honest);
     let mut bob = town.old_client("bob", "alice");
     let source = town.file("song", &vec![7; MUCH]);
@@ -32,7 +32,7 @@ async fn half_sent(town: &Town) -> (Engine, OldClient, TcpStream, Transfer) {
 }
 
 /// An old client offers a file to us and has sent half of it.
-async fn half_received(town: &Town) -> (Engine, OldClient, TcpStream, Transfer) {
+async fn half_received(town: &Town) -> (Engine, OldPeer, TcpStream, Transfer) {
     let (alice, _) = town.engine("alice", honest);
     let bob = town.old_client("bob", "alice");
     let (listener, here) = listener().await;

@@ -17,7 +17,7 @@ use rdv::{
 };
 use rdv_host::{Relay, RelayConfig};
 use rdv_tests::channel::{Edit, Meddled, Said, honest};
-use rdv_tests::old_client::OldClient;
+use rdv_tests::old_peer::OldPeer;
 
 const SEND_FILE: OfferOptions = OfferOptions {
     service: ServiceChoice::SendFile,
@@ -79,8 +79,8 @@ impl Town {
     }
 
     /// An old client called `who` that talks to `peer`.
-    fn old_client(&self, who: &str, peer: &str) -> OldClient {
-        OldClient::join(&self.hub, &name(who), &name(peer))
+    fn old_client(&self, who: &str, peer: &str) -> OldPeer {
+        OldPeer::join(&self.hub, &name(who), &name(peer))
     }
 
     fn file(&self, called: &str, content: &[u8]) -> Source {

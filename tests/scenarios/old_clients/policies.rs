@@ -8,7 +8,7 @@ use rdv::{By, Fingerprint, KnownPeers, Refused, RefusedWhy};
 use rdv_proto::wire::rendezvous::{MessageKind, NakCode};
 use rdv_proto::wire::signal::Signal;
 use rdv_tests::channel::without_tls;
-use rdv_tests::old_client::{at, is_closed, listener};
+use rdv_tests::old_peer::{at, is_closed, listener};
 use tokio::net::TcpStream;
 
 use super::*;
@@ -112,7 +112,7 @@ async fn a_session_that_only_sends_hears_no_proposals() {
     let proposal = bob.hear_proposal().await;
     let mut stream = TcpStream::connect(at(&proposal)).await.unwrap();
     bob.accept().await;
-    rdv_tests::old_client::receive(&mut stream, bob.cookie).await;
+    rdv_tests::old_peer::receive(&mut stream, bob.cookie).await;
     assert!(end(sending).await.outcome.is_ok());
     assert_eq!(said.words(), ["P1"]);
 }

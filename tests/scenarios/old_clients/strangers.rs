@@ -2,7 +2,7 @@
 
 use rdv_proto::wire::oft::Kind;
 use rdv_proto::wire::rendezvous::{Cookie, MessageKind};
-use rdv_tests::old_client::{answer, at, is_closed, listener, prompt, read, receive, send, write};
+use rdv_tests::old_peer::{answer, at, is_closed, listener, prompt, read, receive, send, write};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 

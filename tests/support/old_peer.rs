@@ -16,14 +16,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 /// An old client that is signed on to a hub.
-pub struct OldClient {
+pub struct OldPeer {
     channel: MemoryChannel,
     peer: ScreenName,
     /// Of the conversation.
     pub cookie: Cookie,
 }
 
-impl OldClient {
+impl OldPeer {
     /// Signs on and will talk to `peer` alone.
     #[must_use]
     pub fn join(hub: &MemoryHub, name: &ScreenName, peer: &ScreenName) -> Self {
