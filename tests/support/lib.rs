@@ -13,6 +13,7 @@ pub mod hostile_host;
 #[cfg(target_os = "linux")]
 pub mod netns;
 pub mod old_peer;
+pub mod old_client;
 pub mod pair;
 #[cfg(target_os = "linux")]
 pub mod process;
