@@ -6,6 +6,8 @@ mod fuzz_smoke;
 mod host;
 mod hostile_host;
 mod hostile_sender;
+mod oft;
+mod old_clients;
 mod oscar;
 mod rendezvous;
 mod wire;
