@@ -237,7 +237,7 @@ async fn s_12_strangers_at_the_listener_fail_alone() {
         (DIRECT_IM, None)
     );
     let at = address(&proposal);
-    // Noise, silence, another cookie, and a header that never ends.
+    // Noise, silence, another cookie, and a long header that breaks off.
     let _silent = TcpStream::connect(at).await.unwrap();
     let (_, wrong) = machine(Cookie([9; 8]));
     for words in [b"GET / HTTP/1.1\r\n\r\n".to_vec(), wrong.to_vec()] {
@@ -251,6 +251,7 @@ async fn s_12_strangers_at_the_listener_fail_alone() {
     }
     let mut endless = TcpStream::connect(at).await.unwrap();
     endless.write_all(b"ODC2\xFF\xFF\0\x01").await.unwrap();
+    drop(endless);
     let (bob, hello) = machine(proposal.cookie);
     let mut stream = TcpStream::connect(at).await.unwrap();
     old.say(Rendezvous::accept(proposal.cookie, DIRECT_IM))
