@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use rdv::ScreenName;
 
 const AFTER: &str = "\
 `rdv CODE` is `rdv receive CODE`.
@@ -49,12 +50,18 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Send files, folders or a text to whoever enters the code that is shown
+    /// Send files, folders or a text: to whoever enters the code that is shown, or to somebody by name (--to)
     #[command(visible_alias = "tx")]
     Send(Send),
-    /// Receive what somebody sends, by the code that they tell you
+    /// Receive what somebody sends: by the code that they tell you, or with an account from whoever you know (--listen)
     #[command(visible_aliases = ["rx", "recv"])]
     Receive(Receive),
+    /// Sign on to a host with a name and a password, which are kept; or forget them
+    #[command(subcommand)]
+    Account(AccountVerb),
+    /// Whom you know at a host
+    #[command(subcommand)]
+    Contact(ContactVerb),
     /// Run a host: it hands out codes and carries the messages of a rendezvous
     Host(Host),
     /// Run a relay: it joins two connections that cannot meet otherwise
@@ -79,6 +86,31 @@ pub(crate) struct Send {
     /// How long the code stays good, such as 30m, 1h or 2d
     #[arg(long, value_name = "D", default_value = "1h", value_parser = humantime::parse_duration)]
     pub(crate) expire: Duration,
+    /// Send to this user of the host that you are signed on to; no code is needed
+    #[arg(long, value_name = "NAME", value_parser = ScreenName::new::<String>)]
+    pub(crate) to: Option<ScreenName>,
+    #[command(flatten)]
+    pub(crate) user: User,
+    /// To an old client: send all files over one connection; not every one can take that
+    #[arg(long, requires = "to")]
+    pub(crate) batch: bool,
+}
+
+/// How to deal with the other users of a host.
+#[derive(Debug, Args)]
+pub(crate) struct User {
+    /// Which of your accounts, as NAME or NAME@HOST:PORT; needed if there are several
+    #[arg(long, value_name = "NAME")]
+    pub(crate) account: Option<String>,
+    /// Old clients may send or get files without encryption, which anyone between you can read and change
+    #[arg(long)]
+    pub(crate) allow_plain: bool,
+    /// Do as old clients do: no transfers of our own kind
+    #[arg(long)]
+    pub(crate) no_native: bool,
+    /// A relay of your own, for hosts that have none
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) relay_server: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -92,9 +124,20 @@ pub(crate) struct Receive {
     /// The folder to write into; made if it is missing
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     pub(crate) output: PathBuf,
-    /// Accept what is offered without asking
+    /// Accept what is offered without asking; with --listen only from --from and from contacts
     #[arg(short, long)]
     pub(crate) yes: bool,
+    /// Stay signed on and take what users of the host send
+    #[arg(short, long, conflicts_with_all = ["code", "code_file"])]
+    pub(crate) listen: bool,
+    /// Take files from this user and from nobody else; may be repeated
+    #[arg(long, value_name = "NAME", requires = "listen", value_parser = ScreenName::new::<String>)]
+    pub(crate) from: Vec<ScreenName>,
+    /// End after so many transfers
+    #[arg(long, value_name = "N", requires = "listen", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+    #[command(flatten)]
+    pub(crate) user: User,
     /// What to do if a name is taken
     #[arg(long, value_enum, default_value_t = IfExists::Rename, value_name = "WHAT")]
     pub(crate) if_exists: IfExists,
@@ -156,6 +199,89 @@ impl From<IfExists> for rdv::IfExists {
             IfExists::Fail => Self::Fail,
         }
     }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AccountVerb {
+    /// Sign on once, and keep name and password if the host takes them
+    Login(Login),
+    /// Forget the password of an account
+    Logout {
+        /// Which, as NAME or NAME@HOST:PORT; needed if there are several
+        name: Option<String>,
+    },
+    /// Show the accounts that are kept, and the fingerprint of your key
+    List {
+        /// Print one JSON object per line on standard output
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Login {
+    /// The name of the account
+    #[arg(value_parser = ScreenName::new::<String>)]
+    pub(crate) name: ScreenName,
+    /// The host that it is at
+    #[arg(long, value_name = "HOST:PORT", env = "RDV_HOST")]
+    pub(crate) host: String,
+    /// Read the password from this file; without it, it is asked for
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// The fingerprint that the host must show; without it, the first one seen is remembered
+    #[arg(long, value_name = "FINGERPRINT")]
+    pub(crate) host_key: Option<String>,
+    /// The host is an old one: allow its weak sign-on, and no encryption to it if it knows none
+    #[arg(long)]
+    pub(crate) plain_host: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ContactVerb {
+    /// Show them
+    List {
+        #[command(flatten)]
+        of: ContactOf,
+        /// Print one JSON object per line on standard output
+        #[arg(long)]
+        json: bool,
+    },
+    /// Add somebody, or change what they may
+    Add {
+        #[command(flatten)]
+        who: Contact,
+        /// With this one, files may go without encryption, which anyone between you can read and change
+        #[arg(long)]
+        allow_plain: bool,
+    },
+    /// Remove somebody; their key stays known
+    Remove(Contact),
+    /// Note that you have compared this fingerprint with its owner
+    Verify {
+        #[command(flatten)]
+        who: Contact,
+        /// What the owner reads out to you
+        fingerprint: String,
+    },
+    /// Forget the key that somebody had: the next transfer is a first contact
+    Forget(Contact),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Contact {
+    /// Who
+    #[arg(value_parser = ScreenName::new::<String>)]
+    pub(crate) name: ScreenName,
+    #[command(flatten)]
+    pub(crate) of: ContactOf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ContactOf {
+    /// Of which of your accounts, as NAME or NAME@HOST:PORT; needed if there are several
+    #[arg(long, value_name = "NAME")]
+    pub(crate) account: Option<String>,
 }
 
 #[derive(Debug, Args)]
