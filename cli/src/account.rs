@@ -72,9 +72,9 @@ async fn password(file: Option<&Path>, login: &Login, host: &str) -> Result<Pass
             let name = show(login.name.as_str(), NAME_SHOWN_MAX);
             let prompt = format!("Password of {name} at {host}: ");
             let asked = tokio::task::spawn_blocking(move || rpassword::prompt_password(prompt));
-            let asked = asked.await.unwrap_or_else(|error| {
-                Err(std::io::Error::other(error))
-            });
+            let asked = asked
+                .await
+                .unwrap_or_else(|error| Err(std::io::Error::other(error)));
             asked.map_err(|error| {
                 Failure::new(Exit::USAGE, format!("no password was given: {error}"))
             })?

@@ -87,7 +87,7 @@ pub(crate) struct Send {
     #[arg(long, value_name = "D", default_value = "1h", value_parser = humantime::parse_duration)]
     pub(crate) expire: Duration,
     /// Send to this user of the host that you are signed on to; no code is needed
-    #[arg(long, value_name = "NAME", value_parser = ScreenName::new::<String>)]
+    #[arg(long, value_name = "NAME")]
     pub(crate) to: Option<ScreenName>,
     #[command(flatten)]
     pub(crate) user: User,
@@ -131,7 +131,7 @@ pub(crate) struct Receive {
     #[arg(short, long, conflicts_with_all = ["code", "code_file"])]
     pub(crate) listen: bool,
     /// Take files from this user and from nobody else; may be repeated
-    #[arg(long, value_name = "NAME", requires = "listen", value_parser = ScreenName::new::<String>)]
+    #[arg(long, value_name = "NAME", requires = "listen")]
     pub(crate) from: Vec<ScreenName>,
     /// End after so many transfers
     #[arg(long, value_name = "N", requires = "listen", value_parser = clap::value_parser!(u64).range(1..))]
@@ -180,6 +180,8 @@ pub(crate) enum RelayUse {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum IfExists {
+    /// Go on with a file of an old client that broke off, if it still is the same; else as `rename`
+    Resume,
     /// Take a free name such as `name (1).ext`
     Rename,
     /// Replace the old file when the new one is whole
@@ -193,6 +195,7 @@ pub(crate) enum IfExists {
 impl From<IfExists> for rdv::IfExists {
     fn from(what: IfExists) -> Self {
         match what {
+            IfExists::Resume => Self::Resume,
             IfExists::Rename => Self::Rename,
             IfExists::Overwrite => Self::Overwrite,
             IfExists::Skip => Self::Skip,
@@ -221,7 +224,6 @@ pub(crate) enum AccountVerb {
 #[derive(Debug, Args)]
 pub(crate) struct Login {
     /// The name of the account
-    #[arg(value_parser = ScreenName::new::<String>)]
     pub(crate) name: ScreenName,
     /// The host that it is at
     #[arg(long, value_name = "HOST:PORT", env = "RDV_HOST")]
@@ -271,7 +273,6 @@ pub(crate) enum ContactVerb {
 #[derive(Debug, Args)]
 pub(crate) struct Contact {
     /// Who
-    #[arg(value_parser = ScreenName::new::<String>)]
     pub(crate) name: ScreenName,
     #[command(flatten)]
     pub(crate) of: ContactOf,

@@ -1,7 +1,7 @@
 //! `rdv contact`.
 
-use rdv::{Fingerprint, ScreenName, show};
 use rdv::trust::{KnownPeers, KnownPeersError};
+use rdv::{Fingerprint, ScreenName, show};
 use serde_json::json;
 
 use crate::account::print;
@@ -26,9 +26,7 @@ pub(crate) fn run(verb: ContactVerb, ui: &Ui) -> Result<Exit, Failure> {
             kept::add_contact(&account, name, allow_plain)?;
             ui.say(format!("{shown} is a contact of {}.", account.label()));
             if allow_plain {
-                ui.must_say(format!(
-                    "With {shown} files may go {PLAIN_MEANS}.",
-                ));
+                ui.must_say(format!("With {shown} files may go {PLAIN_MEANS}.",));
             }
         }
         ContactVerb::Remove(who) => {

@@ -58,10 +58,7 @@ pub(crate) fn accounts() -> Result<Vec<KeptAccount>, Failure> {
 }
 
 /// The account that the user means: the one named (`NAME` or `NAME@HOST:PORT`), at `host` if that is given, or the only one.
-pub(crate) fn account(
-    typed: Option<&str>,
-    host: Option<&str>,
-) -> Result<KeptAccount, Failure> {
+pub(crate) fn account(typed: Option<&str>, host: Option<&str>) -> Result<KeptAccount, Failure> {
     let (name, typed_host) = match typed {
         Some(typed) => split(typed)?,
         None => (None, None),
@@ -143,10 +140,7 @@ pub(crate) fn add_contact(
 }
 
 /// Removes a contact; false if there was none.
-pub(crate) fn remove_contact(
-    account: &KeptAccount,
-    name: &ScreenName,
-) -> Result<bool, Failure> {
+pub(crate) fn remove_contact(account: &KeptAccount, name: &ScreenName) -> Result<bool, Failure> {
     let account = label_in_file(account);
     change(state::contacts(), |all: &mut Vec<KeptContact>| {
         let before = all.len();
@@ -175,12 +169,8 @@ fn split(typed: &str) -> Result<(Option<ScreenName>, Option<&str>), Failure> {
 }
 
 fn file(path: Option<PathBuf>) -> Result<PrivateFile, Failure> {
-    path.map(PrivateFile::new).ok_or_else(|| {
-        Failure::new(
-            Exit::FILES,
-            "there is no home folder to keep accounts in",
-        )
-    })
+    path.map(PrivateFile::new)
+        .ok_or_else(|| Failure::new(Exit::FILES, "there is no home folder to keep accounts in"))
 }
 
 fn read<T: DeserializeOwned>(path: Option<PathBuf>) -> Result<Vec<T>, Failure> {
@@ -197,9 +187,8 @@ fn change<T: DeserializeOwned + Serialize, R>(
     let changed = file.update(|text| {
         let mut all = parse(&file, &text).map_err(Trouble::Content)?;
         let result = act(&mut all);
-        let text = serde_json::to_string_pretty(&all).map_err(|error| {
-            Trouble::Content(Failure::new(Exit::FILES, error.to_string()))
-        })?;
+        let text = serde_json::to_string_pretty(&all)
+            .map_err(|error| Trouble::Content(Failure::new(Exit::FILES, error.to_string())))?;
         Ok((Some(text + "\n"), result))
     });
     changed.map_err(|trouble| match trouble {

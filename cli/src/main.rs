@@ -1,23 +1,32 @@
 //! `rdv`: files from one person to another, from the command line.
 
+mod account;
 mod args;
+mod contact;
 mod embedded;
 mod exit;
 mod follow;
+mod incoming;
+mod kept;
+mod keyboard;
+mod listen;
 mod receive;
 mod road;
 mod send;
+mod send_to;
 mod serve;
 mod state;
 mod stop;
 mod ui;
+mod user;
+mod welcome;
 
 use std::ffi::OsString;
 use std::io::Write;
 
 use clap::{CommandFactory, Parser};
 
-use crate::args::{Cli, Verb};
+use crate::args::{AccountVerb, Cli, ContactVerb, Verb};
 use crate::exit::{Exit, Failure};
 use crate::stop::Stop;
 use crate::ui::Ui;
@@ -53,6 +62,8 @@ async fn run(cli: Cli) -> Exit {
     let json = match &cli.verb {
         Verb::Send(send) => send.road.json,
         Verb::Receive(receive) => receive.road.json,
+        Verb::Account(AccountVerb::List { json })
+        | Verb::Contact(ContactVerb::List { json, .. }) => *json,
         _ => false,
     };
     let mut ui = Ui::new(json, cli.global.quiet);
@@ -60,6 +71,8 @@ async fn run(cli: Cli) -> Exit {
     let ended = match cli.verb {
         Verb::Send(send) => send::run(send, &mut ui, &mut stop).await,
         Verb::Receive(receive) => receive::run(receive, &mut ui, &mut stop).await,
+        Verb::Account(verb) => account::run(verb, &mut ui, &mut stop).await,
+        Verb::Contact(verb) => contact::run(verb, &ui),
         Verb::Host(host) => serve::host(host, &ui, stop).await,
         Verb::Relay(relay) => serve::relay(relay, &ui, stop).await,
         Verb::Completions { shell } => completions(shell),

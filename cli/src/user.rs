@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdv::oscar::{Account, AccountSettings, OscarError};
-use rdv::signaling::{BoxFuture, RelayDirectory, RelayInfo, SignalingError};
+use rdv::signaling::{FixedRelay, RelayDirectory, RelayInfo};
 use rdv::trust::{HostTrust, Identity, KnownPeers};
 use rdv::{Engine, ScreenName, Services};
 
@@ -24,7 +24,7 @@ pub(crate) struct User {
     account: Arc<Account>,
     kept: KeptAccount,
     /// A relay that the user named.
-    relay: Option<String>,
+    relay: Option<RelayInfo>,
 }
 
 impl User {
@@ -37,6 +37,11 @@ impl User {
     ) -> Result<Self, Failure> {
         let host = road.host.as_deref().map(with_port).transpose()?;
         let relay = typed.relay_server.as_deref().map(with_port).transpose()?;
+        // One of the user's own asks for no ticket.
+        let relay = relay.map(|address| RelayInfo {
+            address,
+            ticket: None,
+        });
         let mut kept = kept::account(typed.account.as_deref(), host.as_deref())?;
         if road.host_key.is_some() {
             kept.host_key.clone_from(&road.host_key);
@@ -69,19 +74,20 @@ impl User {
             .known_peers(known_peers(&self.kept)?)
             .plain(move |peer: &ScreenName| plain.allows(peer))
             .services(services);
-        builder = match &self.relay {
-            Some(relay) => builder.relays(OwnRelay(relay.clone())),
-            None => builder.relays(Arc::clone(&self.account)),
+        let relay = match &self.relay {
+            Some(relay) => {
+                builder = builder.relays(FixedRelay(relay.clone()));
+                Some(relay.clone())
+            }
+            None => {
+                builder = builder.relays(Arc::clone(&self.account));
+                self.account.relay().await.ok().flatten()
+            }
         };
         if services == Services::NONE {
             builder = builder.only_outgoing();
         }
-        let named = match &self.relay {
-            Some(relay) => OwnRelay(relay.clone()).relay().await,
-            None => self.account.relay().await,
-        };
         let client = self.account.client();
-        let relay = named.ok().flatten();
         Ok(road::on_host(builder, &client, relay, road.relay).build())
     }
 
@@ -171,18 +177,5 @@ impl PlainFor {
 
     pub(crate) fn allows(&self, peer: &ScreenName) -> bool {
         self.everybody || self.names.contains(peer)
-    }
-}
-
-/// A relay that the user named, for hosts that have none.
-struct OwnRelay(String);
-
-impl RelayDirectory for OwnRelay {
-    fn relay(&self) -> BoxFuture<'_, Result<Option<RelayInfo>, SignalingError>> {
-        let relay = RelayInfo {
-            address: self.0.clone(),
-            ticket: None,
-        };
-        Box::pin(std::future::ready(Ok(Some(relay))))
     }
 }
