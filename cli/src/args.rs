@@ -1,11 +1,17 @@
 //! What the user may type.
 
+mod account;
+mod host;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use rdv::ScreenName;
+
+pub(crate) use account::{AccountVerb, Contact, ContactVerb, Login};
+pub(crate) use host::{Host, HostVerb, Store, User, UserVerb};
 
 const AFTER: &str = "\
 `rdv CODE` is `rdv receive CODE`.
@@ -62,7 +68,7 @@ pub(crate) enum Verb {
     /// Whom you know at a host
     #[command(subcommand)]
     Contact(ContactVerb),
-    /// Run a host: it hands out codes and carries the messages of a rendezvous
+    /// Run a host: it hands out codes and carries the messages of a rendezvous; or manage its accounts
     Host(Host),
     /// Run a relay: it joins two connections that cannot meet otherwise
     Relay(Relay),
@@ -90,7 +96,7 @@ pub(crate) struct Send {
     #[arg(long, value_name = "NAME")]
     pub(crate) to: Option<ScreenName>,
     #[command(flatten)]
-    pub(crate) user: User,
+    pub(crate) user: AsUser,
     /// To an old client: send all files over one connection; not every one can take that
     #[arg(long, requires = "to")]
     pub(crate) batch: bool,
@@ -98,7 +104,7 @@ pub(crate) struct Send {
 
 /// How to deal with the other users of a host.
 #[derive(Debug, Args)]
-pub(crate) struct User {
+pub(crate) struct AsUser {
     /// Which of your accounts, as NAME or NAME@HOST:PORT; needed if there are several
     #[arg(long, value_name = "NAME")]
     pub(crate) account: Option<String>,
@@ -137,7 +143,7 @@ pub(crate) struct Receive {
     #[arg(long, value_name = "N", requires = "listen", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
     #[command(flatten)]
-    pub(crate) user: User,
+    pub(crate) user: AsUser,
     /// What to do if a name is taken
     #[arg(long, value_enum, default_value_t = IfExists::Rename, value_name = "WHAT")]
     pub(crate) if_exists: IfExists,
@@ -202,115 +208,6 @@ impl From<IfExists> for rdv::IfExists {
             IfExists::Fail => Self::Fail,
         }
     }
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum AccountVerb {
-    /// Sign on once, and keep name and password if the host takes them
-    Login(Login),
-    /// Forget the password of an account
-    Logout {
-        /// Which, as NAME or NAME@HOST:PORT; needed if there are several
-        name: Option<String>,
-    },
-    /// Show the accounts that are kept, and the fingerprint of your key
-    List {
-        /// Print one JSON object per line on standard output
-        #[arg(long)]
-        json: bool,
-    },
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Login {
-    /// The name of the account
-    pub(crate) name: ScreenName,
-    /// The host that it is at
-    #[arg(long, value_name = "HOST:PORT", env = "RDV_HOST")]
-    pub(crate) host: String,
-    /// Read the password from this file; without it, it is asked for
-    #[arg(long, value_name = "FILE")]
-    pub(crate) password_file: Option<PathBuf>,
-    /// The fingerprint that the host must show; without it, the first one seen is remembered
-    #[arg(long, value_name = "FINGERPRINT")]
-    pub(crate) host_key: Option<String>,
-    /// The host is an old one: allow its weak sign-on, and no encryption to it if it knows none
-    #[arg(long)]
-    pub(crate) plain_host: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum ContactVerb {
-    /// Show them
-    List {
-        #[command(flatten)]
-        of: ContactOf,
-        /// Print one JSON object per line on standard output
-        #[arg(long)]
-        json: bool,
-    },
-    /// Add somebody, or change what they may
-    Add {
-        #[command(flatten)]
-        who: Contact,
-        /// With this one, files may go without encryption, which anyone between you can read and change
-        #[arg(long)]
-        allow_plain: bool,
-    },
-    /// Remove somebody; their key stays known
-    Remove(Contact),
-    /// Note that you have compared this fingerprint with its owner
-    Verify {
-        #[command(flatten)]
-        who: Contact,
-        /// What the owner reads out to you
-        fingerprint: String,
-    },
-    /// Forget the key that somebody had: the next transfer is a first contact
-    Forget(Contact),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Contact {
-    /// Who
-    pub(crate) name: ScreenName,
-    #[command(flatten)]
-    pub(crate) of: ContactOf,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ContactOf {
-    /// Of which of your accounts, as NAME or NAME@HOST:PORT; needed if there are several
-    #[arg(long, value_name = "NAME")]
-    pub(crate) account: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Host {
-    /// Where to listen; TLS, plain FLAP and relay connections share the port
-    #[arg(long, value_name = "ADDR:PORT", default_value = "[::]:5190")]
-    pub(crate) listen: Vec<SocketAddr>,
-    /// Run a relay on this address, too; without it the relay shares the port of the host
-    #[arg(long, value_name = "ADDR:PORT")]
-    pub(crate) relay_listen: Option<SocketAddr>,
-    /// Name a relay that runs elsewhere instead of running one
-    #[arg(long, value_name = "ADDR:PORT", conflicts_with = "relay_listen")]
-    pub(crate) relay: Option<String>,
-    /// The address of this machine as the world sees it, if clients connect to another
-    #[arg(long, value_name = "ADDR")]
-    pub(crate) public: Option<std::net::IpAddr>,
-    /// The relay address to tell clients, if it is not the one that they see
-    #[arg(long, value_name = "ADDR:PORT")]
-    pub(crate) relay_public: Option<String>,
-    /// The certificate chain, PEM; without it one is made and kept
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
-    pub(crate) tls_cert: Option<PathBuf>,
-    /// The key of the certificate, PEM
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    pub(crate) tls_key: Option<PathBuf>,
-    /// Where the certificate that was made is kept
-    #[arg(long, value_name = "DIR")]
-    pub(crate) state: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -4,12 +4,12 @@ use rdv::trust::{KnownPeers, KnownPeersError};
 use rdv::{Fingerprint, ScreenName, show};
 use serde_json::json;
 
-use crate::account::print;
 use crate::args::{Contact, ContactVerb};
 use crate::exit::{Exit, Failure};
 use crate::kept::{self, KeptAccount};
+use crate::login::print;
+use crate::signed_on;
 use crate::ui::Ui;
-use crate::user;
 
 /// Longest name on a line.
 const NAME_SHOWN_MAX: usize = 64;
@@ -42,14 +42,14 @@ pub(crate) fn run(verb: ContactVerb, ui: &Ui) -> Result<Exit, Failure> {
             let fingerprint: Fingerprint = fingerprint.parse().map_err(|error| {
                 Failure::new(Exit::USAGE, format!("that is not a fingerprint: {error}"))
             })?;
-            let peers = user::known_peers(&account)?;
+            let peers = signed_on::known_peers(&account)?;
             verify(&peers, &name, fingerprint)?;
             let shown = show(name.as_str(), NAME_SHOWN_MAX);
             ui.say(format!("The key of {shown} is verified: {fingerprint}"));
         }
         ContactVerb::Forget(who) => {
             let (account, name) = meant(who)?;
-            let peers = user::known_peers(&account)?;
+            let peers = signed_on::known_peers(&account)?;
             if !peers.forget(&name).map_err(unusable)? {
                 return Err(not_there(&name, "has no key on file"));
             }
@@ -85,7 +85,7 @@ fn verify(peers: &KnownPeers, name: &ScreenName, key: Fingerprint) -> Result<(),
 }
 
 fn list(account: &KeptAccount, ui: &Ui) -> Result<(), Failure> {
-    let peers = user::known_peers(account)?;
+    let peers = signed_on::known_peers(account)?;
     for contact in kept::contacts(account)? {
         let known = peers.lookup(&contact.name).map_err(unusable)?;
         let (key, how) = match known {

@@ -18,9 +18,9 @@ use crate::args;
 use crate::exit::{self, Exit, Failure};
 use crate::incoming::{self, News, Order, What};
 use crate::keyboard::Keyboard;
+use crate::signed_on::{PlainFor, User};
 use crate::stop::{self, Stop};
 use crate::ui::{self, NAMES_SHOWN, PLAIN, Ui};
-use crate::user::{PlainFor, User};
 use crate::welcome::{Verdict, Welcome};
 
 /// How long a person may think about a question (security rules, section 6.4).

@@ -5,9 +5,9 @@ use rdv::{OfferOptions, ScreenName, ServiceChoice, Services, Source, SourceOptio
 use crate::args;
 use crate::exit::{self, Exit, Failure};
 use crate::follow::{Consent, follow};
+use crate::signed_on::{PlainFor, User};
 use crate::stop::Stop;
 use crate::ui::Ui;
-use crate::user::{PlainFor, User};
 
 /// Longest name in a sentence.
 const NAME_SHOWN_MAX: usize = 64;

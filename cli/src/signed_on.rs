@@ -30,7 +30,7 @@ pub(crate) struct User {
 impl User {
     /// Signs on with the account that is meant, announcing `services`.
     pub(crate) async fn open(
-        typed: &args::User,
+        typed: &args::AsUser,
         road: &Road,
         services: Services,
         ui: &Ui,
@@ -116,12 +116,12 @@ pub(crate) async fn sign_on(
         .limit(SIGN_ON_TIMEOUT);
     let account = Account::connect(settings).await.map_err(|error| {
         let mut failure = refused(&kept.host, &error);
-        if !kept.plain_host && matches!(error, OscarError::TlsFailed { .. }) {
-            if failure.exit != Exit::SECURITY {
-                failure.sentence.push_str(
-                    "; if it is an old host that knows no encryption, sign on with --plain-host",
-                );
-            }
+        let no_tls =
+            matches!(error, OscarError::TlsFailed { .. }) && failure.exit != Exit::SECURITY;
+        if no_tls && !kept.plain_host {
+            failure.sentence.push_str(
+                "; if it is an old host that knows no encryption, sign on with --plain-host",
+            );
         }
         failure
     })?;

@@ -12,9 +12,9 @@ use crate::args::{AccountVerb, Login};
 use crate::exit::{Exit, Failure};
 use crate::kept::{self, KeptAccount};
 use crate::road::with_port;
+use crate::signed_on;
 use crate::stop::Stop;
 use crate::ui::{self, Ui};
-use crate::user;
 
 /// Longest password that is read.
 const PASSWORD_MAX: u64 = 1024;
@@ -45,9 +45,9 @@ async fn log_in(login: Login, ui: &Ui) -> Result<Exit, Failure> {
         plain_host: login.plain_host,
         password,
     };
-    let signed_on = user::sign_on(&account, Services::NONE, ui).await?;
-    account.name = signed_on.local_name();
-    signed_on.close().await;
+    let session = signed_on::sign_on(&account, Services::NONE, ui).await?;
+    account.name = session.local_name();
+    session.close().await;
     kept::keep(account.clone())?;
     ui.say(format!("Signed on; {} is kept.", label(&account)));
     Ok(Exit::DONE)
@@ -98,7 +98,7 @@ fn read_password(path: &Path) -> std::io::Result<String> {
 }
 
 fn list(ui: &Ui) -> Result<Exit, Failure> {
-    let own = Fingerprint::of(&user::identity()?.key_hash);
+    let own = Fingerprint::of(&signed_on::identity()?.key_hash);
     let accounts = kept::accounts()?;
     ui.event(&json!({ "event": "key", "fingerprint": own.to_string() }));
     for account in &accounts {
