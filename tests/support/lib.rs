@@ -14,9 +14,13 @@ pub mod netns;
 pub mod pair;
 #[cfg(target_os = "linux")]
 pub mod process;
+#[cfg(target_os = "linux")]
+pub mod purple;
 pub mod road;
 pub mod solo;
 pub mod tap;
+#[cfg(target_os = "linux")]
+pub mod wall;
 
 /// The code in the README compiles.
 #[cfg(doctest)]
