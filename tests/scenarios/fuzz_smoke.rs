@@ -74,6 +74,21 @@ fn mutations_of_link_frames_hurt_nobody() {
 }
 
 #[test]
+fn mutations_of_direct_im_headers_hurt_nobody() {
+    mutate("decode_odc", fuzz::decode_odc, 31);
+}
+
+#[test]
+fn mutations_of_direct_im_payloads_hurt_nobody() {
+    mutate("decode_odc_payload", fuzz::decode_odc_payload, 32);
+}
+
+#[test]
+fn mutations_of_a_direct_im_hurt_no_machine() {
+    mutate("direct_im", fuzz::direct_im, 33);
+}
+
+#[test]
 fn mutations_of_a_senders_frames_hurt_no_receiver() {
     mutate("bulk_receive", fuzz::bulk_receive, 21);
 }

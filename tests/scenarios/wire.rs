@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
+use rdv_proto::direct_im::{DirectIm, Event, Image, Message as Im, Typing};
 use rdv_proto::wire::ars;
 use rdv_proto::wire::error::DecodeError;
 use rdv_proto::wire::flap;
 use rdv_proto::wire::icbm::{
     Channel, ClientError, HostAck, IcbmError, MessageToClient, MessageToHost, tlv,
 };
+use rdv_proto::wire::odc;
 use rdv_proto::wire::rendezvous::{Cookie, Message, MessageKind, NakCode, tag};
 use rdv_proto::wire::service::{CHAT, DIRECT_IM, FileSetKind, GET_FILE, SEND_FILE, SendFileData};
 use rdv_proto::wire::signon::{
@@ -17,7 +19,7 @@ use rdv_proto::wire::signon::{
     Versions,
 };
 use rdv_proto::wire::snac::{Snac, SnacError};
-use rdv_proto::wire::text::Charset;
+use rdv_proto::wire::text::{Charset, ScreenName};
 use rdv_proto::wire::tlv::TlvList;
 use rdv_tests::captures::{self, Layer, Record};
 
@@ -586,4 +588,68 @@ fn rest(tlvs: &TlvList) -> Bytes {
 
 fn bytes(record: &Record) -> &Bytes {
     record.bytes.as_ref().expect("frames are recorded whole")
+}
+
+#[test]
+fn frames_of_a_direct_im_are_the_examples() {
+    let cookie = Cookie(*b"TRYST01\0");
+    let alice = ScreenName::new("alice").expect("a name");
+    let (machine, hello) = DirectIm::connector(cookie, alice);
+    assert_eq!(hello, captures::vector("odc_hello"));
+    for (typing, example) in [
+        (Typing::Typing, "odc_typing"),
+        (Typing::Typed, "odc_typed"),
+        (Typing::Stopped, "odc_stopped"),
+    ] {
+        assert_eq!(machine.typing_bytes(typing), captures::vector(example));
+    }
+    let image = Image {
+        name: "p.png".into(),
+        width: 1,
+        height: 1,
+        data: Bytes::from_static(b"\x89PNG\r\n\x1a\n"),
+    };
+    for (message, example) in [
+        (Im::new().text("hi"), "odc_message"),
+        (Im::new().image(image), "odc_image"),
+    ] {
+        let pieces = machine.message_bytes(&message).expect("it fits");
+        assert_eq!(Bytes::from(pieces.concat()), captures::vector(example));
+    }
+}
+
+#[test]
+fn the_examples_of_a_direct_im_are_understood() {
+    let cookie = Cookie(*b"TRYST01\0");
+    let mut bob = DirectIm::listener(cookie, ScreenName::new("bob").expect("a name"));
+    let mut hear = |example| {
+        let mut bytes = BytesMut::from(&captures::vector(example)[..]);
+        let header = odc::Header::decode(&mut bytes.clone());
+        let mut again = BytesMut::new();
+        header.expect("a header").expect("whole").encode(&mut again);
+        assert!(bytes.starts_with(&again), "{example} changed");
+        bob.handle(&mut bytes).expect("a good frame")
+    };
+    assert!(matches!(hear("odc_hello"), Some(Event::Confirmed(_))));
+    assert_eq!(hear("odc_typing"), Some(Event::Typing(Typing::Typing)));
+    assert_eq!(hear("odc_typed"), Some(Event::Typing(Typing::Typed)));
+    assert_eq!(hear("odc_stopped"), Some(Event::Typing(Typing::Stopped)));
+    let Some(Event::Message(message)) = hear("odc_message") else {
+        panic!("a message");
+    };
+    assert_eq!(
+        (message.html.as_str(), message.text().as_str()),
+        ("<HTML><BODY>hi</BODY></HTML>", "hi")
+    );
+    let Some(Event::Message(message)) = hear("odc_image") else {
+        panic!("a message");
+    };
+    let [(1, image)] = &message.images[..] else {
+        panic!("one image");
+    };
+    assert_eq!(
+        (image.name.as_str(), image.width, image.height),
+        ("p.png", 1, 1)
+    );
+    assert_eq!(&image.data[..], b"\x89PNG\r\n\x1a\n");
 }

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 
 use rdv_proto::relay::RelayLimits;
 
+use crate::accounts::Accounts;
 use crate::identity::IdentitySource;
 use crate::limits::Limits;
 
@@ -25,6 +26,10 @@ pub struct HostConfig {
     pub relay_public: Option<String>,
     /// Key of the relay tickets. None: a random one, which suffices unless the relay is elsewhere.
     pub ticket_key: Option<[u8; 32]>,
+    /// Who may sign on with a password. None: guests alone are served.
+    pub accounts: Option<Accounts>,
+    /// Let clients from before MD5 sign-on in. Anybody on the way can read their passwords, so these should be good for nothing else.
+    pub museum: bool,
     /// What the host bears.
     pub limits: Limits,
     /// What its own relay bears.
@@ -42,6 +47,8 @@ impl Default for HostConfig {
             public_address: None,
             relay_public: None,
             ticket_key: None,
+            accounts: None,
+            museum: false,
             limits: Limits::default(),
             relay_limits: RelayLimits::default(),
         }

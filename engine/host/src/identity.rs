@@ -1,7 +1,7 @@
 //! The host's certificate: given, kept, or made for this run; and the TLS settings that go with it.
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest as _, Sha256};
 
 use crate::HostError;
+use crate::private::create_private;
 
 /// Where the host's certificate and key come from.
 #[derive(Clone, Default)]
@@ -119,51 +120,19 @@ fn keep(folder: &Path) -> Result<(String, String), HostError> {
                 _ => {}
             }
             let key = rcgen::KeyPair::generate().map_err(unusable)?;
-            create(&key_path, &key.serialize_pem())?
+            create_private(&key_path, &key.serialize_pem()).map_err(in_file(&key_path))?
         }
         key => key.map_err(in_file(&key_path))?,
     };
     let certificate = match fs::read_to_string(&certificate_path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let pair = rcgen::KeyPair::from_pem(&key).map_err(unusable)?;
-            create(&certificate_path, &certificate_of(&pair)?)?
+            create_private(&certificate_path, &certificate_of(&pair)?)
+                .map_err(in_file(&certificate_path))?
         }
         certificate => certificate.map_err(in_file(&certificate_path))?,
     };
     Ok((certificate, key))
-}
-
-/// Writes a new file that only its owner may read, whole or not at all, and gives back what stands there: another process
-/// may have been faster. An existing one is never followed or written over.
-fn create(path: &Path, text: &str) -> Result<String, HostError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{}", std::process::id()));
-    let new = Path::new(&name);
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let written = options.open(new).and_then(|mut file| {
-        file.write_all(text.as_bytes())
-            .and_then(|()| file.sync_all())
-            .and_then(|()| name_new(new, path))
-    });
-    // It has its name by now, or is of no use; one that stays does no harm.
-    let _ = fs::remove_file(new);
-    match written {
-        Ok(()) => Ok(text.to_owned()),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => fs::read_to_string(path),
-        Err(error) => Err(error),
-    }
-    .map_err(in_file(path))
-}
-
-/// Gives a file its name unless that is taken; where there are no links, nobody can be that careful.
-fn name_new(new: &Path, path: &Path) -> io::Result<()> {
-    match fs::hard_link(new, path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => fs::rename(new, path),
-        linked => linked,
-    }
 }
 
 fn in_file(path: &Path) -> impl Fn(io::Error) -> HostError {

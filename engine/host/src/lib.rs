@@ -21,6 +21,7 @@
 //! # }
 //! ```
 
+pub mod accounts;
 mod config;
 mod connection;
 mod door;
@@ -31,6 +32,7 @@ mod identity;
 mod limits;
 mod listener;
 mod offer;
+mod private;
 mod queue;
 mod random;
 mod relay;

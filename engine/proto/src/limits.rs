@@ -42,3 +42,25 @@ pub const LINK_FRAME: usize = 1 << 20;
 pub const ABORT_TEXT: usize = 200;
 /// Rate classes in one 0x0001/0x0007.
 pub const RATE_CLASSES: usize = 32;
+/// Header of a direct-IM frame, in bytes: all that its length field can say.
+pub const ODC_HEADER: usize = 65_535;
+/// Payload of a direct-IM frame, in bytes, text and images together; libpurple refuses more as well.
+pub const ODC_PAYLOAD: usize = 50 << 20;
+/// Images in one direct-IM message.
+pub const ODC_IMAGES: usize = 64;
+/// A markup tag of a direct-IM message that is looked into, in bytes.
+pub const ODC_TAG: usize = 1_024;
+/// Memory that may be taken before the bytes for it have arrived.
+pub const AHEAD_OF_ARRIVAL: usize = 64 * 1024;
+/// OFT header: smallest length.
+pub const OFT_HEADER_MIN: usize = 193;
+/// OFT header: largest length.
+pub const OFT_HEADER_MAX: usize = 4_096;
+/// Name in an OFT header, in bytes after decoding.
+pub const OFT_NAME: usize = 1_024;
+/// Bytes of one file and of one transfer for a peer who is not known to read tag 0x2713.
+pub const OFT_BYTES: u64 = u32::MAX as u64;
+/// Listing of shared files (get-file), in bytes.
+pub const OFT_LISTING: usize = 4 << 20;
+/// Entries of a listing: all that its header can say.
+pub const OFT_LIST_ENTRIES: usize = 65_535;

@@ -1,36 +1,31 @@
 //! The face of a signed-on connection.
 
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use rdv_proto::session::Token;
-use rdv_proto::trust::Fingerprint;
 use rdv_proto::wire::flap::Channel;
+use rdv_proto::wire::service::NATIVE;
 use rdv_proto::wire::signon::Hello;
 use rdv_proto::wire::text::ScreenName;
 use tokio::io::{ReadHalf, WriteHalf};
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
-use tokio_rustls::client::TlsStream;
 
 use super::error::OscarError;
 use super::frames::{FrameReader, FrameWriter};
-use super::session::{Command, Queues, Session};
+use super::keeper::Connection;
+use super::link::{Demand, HostSecurity, Link, Stream};
+use super::presence::Presence;
+use super::session::{Command, Ending, Found, Queues, Session};
 use super::sign_on::{self, Answers, SignOn, SignedOn};
 use super::translate::Outgoing;
 use crate::signaling::{BoxFuture, Incoming, RelayDirectory, RelayInfo, Signaling, SignalingError};
-use crate::transport::connect::{ConnectError, connect};
 use crate::transport::gather::is_this_machine;
-use crate::transport::tls::{self, HostKeyStatus, HostStream};
 use crate::trust::HostTrust;
 
-/// One TCP connect, all addresses of the name together.
-const CONNECT_TIME: Duration = Duration::from_secs(5);
-/// The TLS handshake (`security.md` 6.4).
-const TLS_TIME: Duration = Duration::from_secs(10);
 /// Messages that wait for the task; senders wait for room.
 const COMMANDS: usize = 64;
 /// Messages that wait for [`Signaling::recv`]; then the host waits.
@@ -39,33 +34,36 @@ const INCOMING: usize = 64;
 const RELAY_FRESH: Duration = Duration::from_secs(60);
 /// How long to wait for the host's word on a relay.
 const RELAY_ANSWER: Duration = Duration::from_secs(5);
+/// How long to wait for the host's word on another user, not counting the turn in its rate class.
+const FOUND_ANSWER: Duration = Duration::from_secs(10);
 
-type Tls = TlsStream<TcpStream>;
+pub(super) type Reader = FrameReader<ReadHalf<Box<dyn Stream>>>;
+pub(super) type Writer = FrameWriter<WriteHalf<Box<dyn Stream>>>;
 
 /// The other end.
 #[derive(Debug)]
-struct Host {
-    address: SocketAddr,
-    ends_here: bool,
-    key: Fingerprint,
-    status: HostKeyStatus,
+pub(super) struct Host {
+    pub(super) address: SocketAddr,
+    pub(super) security: HostSecurity,
 }
 
-/// A guest that is signed on to a host. Signs off when dropped; [`Client::close`] waits for it.
+/// A connection that is signed on to a host. Signs off when dropped; [`Client::close`] waits for it.
 #[derive(Debug)]
 pub struct Client {
     name: ScreenName,
     token: Option<Token>,
     seen: Option<SocketAddr>,
     host: Host,
-    relay: Mutex<(Option<RelayInfo>, Instant)>,
+    /// What the host said of a relay, and when; none if it was not asked yet.
+    relay: Mutex<Option<(Option<RelayInfo>, Instant)>>,
     commands: mpsc::Sender<Command>,
     leaving: watch::Sender<bool>,
     arrived: tokio::sync::Mutex<mpsc::Receiver<Incoming>>,
+    ending: Arc<OnceLock<Ending>>,
 }
 
 impl Client {
-    /// Connects to the host at `address` (`HOST:PORT`), secures the connection and signs on, all within `limit`.
+    /// Connects to the host at `address` (`HOST:PORT`), secures the connection and signs on as a guest, all within `limit`.
     ///
     /// # Errors
     /// [`OscarError`]: which step failed.
@@ -86,56 +84,31 @@ impl Client {
         trust: &HostTrust,
         sign_on: SignOn,
     ) -> Result<Self, OscarError> {
-        let unreachable = |source| OscarError::Unreachable {
-            host: address.to_owned(),
-            source,
-        };
-        let too_late = |_| ConnectError::Refused(std::io::ErrorKind::TimedOut.into());
-        let connected = timeout(CONNECT_TIME, connect(address))
-            .await
-            .map_err(too_late);
-        let stream = connected
-            .and_then(|connected| connected)
-            .map_err(unreachable)?;
-        let host = stream
-            .peer_addr()
-            .map_err(|error| OscarError::Closed(Some(error)))?;
-
-        let tls_failed = |source| OscarError::TlsFailed {
-            host: address.to_owned(),
-            source,
-        };
-        let secured = tls::connect_host(stream, address, trust, TLS_TIME)
-            .await
-            .map_err(tls_failed)?;
-        let HostStream {
-            stream,
-            key,
-            status,
-        } = secured;
-        let (reader, writer) = tokio::io::split(stream);
-        let mut reader = FrameReader::new(reader);
-        let mut writer = FrameWriter::new(writer, first_sequence());
+        let link = Link::open(address, trust, Demand::Secure).await?;
+        let (host, mut reader, mut writer) = begin(link);
         writer.queue(Channel::SIGN_ON, Hello::new().encode());
-        for snac in sign_on::burst(&sign_on) {
+        writer.queue_snac(&sign_on::guest_login(&sign_on));
+        for snac in sign_on::burst(&[NATIVE]) {
             writer.queue_snac(&snac);
         }
-        let signed_on = exchange(&mut reader, &mut writer).await?;
+        let signed_on = exchange(&mut reader, &mut writer, Answers::default()).await?;
         tracing::debug!(host = %address, "signed on");
-        let host = Host {
-            address: host,
-            ends_here: is_this_machine(host.ip()),
-            key,
-            status,
-        };
-        Ok(Self::start(signed_on, host, reader, writer))
+        Ok(Self::start(
+            signed_on,
+            host,
+            reader,
+            writer,
+            Arc::new(Presence::new()),
+        ))
     }
 
-    fn start(
+    /// Hands a connection that is signed on over to a task of its own.
+    pub(super) fn start(
         signed_on: SignedOn,
         host: Host,
-        reader: FrameReader<ReadHalf<Tls>>,
-        writer: FrameWriter<WriteHalf<Tls>>,
+        reader: Reader,
+        writer: Writer,
+        presence: Arc<Presence>,
     ) -> Self {
         let SignedOn {
             name,
@@ -144,29 +117,35 @@ impl Client {
             relay,
             pace,
             early,
+            answers_keep_alives,
         } = signed_on;
         let (commands, to_do) = mpsc::channel(COMMANDS);
         let (incoming, arrived) = mpsc::channel(INCOMING);
         let (leaving, left) = watch::channel(false);
+        let ending = Arc::new(OnceLock::new());
         let queues = Queues {
             commands: to_do,
             incoming,
             leaving: left,
+            presence,
+            ending: ending.clone(),
         };
-        tokio::spawn(Session::new(reader, writer, queues, pace, early).run());
+        let session = Session::new(reader, writer, queues, pace, early);
+        tokio::spawn(session.asking_if_silent(!answers_keep_alives).run());
         Self {
             name,
             token,
             seen,
             host,
-            relay: Mutex::new((relay, Instant::now())),
+            relay: Mutex::new(relay.map(|relay| (relay, Instant::now()))),
             commands,
             leaving,
             arrived: tokio::sync::Mutex::new(arrived),
+            ending,
         }
     }
 
-    /// The name that the host assigned: a number for an owner.
+    /// The name that the host assigned, or as it formats the account's: a number for an owner.
     pub fn name(&self) -> &ScreenName {
         &self.name
     }
@@ -188,17 +167,12 @@ impl Client {
 
     /// Whether the host runs on this very machine; then loopback candidates make sense.
     pub fn host_is_local(&self) -> bool {
-        self.host.ends_here
+        is_this_machine(self.host.address.ip())
     }
 
-    /// The key of the host.
-    pub fn host_key(&self) -> Fingerprint {
-        self.host.key
-    }
-
-    /// How the key of the host was judged.
-    pub fn host_key_status(&self) -> &HostKeyStatus {
-        &self.host.status
+    /// How the connection to the host is protected.
+    pub fn host_security(&self) -> &HostSecurity {
+        &self.host.security
     }
 
     /// Signs off: what was handed to [`Signaling::send`] goes out first, unless that takes more than a few seconds.
@@ -211,11 +185,51 @@ impl Client {
         }
     }
 
-    fn relay_known(&self) -> (Option<RelayInfo>, Instant) {
+    /// Asks the host about somebody.
+    ///
+    /// # Errors
+    /// [`SignalingError::Closed`] once the connection is gone.
+    pub(super) async fn find(&self, name: &ScreenName) -> Result<Found, SignalingError> {
+        let (answer, answered) = oneshot::channel();
+        let command = Command::Find(name.clone(), answer);
+        self.commands
+            .send(command)
+            .await
+            .map_err(|_| SignalingError::Closed)?;
+        match timeout(FOUND_ANSWER, answered).await {
+            Ok(Ok(found)) => Ok(found),
+            Ok(Err(_)) if self.commands.is_closed() => Err(SignalingError::Closed),
+            Ok(Err(_)) | Err(_) => Ok(Found::Untold),
+        }
+    }
+
+    /// Asks the host to tell who of these comes and goes.
+    ///
+    /// # Errors
+    /// [`SignalingError::Closed`] once the connection is gone.
+    pub(super) async fn watch(&self, names: Vec<ScreenName>) -> Result<(), SignalingError> {
+        let watched = self.commands.send(Command::Watch(names)).await;
+        watched.map_err(|_| SignalingError::Closed)
+    }
+
+    fn relay_known(&self) -> Option<(Option<RelayInfo>, Instant)> {
         self.relay
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+}
+
+impl Connection for Client {
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.close())
+    }
+
+    fn dismissed(&self) -> Option<OscarError> {
+        match self.ending.get()? {
+            Ending::SignedOnElsewhere => Some(OscarError::SignedOnElsewhere),
+            Ending::AccountDeleted => Some(OscarError::AccountDeleted),
+        }
     }
 }
 
@@ -254,9 +268,11 @@ impl Signaling for Client {
 impl RelayDirectory for Client {
     fn relay(&self) -> BoxFuture<'_, Result<Option<RelayInfo>, SignalingError>> {
         Box::pin(async move {
-            let (known, since) = self.relay_known();
-            if since.elapsed() < RELAY_FRESH {
-                return Ok(known);
+            let known = self.relay_known();
+            if let Some((relay, since)) = &known
+                && since.elapsed() < RELAY_FRESH
+            {
+                return Ok(relay.clone());
             }
             let (answer, answered) = oneshot::channel();
             self.commands
@@ -266,23 +282,34 @@ impl RelayDirectory for Client {
             match timeout(RELAY_ANSWER, answered).await {
                 Ok(Ok(relay)) => {
                     let mut current = self.relay.lock().unwrap_or_else(PoisonError::into_inner);
-                    *current = (relay.clone(), Instant::now());
+                    *current = Some((relay.clone(), Instant::now()));
                     Ok(relay)
                 }
                 Ok(Err(_)) if self.commands.is_closed() => Err(SignalingError::Closed),
                 // The host does not say; the old ticket may still do.
-                Ok(Err(_)) | Err(_) => Ok(known),
+                Ok(Err(_)) | Err(_) => Ok(known.and_then(|(relay, _)| relay)),
             }
         })
     }
 }
 
+/// Both directions of a connection on which nothing was said yet.
+pub(super) fn begin(link: Link) -> (Host, Reader, Writer) {
+    let (reader, writer) = tokio::io::split(link.stream);
+    let host = Host {
+        address: link.address,
+        security: link.security,
+    };
+    let writer = FrameWriter::new(writer, first_sequence());
+    (host, FrameReader::new(reader), writer)
+}
+
 /// Writes the burst and collects the answers side by side: neither end has to buffer for the other.
-async fn exchange(
-    reader: &mut FrameReader<ReadHalf<Tls>>,
-    writer: &mut FrameWriter<WriteHalf<Tls>>,
+pub(super) async fn exchange(
+    reader: &mut Reader,
+    writer: &mut Writer,
+    mut answers: Answers,
 ) -> Result<SignedOn, OscarError> {
-    let mut answers = Answers::default();
     loop {
         tokio::select! {
             written = writer.step(), if !writer.is_idle() => {

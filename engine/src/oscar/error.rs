@@ -8,7 +8,7 @@ use rdv_proto::wire::signon::LoginErrorCode;
 use crate::transport::connect::ConnectError;
 use crate::transport::tls::HostTlsError;
 
-/// Why a sign-on failed.
+/// Why a sign-on failed, or why we do not come back to a host.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OscarError {
@@ -28,6 +28,9 @@ pub enum OscarError {
         /// Why.
         source: HostTlsError,
     },
+    /// The host knows the old sign-on only, which the user has not allowed for it (rulings G-10).
+    #[error("the host knows the old sign-on only, which is not allowed for it")]
+    OldSignOnOnly,
     /// The host said no.
     #[error("the host refused the sign-on: {code:?}")]
     Refused {
@@ -43,4 +46,26 @@ pub enum OscarError {
     /// The connection ended before the sign-on was complete.
     #[error("the host closed the connection during sign-on")]
     Closed(#[source] Option<io::Error>),
+    /// The host gave our number away.
+    #[error("the host gave the number to somebody else")]
+    NumberLost,
+    /// The account signed on elsewhere, and the host lets it be in one place only.
+    #[error("signed on from another place")]
+    SignedOnElsewhere,
+    /// The host ended the session because there is no such account any more.
+    #[error("the account was deleted")]
+    AccountDeleted,
+}
+
+impl OscarError {
+    /// Whether the host shows a key that it should not: no matter how often it is tried, somebody must look at it (S-07).
+    pub(super) fn is_about_the_host_key(&self) -> bool {
+        matches!(
+            self,
+            Self::TlsFailed {
+                source: HostTlsError::Key(_),
+                ..
+            }
+        )
+    }
 }

@@ -1,4 +1,4 @@
-//! Our own client of a host: signs on as a guest over TLS, carries rendezvous messages, asks for a relay.
+//! Our own client of a host: signs on, as a guest or with an account, carries rendezvous messages, asks for a relay.
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -14,21 +14,35 @@
 //! # }
 //! ```
 //!
-//! The whole sign-on is one burst: everything that the client has to say goes out behind the TLS handshake, so that a
-//! number is there one round trip later. Afterwards a task of its own owns the connection ([`Client`] talks to it over
-//! bounded queues), sends keep-alives and keeps messages within the host's rate limits.
+//! A guest's whole sign-on is one burst: everything that the client has to say goes out behind the TLS handshake, so that a
+//! number is there one round trip later. An account asks for a challenge first, and learns from it what kind of host this is; hosts of
+//! others are then taken one step at a time (`old_host.rs`). Afterwards a task of its own owns the connection ([`Client`] talks to it over
+//! bounded queues), sends keep-alives and keeps messages within the host's rate limits. [`Owner`] and [`Account`] come back when the
+//! connection breaks.
 
+mod account;
 mod client;
 mod error;
 mod frames;
+mod keeper;
+mod link;
+mod login;
+mod old_host;
 mod owner;
 mod pace;
+mod password;
+mod presence;
 mod session;
 mod sign_on;
 mod translate;
 
+pub use account::{Account, AccountSettings, FindError};
 pub use client::Client;
 pub use error::OscarError;
-pub use owner::{Owner, Standing};
+pub use keeper::Standing;
+pub use link::HostSecurity;
+pub use owner::Owner;
+pub use password::Password;
+pub use presence::PresenceEvent;
 pub use rdv_proto::session::Token;
 pub use sign_on::SignOn;

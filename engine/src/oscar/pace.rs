@@ -11,21 +11,32 @@ use rdv_proto::wire::snac::Foodgroup;
 /// The class of every SNAC that no other class names.
 const GENERAL: u16 = 1;
 
-/// The classes of the two SNACs that carry signals.
+/// A SNAC that counts for a class.
+pub(super) type Member = (Foodgroup, u16);
+
+/// A signal.
+pub(super) const MESSAGE: Member = (Foodgroup::ICBM, subgroup::MESSAGE_TO_HOST);
+/// A refusal of one.
+pub(super) const CLIENT_ERROR: Member = (Foodgroup::ICBM, subgroup::CLIENT_ERROR);
+/// A question about somebody.
+pub(super) const INFO_QUERY: Member = (Foodgroup::LOCATE, 0x05);
+
+/// The classes of what we send more than once.
 #[derive(Debug)]
 pub(super) struct Pace {
     classes: Vec<RateState>,
-    /// Ids of the classes of 04/06 and 04/0B.
+    /// Ids of the classes.
     message: u16,
     client_error: u16,
+    info_query: u16,
 }
 
 impl Pace {
     /// As the host announced it (01/07).
     pub(super) fn new(reply: &RateReply, now: Instant) -> Self {
-        let class_of = |sub: u16| {
+        let class_of = |member: Member| {
             let mut members = reply.members.iter();
-            let found = members.find(|class| class.members.contains(&(Foodgroup::ICBM, sub)));
+            let found = members.find(|class| class.members.contains(&member));
             found.map_or(GENERAL, |class| class.id)
         };
         Self {
@@ -34,8 +45,9 @@ impl Pace {
                 .iter()
                 .map(|class| described(class, now))
                 .collect(),
-            message: class_of(subgroup::MESSAGE_TO_HOST),
-            client_error: class_of(subgroup::CLIENT_ERROR),
+            message: class_of(MESSAGE),
+            client_error: class_of(CLIENT_ERROR),
+            info_query: class_of(INFO_QUERY),
         }
     }
 
@@ -46,6 +58,7 @@ impl Pace {
             classes: classes.map(|class| RateState::new(class, now)).into(),
             message: RateClass::ICBM_LEGACY.id,
             client_error: GENERAL,
+            info_query: RateClass::ICBM_LEGACY.id,
         }
     }
 
@@ -67,28 +80,28 @@ impl Pace {
         }
     }
 
-    /// How long the next SNAC of `subgroup` has to wait; with `last_words` only until it is not dropped.
-    pub(super) fn delay(&mut self, subgroup: u16, last_words: bool, now: Instant) -> Duration {
-        let class = self.class_mut(subgroup);
+    /// How long the next SNAC of that kind has to wait; with `last_words` only until it is not dropped.
+    pub(super) fn delay(&mut self, member: Member, last_words: bool, now: Instant) -> Duration {
+        let class = self.class_mut(member);
         class.map_or(Duration::ZERO, |class| match last_words {
             true => class.delay_until_passed(now),
             false => class.delay_until_clear(now),
         })
     }
 
-    /// Counts a SNAC of `subgroup` that goes out.
-    pub(super) fn sent(&mut self, subgroup: u16, now: Instant) {
-        if let Some(class) = self.class_mut(subgroup) {
+    /// Counts a SNAC that goes out.
+    pub(super) fn sent(&mut self, member: Member, now: Instant) {
+        if let Some(class) = self.class_mut(member) {
             let verdict = class.count(now);
-            tracing::trace!(subgroup, ?verdict, level = class.level(), "counted");
+            tracing::trace!(?member, ?verdict, level = class.level(), "counted");
         }
     }
 
-    fn class_mut(&mut self, sub: u16) -> Option<&mut RateState> {
-        let id = if sub == subgroup::CLIENT_ERROR {
-            self.client_error
-        } else {
-            self.message
+    fn class_mut(&mut self, member: Member) -> Option<&mut RateState> {
+        let id = match member {
+            CLIENT_ERROR => self.client_error,
+            INFO_QUERY => self.info_query,
+            _ => self.message,
         };
         self.classes.iter_mut().find(|class| class.class().id == id)
     }
@@ -126,8 +139,6 @@ mod tests {
 
     use super::*;
 
-    const MESSAGE: u16 = subgroup::MESSAGE_TO_HOST;
-
     fn icbm(current: u32, dropping: u8) -> signon::RateClass {
         let RateClass {
             id,
@@ -156,7 +167,7 @@ mod tests {
     }
 
     fn reply() -> RateReply {
-        let members = vec![(Foodgroup::ICBM, MESSAGE)];
+        let members = vec![MESSAGE];
         RateReply {
             classes: vec![icbm(6000, 0)],
             members: vec![RateMembers { id: 3, members }],
@@ -175,7 +186,7 @@ mod tests {
         assert_eq!(pace.delay(MESSAGE, true, now), Duration::ZERO);
         // A class that the host does not have limits nothing.
         assert_eq!(
-            pace.delay(subgroup::CLIENT_ERROR, false, now),
+            pace.delay(CLIENT_ERROR, false, now),
             Duration::ZERO
         );
     }

@@ -4,22 +4,31 @@
 //! hangs up some day); while the host does not read, senders wait.
 
 use std::collections::VecDeque;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use rdv_proto::wire::error::DecodeError;
 use rdv_proto::wire::flap::{Channel, Frame};
 use rdv_proto::wire::icbm::IcbmError;
 use rdv_proto::wire::rendezvous::Cookie;
-use rdv_proto::wire::snac::{self, Foodgroup, Snac};
+use rdv_proto::wire::signon::{InfoQuery, InfoReply, UserList, tlv};
+use rdv_proto::wire::snac::{self, ErrorCode, Foodgroup, Snac, SnacError};
 use rdv_proto::wire::text::ScreenName;
+use rdv_proto::wire::tlv::TlvList;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::frames::{FrameReader, FrameWriter, ReadError};
-use super::pace::Pace;
-use super::sign_on::{NEXT_ID, RATE_CHANGE, is_service_answer, relay_in, relay_request};
+use uuid::Uuid;
+
+use super::pace::{self, Member, Pace};
+use super::presence::Presence;
+use super::sign_on::{
+    NEXT_ID, RATE_CHANGE, is_service_answer, oservice, oservice_snac, relay_in, relay_request,
+    small_number,
+};
 use super::translate::{self, Outgoing};
 use crate::signaling::{Incoming, RelayInfo};
 
@@ -35,13 +44,42 @@ const LAST_WORDS: Duration = Duration::from_secs(3);
 const FAREWELL: Duration = Duration::from_millis(500);
 /// Messages whose failure can still be told, by request id.
 const REMEMBERED: usize = 256;
-/// Questions for a relay that wait for an answer.
-const RELAY_QUESTIONS: usize = 8;
+/// Questions of each kind that wait for an answer.
+const QUESTIONS: usize = 8;
+/// Names in one request to watch them, at most 65 bytes each.
+const WATCHED_AT_ONCE: usize = 64;
+/// A host that keeps silent for this long by nature is asked something.
+const ASK_IF_SILENT: Duration = Duration::from_secs(60);
+
+/// Subgroups of foodgroup 0x0002.
+mod locate {
+    pub(super) const INFO_QUERY: u16 = 0x05;
+    pub(super) const INFO_REPLY: u16 = 0x06;
+}
+/// Subgroups of foodgroup 0x0003.
+mod buddy {
+    pub(super) const ADD: u16 = 0x04;
+    pub(super) const ARRIVED: u16 = 0x0B;
+    pub(super) const DEPARTED: u16 = 0x0C;
+}
+
+/// The host's word on somebody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Found {
+    /// Signed on, with clients that can do this.
+    Online(Vec<Uuid>),
+    /// Not signed on, unknown, or wants nothing of us.
+    Offline,
+    /// The host does not say.
+    Untold,
+}
 
 /// What the application wants, in its order.
 pub(super) enum Command {
     Send(Outgoing),
     Relay(oneshot::Sender<Option<RelayInfo>>),
+    Find(ScreenName, oneshot::Sender<Found>),
+    Watch(Vec<ScreenName>),
     /// Sign off; the sender is dropped when that is done.
     Close(oneshot::Sender<()>),
 }
@@ -51,8 +89,8 @@ pub(super) enum Command {
 enum End {
     #[error("signed off")]
     SignedOff,
-    #[error("the host signed us off")]
-    Dismissed,
+    #[error("the host signed us off, reason {0:?}")]
+    Dismissed(Option<u16>),
     #[error("connection lost: {0:?}")]
     Lost(Option<std::io::Error>),
     #[error("not OSCAR: {0}")]
@@ -61,6 +99,28 @@ enum End {
     Silent,
     #[error("the host took nothing for {} s", STALLED.as_secs())]
     Stalled,
+}
+
+/// Why a host ended a session for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    SignedOnElsewhere,
+    AccountDeleted,
+}
+
+/// What waits for its turn in its rate class.
+enum Next {
+    Message(Outgoing),
+    Find(ScreenName, oneshot::Sender<Found>),
+}
+
+impl Next {
+    fn member(&self) -> Member {
+        match self {
+            Self::Message(message) => (Foodgroup::ICBM, message.subgroup),
+            Self::Find(..) => pace::INFO_QUERY,
+        }
+    }
 }
 
 /// What the task waits for.
@@ -83,6 +143,10 @@ pub(super) struct Queues {
     pub(super) incoming: mpsc::Sender<Incoming>,
     /// True, or gone: there will be no more commands, what is left are the last words.
     pub(super) leaving: watch::Receiver<bool>,
+    /// Who is there.
+    pub(super) presence: Arc<Presence>,
+    /// Set before the task ends if the host ended it for good.
+    pub(super) ending: Arc<OnceLock<Ending>>,
 }
 
 pub(super) struct Session<R, W> {
@@ -91,13 +155,15 @@ pub(super) struct Session<R, W> {
     queues: Queues,
     /// Came in, but there is no room in the queue yet. Nothing is read meanwhile.
     arrived: VecDeque<Incoming>,
-    /// The message that waits for its turn in the rate class.
-    next: Option<Outgoing>,
+    next: Option<Next>,
     pace: Pace,
     next_id: u32,
     /// Oldest first.
     sent: VecDeque<(u32, ScreenName, Cookie)>,
     relay_questions: VecDeque<(u32, oneshot::Sender<Option<RelayInfo>>)>,
+    questions: VecDeque<(u32, ScreenName, oneshot::Sender<Found>)>,
+    /// The host sends no keep-alives: it must be asked something to hear of it.
+    ask_if_silent: bool,
     last_heard: Instant,
     last_written: Instant,
     /// Since when the host has not taken what we write.
@@ -125,11 +191,19 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
             next_id: NEXT_ID,
             sent: VecDeque::new(),
             relay_questions: VecDeque::new(),
+            questions: VecDeque::new(),
+            ask_if_silent: false,
             last_heard: now,
             last_written: now,
             stalled_since: now,
             last_words_until: None,
         }
+    }
+
+    /// For a host that says nothing by itself.
+    pub(super) fn asking_if_silent(mut self, yes: bool) -> Self {
+        self.ask_if_silent = yes;
+        self
     }
 
     /// Runs until the connection ends.
@@ -144,8 +218,20 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
             queues, arrived, ..
         } = self;
         let Queues {
-            commands, incoming, ..
+            commands,
+            incoming,
+            ending,
+            ..
         } = queues;
+        let reason = match end {
+            End::Dismissed(Some(1)) => Some(Ending::SignedOnElsewhere),
+            End::Dismissed(Some(2)) => Some(Ending::AccountDeleted),
+            _ => None,
+        };
+        if let Some(reason) = reason {
+            // Nobody else sets it.
+            let _ = ending.set(reason);
+        }
         // Whoever sends or waits for us learns of it now; what came before can still be received.
         drop(commands);
         for message in arrived {
@@ -159,8 +245,14 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
     async fn turn(&mut self) -> Result<(), End> {
         let turn_of_next = self.send_next_if_due();
         match self.next_happening(turn_of_next).await {
-            Happening::Command(Some(Command::Send(message))) => self.next = Some(message),
+            Happening::Command(Some(Command::Send(message))) => {
+                self.next = Some(Next::Message(message));
+            }
+            Happening::Command(Some(Command::Find(name, answer))) => {
+                self.next = Some(Next::Find(name, answer));
+            }
             Happening::Command(Some(Command::Relay(answer))) => self.ask_for_relay(answer),
+            Happening::Command(Some(Command::Watch(names))) => self.watch(&names),
             Happening::Command(Some(Command::Close(done))) => {
                 return Err(self.sign_off(Some(done)).await);
             }
@@ -179,7 +271,13 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
             Happening::TurnOfNext => {}
             Happening::Idle => {
                 self.begin_write();
-                self.writer.queue(Channel::KEEP_ALIVE, Bytes::new());
+                if self.ask_if_silent && self.last_heard.elapsed() >= ASK_IF_SILENT {
+                    let id = self.new_id();
+                    let question = oservice_snac(oservice::OWN_INFO_QUERY, id, Bytes::new());
+                    self.writer.queue_snac(&question);
+                } else {
+                    self.writer.queue(Channel::KEEP_ALIVE, Bytes::new());
+                }
             }
             Happening::Silent => return Err(End::Silent),
             Happening::Stalled => return Err(End::Stalled),
@@ -196,6 +294,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
             commands,
             incoming,
             leaving,
+            ..
         } = &mut self.queues;
         tokio::select! {
             command = commands.recv(), if may_take => Happening::Command(command),
@@ -217,33 +316,66 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
         }
     }
 
-    /// Hands the waiting message over for writing if the rate class allows it; else says when it will.
+    /// Hands what waits over for writing if its rate class allows it; else says when it will.
     fn send_next_if_due(&mut self) -> Option<Instant> {
         let now = Instant::now();
-        let message = self.next.as_ref()?;
+        let member = self.next.as_ref()?.member();
         let last_words = self.last_words_until.is_some();
-        let delay = self
-            .pace
-            .delay(message.subgroup, last_words, now.into_std());
+        let delay = self.pace.delay(member, last_words, now.into_std());
         if !delay.is_zero() {
             return Some(now + delay);
         }
-        let message = self.next.take()?;
-        self.pace.sent(message.subgroup, now.into_std());
+        let next = self.next.take()?;
+        if matches!(&next, Next::Find(_, answer) if answer.is_closed()) {
+            // Whoever asked has given up.
+            return None;
+        }
+        self.pace.sent(member, now.into_std());
         let id = self.new_id();
         self.begin_write();
-        self.writer.queue_snac(&message.snac(id));
-        if self.sent.len() == REMEMBERED {
-            self.sent.pop_front();
+        match next {
+            Next::Message(message) => {
+                self.writer.queue_snac(&message.snac(id));
+                if self.sent.len() == REMEMBERED {
+                    self.sent.pop_front();
+                }
+                self.sent.push_back((id, message.to, message.cookie));
+            }
+            Next::Find(name, answer) => {
+                let query = InfoQuery {
+                    kind: InfoQuery::CAPABILITIES,
+                    name: name.clone(),
+                };
+                let body = query.encode();
+                let query = Snac::new(Foodgroup::LOCATE, locate::INFO_QUERY, id, body);
+                self.writer.queue_snac(&query);
+                self.questions.retain(|(.., waiting)| !waiting.is_closed());
+                if self.questions.len() == QUESTIONS {
+                    // Dropped: the oldest is told that there is no answer.
+                    self.questions.pop_front();
+                }
+                self.questions.push_back((id, name, answer));
+            }
         }
-        self.sent.push_back((id, message.to, message.cookie));
         None
+    }
+
+    /// 03/04: `[name: string08]*`.
+    fn watch(&mut self, names: &[ScreenName]) {
+        self.begin_write();
+        for names in names.chunks(WATCHED_AT_ONCE) {
+            let mut body = BytesMut::new();
+            names.iter().for_each(|name| name.encode(&mut body));
+            let id = self.new_id();
+            let request = Snac::new(Foodgroup::BUDDY, buddy::ADD, id, body.freeze());
+            self.writer.queue_snac(&request);
+        }
     }
 
     fn ask_for_relay(&mut self, answer: oneshot::Sender<Option<RelayInfo>>) {
         self.relay_questions
             .retain(|(_, waiting)| !waiting.is_closed());
-        if self.relay_questions.len() < RELAY_QUESTIONS {
+        if self.relay_questions.len() < QUESTIONS {
             let id = self.new_id();
             self.begin_write();
             self.writer.queue_snac(&relay_request(id));
@@ -272,7 +404,10 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
         self.last_heard = Instant::now();
         match frame.channel {
             Channel::DATA => self.take_snac(&Snac::decode(frame.data).map_err(End::Malformed)?),
-            Channel::SIGN_OFF => return Err(End::Dismissed),
+            Channel::SIGN_OFF => {
+                let tlvs = TlvList::decode_rest(frame.data).unwrap_or_default();
+                return Err(End::Dismissed(small_number(&tlvs, tlv::SIGN_OFF_REASON)));
+            }
             _ => {}
         }
         Ok(())
@@ -283,9 +418,19 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
             self.undelivered(snac);
         } else if snac.foodgroup == Foodgroup::ICBM {
             match translate::incoming(snac) {
-                Ok(message) => self.arrived.extend(message),
+                Ok(Some(heard)) => {
+                    if let Some(sender) = &heard.sender {
+                        self.queues.presence.heard_from(sender);
+                    }
+                    self.arrived.push_back(heard.incoming);
+                }
+                Ok(None) => {}
                 Err(error) => tracing::debug!(%error, "malformed ICBM dropped"),
             }
+        } else if snac.foodgroup == Foodgroup::LOCATE {
+            self.found(snac);
+        } else if snac.foodgroup == Foodgroup::BUDDY {
+            self.take_presence(snac);
         } else if snac.is(Foodgroup::OSERVICE, RATE_CHANGE) {
             self.pace.change(&snac.body, Instant::now().into_std());
         } else if is_service_answer(snac) {
@@ -296,6 +441,49 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
             if let Some((_, answer)) = question.and_then(|at| self.relay_questions.remove(at)) {
                 // Whoever asked may have given up.
                 let _ = answer.send(relay_in(snac));
+            }
+        }
+    }
+
+    /// 02/06 or 02/01: the answer to a question about somebody.
+    fn found(&mut self, snac: &Snac) {
+        let found = match snac.subgroup {
+            locate::INFO_REPLY => match InfoReply::decode(&snac.body) {
+                Ok(reply) => Found::Online(reply.capabilities()),
+                Err(error) => {
+                    tracing::debug!(%error, "malformed answer about a user");
+                    Found::Untold
+                }
+            },
+            snac::ERROR => match SnacError::decode(&snac.body) {
+                Ok(error) if error.code == ErrorCode::NOT_LOGGED_ON.0 => Found::Offline,
+                _ => Found::Untold,
+            },
+            _ => return,
+        };
+        let question = self
+            .questions
+            .iter()
+            .position(|(id, ..)| *id == snac.request_id);
+        if let Some((_, name, answer)) = question.and_then(|at| self.questions.remove(at)) {
+            if let Found::Online(capabilities) = &found {
+                self.queues.presence.learn(&name, capabilities.clone());
+            }
+            // Whoever asked may have given up.
+            let _ = answer.send(found);
+        }
+    }
+
+    fn take_presence(&self, snac: &Snac) {
+        let Ok(UserList { users }) = UserList::decode(&snac.body) else {
+            return;
+        };
+        let presence = &self.queues.presence;
+        for user in &users {
+            match snac.subgroup {
+                buddy::ARRIVED => presence.arrived(user),
+                buddy::DEPARTED => presence.departed(&user.name),
+                _ => {}
             }
         }
     }

@@ -1,6 +1,6 @@
-//! The burst with which a guest signs on, and what is made of the host's answers.
+//! The burst with which we sign on to a host of our kind, and what is made of its answers.
 //!
-//! Nothing waits for an answer: frame, login, versions, rates, own info, relay, capabilities and "online" go out in one
+//! Nothing in it waits for an answer: login, versions, rates, own info, relay, capabilities and "online" go out in one
 //! write. A host answers them in order.
 
 use std::net::{IpAddr, SocketAddr};
@@ -11,7 +11,6 @@ use rdv_proto::limits;
 use rdv_proto::session::Token;
 use rdv_proto::wire::flap::{Channel, Frame};
 use rdv_proto::wire::icbm::subgroup as icbm;
-use rdv_proto::wire::service;
 use rdv_proto::wire::signon::{
     ClientOnline, GuestWish, IcbmParameters, LocateInfo, Login, LoginErrorCode, LoginReply,
     RateReply, RateSubscription, ServiceReply, ServiceRequest, Tool, UserList, Versions, tlv,
@@ -19,6 +18,7 @@ use rdv_proto::wire::signon::{
 use rdv_proto::wire::snac::{self, Foodgroup, Snac};
 use rdv_proto::wire::text::ScreenName;
 use rdv_proto::wire::tlv::TlvList;
+use uuid::Uuid;
 
 use super::error::OscarError;
 use super::pace::Pace;
@@ -40,27 +40,29 @@ const INCOMING_MAX: u16 = 8000;
 /// Longest text of an address, a host name with its port.
 const ADDRESS_MAX: usize = 262;
 /// Messages of peers that may overtake the end of the sign-on.
-const EARLY_MAX: usize = 16;
+pub(super) const EARLY_MAX: usize = 16;
 
 /// Subgroups of foodgroup 0x0001.
-mod oservice {
-    pub(super) const CLIENT_ONLINE: u16 = 0x02;
-    pub(super) const SERVICE_REQUEST: u16 = 0x04;
-    pub(super) const SERVICE_REPLY: u16 = 0x05;
-    pub(super) const RATE_QUERY: u16 = 0x06;
-    pub(super) const RATE_REPLY: u16 = 0x07;
-    pub(super) const RATE_SUBSCRIBE: u16 = 0x08;
-    pub(super) const OWN_INFO_QUERY: u16 = 0x0E;
-    pub(super) const OWN_INFO: u16 = 0x0F;
-    pub(super) const CLIENT_VERSIONS: u16 = 0x17;
+pub(super) mod oservice {
+    pub(in crate::oscar) const CLIENT_ONLINE: u16 = 0x02;
+    pub(in crate::oscar) const SERVICE_REQUEST: u16 = 0x04;
+    pub(in crate::oscar) const SERVICE_REPLY: u16 = 0x05;
+    pub(in crate::oscar) const RATE_QUERY: u16 = 0x06;
+    pub(in crate::oscar) const RATE_REPLY: u16 = 0x07;
+    pub(in crate::oscar) const RATE_SUBSCRIBE: u16 = 0x08;
+    pub(in crate::oscar) const OWN_INFO_QUERY: u16 = 0x0E;
+    pub(in crate::oscar) const OWN_INFO: u16 = 0x0F;
+    pub(in crate::oscar) const CLIENT_VERSIONS: u16 = 0x17;
 }
 /// Foodgroup 0x0001: rate limits changed.
 pub(super) const RATE_CHANGE: u16 = 0x0A;
 
-/// Foodgroup 0x0017.
-mod bucp {
-    pub(super) const LOGIN: u16 = 0x02;
-    pub(super) const LOGIN_REPLY: u16 = 0x03;
+/// Subgroups of foodgroup 0x0017.
+pub(super) mod bucp {
+    pub(in crate::oscar) const LOGIN: u16 = 0x02;
+    pub(in crate::oscar) const LOGIN_REPLY: u16 = 0x03;
+    pub(in crate::oscar) const CHALLENGE_REQUEST: u16 = 0x06;
+    pub(in crate::oscar) const CHALLENGE: u16 = 0x07;
 }
 
 /// 0x0002/0x0004.
@@ -87,7 +89,7 @@ pub enum SignOn {
 }
 
 // Request ids of the burst. Their order is the order of the answers.
-const LOGIN_ID: u32 = 1;
+pub(super) const LOGIN_ID: u32 = 1;
 const VERSIONS_ID: u32 = 2;
 const RATES_ID: u32 = 3;
 const SUBSCRIBE_ID: u32 = 4;
@@ -97,17 +99,49 @@ const CAPABILITIES_ID: u32 = 7;
 const PARAMETERS_ID: u32 = 8;
 const ONLINE_ID: u32 = 9;
 /// The first one that the session may use.
-pub(super) const NEXT_ID: u32 = 10;
+pub(super) const NEXT_ID: u32 = 0x20;
 
-/// All that we say, in order.
-pub(super) fn burst(sign_on: &SignOn) -> [Snac; 9] {
-    let versions = Versions {
-        pairs: VERSIONS.into(),
-    };
-    let rates = RateSubscription {
-        ids: (1..=5).collect(),
-    };
-    let capabilities = LocateInfo::of_capabilities(&[service::NATIVE]);
+/// The guest's login, first of all.
+pub(super) fn guest_login(sign_on: &SignOn) -> Snac {
+    let body = login(sign_on).encode();
+    Snac::new(Foodgroup::BUCP, bucp::LOGIN, LOGIN_ID, body)
+}
+
+/// All that we say behind the login, in order.
+pub(super) fn burst(capabilities: &[Uuid]) -> [Snac; 8] {
+    [
+        versions(&VERSIONS, VERSIONS_ID),
+        oservice_snac(oservice::RATE_QUERY, RATES_ID, Bytes::new()),
+        rate_subscription(SUBSCRIBE_ID),
+        oservice_snac(oservice::OWN_INFO_QUERY, OWN_INFO_ID, Bytes::new()),
+        relay_request(RELAY_ID),
+        capabilities_set(capabilities, CAPABILITIES_ID),
+        parameters(PARAMETERS_ID),
+        online(&VERSIONS, ONLINE_ID),
+    ]
+}
+
+pub(super) fn oservice_snac(subgroup: u16, id: u32, body: Bytes) -> Snac {
+    Snac::new(Foodgroup::OSERVICE, subgroup, id, body)
+}
+
+pub(super) fn versions(pairs: &[(Foodgroup, u16)], id: u32) -> Snac {
+    let pairs = pairs.to_vec();
+    oservice_snac(oservice::CLIENT_VERSIONS, id, Versions { pairs }.encode())
+}
+
+pub(super) fn rate_subscription(id: u32) -> Snac {
+    let ids = (1..=5).collect();
+    let body = RateSubscription { ids }.encode();
+    oservice_snac(oservice::RATE_SUBSCRIBE, id, body)
+}
+
+pub(super) fn capabilities_set(capabilities: &[Uuid], id: u32) -> Snac {
+    let body = LocateInfo::of_capabilities(capabilities).encode();
+    Snac::new(Foodgroup::LOCATE, SET_LOCATE_INFO, id, body)
+}
+
+pub(super) fn parameters(id: u32) -> Snac {
     let parameters = IcbmParameters {
         channel: 0,
         flags: 0x0003,
@@ -117,42 +151,21 @@ pub(super) fn burst(sign_on: &SignOn) -> [Snac; 9] {
         interval_min_ms: 0,
         trailing: Bytes::new(),
     };
-    let tools = VERSIONS.map(|(foodgroup, version)| Tool {
+    let body = parameters.encode();
+    Snac::new(Foodgroup::ICBM, icbm::SET_PARAMETERS, id, body)
+}
+
+pub(super) fn online(versions: &[(Foodgroup, u16)], id: u32) -> Snac {
+    let tools = versions.iter().map(|&(foodgroup, version)| Tool {
         foodgroup,
         version,
         tool: 0x0110,
         tool_version: 1,
     });
     let online = ClientOnline {
-        tools: tools.into(),
+        tools: tools.collect(),
     };
-    let oservice = |subgroup, id, body| Snac::new(Foodgroup::OSERVICE, subgroup, id, body);
-    [
-        Snac::new(
-            Foodgroup::BUCP,
-            bucp::LOGIN,
-            LOGIN_ID,
-            login(sign_on).encode(),
-        ),
-        oservice(oservice::CLIENT_VERSIONS, VERSIONS_ID, versions.encode()),
-        oservice(oservice::RATE_QUERY, RATES_ID, Bytes::new()),
-        oservice(oservice::RATE_SUBSCRIBE, SUBSCRIBE_ID, rates.encode()),
-        oservice(oservice::OWN_INFO_QUERY, OWN_INFO_ID, Bytes::new()),
-        relay_request(RELAY_ID),
-        Snac::new(
-            Foodgroup::LOCATE,
-            SET_LOCATE_INFO,
-            CAPABILITIES_ID,
-            capabilities.encode(),
-        ),
-        Snac::new(
-            Foodgroup::ICBM,
-            icbm::SET_PARAMETERS,
-            PARAMETERS_ID,
-            parameters.encode(),
-        ),
-        oservice(oservice::CLIENT_ONLINE, ONLINE_ID, online.encode()),
-    ]
+    oservice_snac(oservice::CLIENT_ONLINE, id, online.encode())
 }
 
 /// The question for a relay; also asked again later, since tickets expire.
@@ -161,12 +174,7 @@ pub(super) fn relay_request(id: u32) -> Snac {
         foodgroup: Foodgroup::ARS,
         tlvs: TlvList::new(),
     };
-    Snac::new(
-        Foodgroup::OSERVICE,
-        oservice::SERVICE_REQUEST,
-        id,
-        request.encode(),
-    )
+    oservice_snac(oservice::SERVICE_REQUEST, id, request.encode())
 }
 
 fn login(sign_on: &SignOn) -> Login {
@@ -196,8 +204,11 @@ pub(super) struct SignedOn {
     pub(super) name: ScreenName,
     pub(super) token: Option<Token>,
     pub(super) seen: Option<SocketAddr>,
-    pub(super) relay: Option<RelayInfo>,
+    /// The host's word on a relay; none if it was not asked.
+    pub(super) relay: Option<Option<RelayInfo>>,
     pub(super) pace: Pace,
+    /// Whether the host says something by itself from time to time, as hosts of our kind do.
+    pub(super) answers_keep_alives: bool,
     /// What peers said before all answers were there.
     pub(super) early: Vec<Incoming>,
 }
@@ -220,20 +231,12 @@ impl Answers {
     pub(super) fn take(&mut self, frame: Frame, now: Instant) -> Result<(), OscarError> {
         match frame.channel {
             Channel::DATA => self.take_snac(&Snac::decode(frame.data)?, now),
-            Channel::SIGN_OFF => {
-                let tlvs = TlvList::decode_rest(frame.data).unwrap_or_default();
-                match tlvs.u16(tlv::ERROR_CODE) {
-                    Some(code) => Err(OscarError::Refused {
-                        code: LoginErrorCode(code),
-                    }),
-                    None => Err(OscarError::Closed(None)),
-                }
-            }
+            Channel::SIGN_OFF => Err(dismissal(frame.data)),
             _ => Ok(()),
         }
     }
 
-    fn take_snac(&mut self, snac: &Snac, now: Instant) -> Result<(), OscarError> {
+    pub(super) fn take_snac(&mut self, snac: &Snac, now: Instant) -> Result<(), OscarError> {
         match (snac.foodgroup, snac.subgroup) {
             (Foodgroup::BUCP, bucp::LOGIN_REPLY) => {
                 let reply = LoginReply::decode(&snac.body)?;
@@ -250,19 +253,15 @@ impl Answers {
                 self.pace = Some(Pace::new(&RateReply::decode(&snac.body)?, now));
             }
             (Foodgroup::OSERVICE, oservice::OWN_INFO) => {
-                let own = UserList::decode(&snac.body)?;
-                let text = own
-                    .users
-                    .first()
-                    .and_then(|user| user.tlvs.text(tlv::SEEN_ADDRESS));
-                self.seen = Some(text.and_then(parse_seen));
+                self.seen = Some(seen_in(&UserList::decode(&snac.body)?));
             }
             (Foodgroup::OSERVICE, oservice::SERVICE_REPLY) if snac.request_id == RELAY_ID => {
                 self.relay = Some(relay_in(snac));
             }
             (foodgroup, snac::ERROR) => self.take_refusal(foodgroup, snac.request_id),
             (Foodgroup::ICBM, _) if self.early.len() < EARLY_MAX => {
-                self.early.extend(translate::incoming(snac)?);
+                let heard = translate::incoming(snac)?;
+                self.early.extend(heard.map(|heard| heard.incoming));
             }
             _ => {}
         }
@@ -301,11 +300,38 @@ impl Answers {
             name,
             token,
             seen: self.seen.take()?,
-            relay: self.relay.take()?,
+            relay: Some(self.relay.take()?),
             pace: self.pace.take()?,
             early,
+            answers_keep_alives: true,
         })
     }
+}
+
+/// Why the host ends a sign-on.
+pub(super) fn dismissal(data: Bytes) -> OscarError {
+    let tlvs = TlvList::decode_rest(data).unwrap_or_default();
+    match small_number(&tlvs, tlv::ERROR_CODE) {
+        Some(code) => OscarError::Refused {
+            code: LoginErrorCode(code),
+        },
+        None => OscarError::Closed(None),
+    }
+}
+
+/// A u16, which a known host writes as a u8 in its sign-off frames.
+pub(super) fn small_number(tlvs: &TlvList, tag: u16) -> Option<u16> {
+    match tlvs.first(tag)?[..] {
+        [number] => Some(number.into()),
+        [high, low] => Some(u16::from_be_bytes([high, low])),
+        _ => None,
+    }
+}
+
+/// Our address as the host sees it, of a host that tells.
+pub(super) fn seen_in(own: &UserList) -> Option<SocketAddr> {
+    let user = own.users.first()?;
+    user.tlvs.text(tlv::SEEN_ADDRESS).and_then(parse_seen)
 }
 
 /// The relay in a 01/05; none if the answer is about something else or makes no sense.
@@ -330,7 +356,7 @@ pub(super) fn is_service_answer(snac: &Snac) -> bool {
 }
 
 /// `HOST:PORT`, with an IPv6 address in brackets. Foreign text: letters, digits and the few signs of addresses.
-fn is_address(address: &str) -> bool {
+pub(super) fn is_address(address: &str) -> bool {
     let Some((host, port)) = address.rsplit_once(':') else {
         return false;
     };
@@ -449,7 +475,7 @@ mod tests {
         assert_eq!(signed_on.name.as_str(), "7");
         assert_eq!(signed_on.token, Some(Token([9; 16])));
         assert_eq!(signed_on.seen, Some("192.0.2.7:40000".parse().unwrap()));
-        let relay = signed_on.relay.unwrap();
+        let relay = signed_on.relay.flatten().unwrap();
         assert_eq!(
             (relay.address.as_str(), relay.ticket),
             ("relay.example:5190", Some(Bytes::from_static(b"ticket")))
@@ -469,7 +495,7 @@ mod tests {
             take(&mut answers, oservice(snac::ERROR, id, refusal)).unwrap();
         }
         let signed_on = answers.complete().unwrap();
-        assert!(signed_on.relay.is_none() && signed_on.seen.is_none() && signed_on.token.is_none());
+        assert!(signed_on.relay == Some(None) && signed_on.seen.is_none() && signed_on.token.is_none());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use rdv_proto::limits;
 use rdv_proto::wire::error::DecodeError;
 use rdv_proto::wire::icbm::{
-    Channel, ClientError, ClientErrorCode, MessageToClient, MessageToHost, subgroup, tlv,
+    Channel, ClientError, ClientErrorCode, MessageToClient, MessageToHost, UserInfo, subgroup, tlv,
 };
 use rdv_proto::wire::rendezvous::Cookie;
 use rdv_proto::wire::signal::Signal;
@@ -95,11 +95,19 @@ fn check_length(length: usize) -> Result<(), SignalingError> {
     }
 }
 
+/// What an ICBM from the host says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Heard {
+    pub(super) incoming: Incoming,
+    /// What the host says about the sender.
+    pub(super) sender: Option<UserInfo>,
+}
+
 /// The signal in an ICBM from the host; none if it is about something else or contradicts itself.
 ///
 /// # Errors
 /// What is malformed in the envelope.
-pub(super) fn incoming(snac: &Snac) -> Result<Option<Incoming>, DecodeError> {
+pub(super) fn incoming(snac: &Snac) -> Result<Option<Heard>, DecodeError> {
     match snac.subgroup {
         subgroup::MESSAGE_TO_CLIENT => {
             let message = MessageToClient::decode(&snac.body)?;
@@ -111,9 +119,12 @@ pub(super) fn incoming(snac: &Snac) -> Result<Option<Incoming>, DecodeError> {
                 let mut body = BytesMut::with_capacity(1 + block.len());
                 body.put_u8(BLOCK);
                 body.put_slice(block);
-                Incoming::Message {
-                    from: message.sender.name,
-                    body: body.freeze(),
+                Heard {
+                    incoming: Incoming::Message {
+                        from: message.sender.name.clone(),
+                        body: body.freeze(),
+                    },
+                    sender: Some(message.sender),
                 }
             }))
         }
@@ -131,7 +142,11 @@ pub(super) fn incoming(snac: &Snac) -> Result<Option<Incoming>, DecodeError> {
                 info,
             }
             .encode();
-            Ok((channel == Channel::RENDEZVOUS).then_some(Incoming::Message { from: name, body }))
+            let incoming = Incoming::Message { from: name, body };
+            Ok((channel == Channel::RENDEZVOUS).then_some(Heard {
+                incoming,
+                sender: None,
+            }))
         }
         _ => Ok(None),
     }
@@ -197,7 +212,7 @@ mod tests {
 
         let arrived = incoming(&to_client(COOKIE, Channel::RENDEZVOUS, proposal().encode()));
         assert_eq!(
-            arrived,
+            arrived.map(|heard| heard.map(|heard| heard.incoming)),
             Ok(Some(Incoming::Message {
                 from: name("bob"),
                 body: signal
@@ -217,7 +232,7 @@ mod tests {
         );
         let arrived = incoming(&sent.snac(1));
         assert_eq!(
-            arrived,
+            arrived.map(|heard| heard.map(|heard| heard.incoming)),
             Ok(Some(Incoming::Message {
                 from: name("bob"),
                 body: signal

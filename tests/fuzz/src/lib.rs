@@ -5,6 +5,7 @@
 //! mutations of them, on a stable compiler.
 
 mod bulk;
+mod direct_im;
 mod machines;
 mod rendezvous;
 
@@ -23,6 +24,7 @@ use rdv_proto::wire::tlv::TlvList;
 use rdv_proto::wire::{address, ars, error::DecodeError, flap, link};
 
 pub use bulk::{bulk_receive, bulk_send};
+pub use direct_im::{decode_odc, decode_odc_payload, direct_im};
 pub use machines::{host_session, relay_pairing};
 pub use rendezvous::rendezvous_endpoint;
 
@@ -30,7 +32,7 @@ pub use rendezvous::rendezvous_endpoint;
 pub type Target = fn(&[u8]);
 
 /// All of them, by the name of the target and of its corpus.
-pub const TARGETS: [(&str, Target); 13] = [
+pub const TARGETS: [(&str, Target); 16] = [
     ("decode_flap", decode_flap),
     ("decode_snac", decode_snac),
     ("decode_tlv", decode_tlv),
@@ -39,6 +41,9 @@ pub const TARGETS: [(&str, Target); 13] = [
     ("decode_security", decode_security),
     ("decode_ars", decode_ars),
     ("decode_link", decode_link),
+    ("decode_odc", decode_odc),
+    ("decode_odc_payload", decode_odc_payload),
+    ("direct_im", direct_im),
     ("bulk_receive", bulk_receive),
     ("bulk_send", bulk_send),
     ("host_session", host_session),

@@ -1,6 +1,7 @@
 //! Which frame of a transfer comes next, and what a list may hold. Sees names, lengths and hashes; never touches a file.
 //!
 //! [`Manifest`] is the checked list, [`BulkSend`] and [`BulkReceive`] are the two sides of the native protocol. Whoever drives them moves the bytes.
+//! [`oft`] is the same for old clients.
 //!
 //! # Blocks, and what they are for
 //! Each DATA frame carries the number of its block, counted from 0 over the whole transfer, and each piece in it says which file and which offset it
@@ -17,6 +18,7 @@ mod bulk_receive;
 mod bulk_send;
 mod manifest;
 mod name;
+pub mod oft;
 mod show;
 
 pub use bulk_receive::{BulkReceive, ReceiveEvent, Step};

@@ -14,7 +14,7 @@ pub const MAX_PART: usize = 255;
 /// Longest path, in bytes.
 pub const MAX_PATH: usize = 4096;
 
-const PART_SUFFIX: &str = ".rdv-part";
+pub(super) const PART_SUFFIX: &str = ".rdv-part";
 
 /// Why a name is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -152,7 +152,7 @@ fn check_part(part: &str) -> Result<(), NameError> {
     Ok(())
 }
 
-fn is_device(part: &str) -> bool {
+pub(super) fn is_device(part: &str) -> bool {
     let stem = part
         .split('.')
         .next()

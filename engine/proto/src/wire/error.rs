@@ -100,10 +100,24 @@ pub enum EncodeError {
         /// The largest that fits.
         max: usize,
     },
+    /// The value holds something that a reader would take for the end of it.
+    #[error("{what}: may not hold {marker}")]
+    Marker {
+        /// The structure.
+        what: &'static str,
+        /// What it may not hold.
+        marker: &'static str,
+    },
     /// The tag belongs to others: a server-only tag, or one that has a setter of its own.
     #[error("tag {tag:#06x} may not be set here")]
     ForbiddenTag {
         /// The tag.
         tag: u16,
+    },
+    /// The character set lacks a character of the text.
+    #[error("{what}: not in the character set")]
+    NotInCharset {
+        /// The text.
+        what: &'static str,
     },
 }

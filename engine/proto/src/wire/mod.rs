@@ -2,7 +2,8 @@
 //!
 //! Outermost first: [`flap`] frames carry a [`snac`], whose body is one of [`signon`] or [`icbm`]; an ICBM of channel 2
 //! carries a [`rendezvous`] message with its [`service`] data, [`address`]es and [`security`] block. [`signal`] is the
-//! same message free of the host's envelope, [`ars`] speaks to the relay, and [`link`] frames the finished connection.
+//! same message free of the host's envelope, [`ars`] speaks to the relay, [`link`] frames the finished connection, and [`oft`] is what
+//! old clients send over theirs.
 //!
 //! Decoding is total: any bytes give a value or a [`error::DecodeError`]. What a decoder does not know survives: unknown types,
 //! tags, reasons, flags and trailing bytes are kept, and a decoded value encodes to the bytes that it came from.
@@ -14,6 +15,8 @@ pub mod error;
 pub mod flap;
 pub mod icbm;
 pub mod link;
+pub mod odc;
+pub mod oft;
 pub mod rendezvous;
 pub mod security;
 pub mod service;

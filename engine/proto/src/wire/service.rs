@@ -7,7 +7,9 @@ use uuid::Uuid;
 
 use super::codec::{Reader, wire_enum};
 use super::error::DecodeError;
+use super::rendezvous::tag;
 use super::text::Charset;
+use super::tlv::{Tlv, TlvList};
 use crate::limits;
 
 /// The UUID of a short capability XXYY: `0946XXYY-4C7F-11D1-8222-444553540000`.
@@ -31,6 +33,9 @@ pub const GAMES: Uuid = short_capability(0x134A);
 pub const NATIVE: Uuid = Uuid::from_u128(0x7D6B_8A52_3C1E_4F0A_9B47_D2E5_610C_98AF);
 /// The only version of [`NATIVE`] so far, lowest and highest.
 pub const NATIVE_VERSION: u16 = 1;
+
+/// How AIM ends the name of a folder.
+const FOLDER_MARK: &str = "\\*";
 
 const GAMES_SWAPPED: Uuid = Uuid::from_u128(0x0946_134A_4C7F_11D1_2282_4445_5354_0000);
 const AV_MISTYPED: Uuid = Uuid::from_u128(0x0946_0105_4C7F_11D1_8222_4445_4553_5400);
@@ -160,6 +165,68 @@ impl SendFileData {
             return Err(DecodeError::Missing { what: "file name" });
         }
         Ok(())
+    }
+}
+
+/// All that a send-file proposal says of its files, over its three tags.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SendFileOffer {
+    /// A folder or several files, not one file.
+    pub folder: bool,
+    /// How many files.
+    pub files: u16,
+    /// Bytes of all files.
+    pub bytes: u64,
+    /// Of the file, or of the folder. Foreign text if it was read.
+    pub name: String,
+}
+
+impl SendFileOffer {
+    /// SERVICE_DATA with the name twice (L-31; of a folder as `name\*`), the name's character set, and the 64-bit total.
+    ///
+    /// # Errors
+    /// As [`SendFileData::new`].
+    pub fn to_tags(&self) -> Result<TlvList, DecodeError> {
+        let (kind, name) = match self.folder {
+            true => (FileSetKind::SEVERAL, format!("{}{FOLDER_MARK}", self.name)),
+            false => (FileSetKind::ONE_FILE, self.name.clone()),
+        };
+        let data = SendFileData::new(kind, self.files, self.bytes, &name)?;
+        let total = Bytes::copy_from_slice(&self.bytes.to_be_bytes());
+        let tags = [
+            (tag::SERVICE_DATA, data.encode()),
+            (tag::FILE_NAME_CHARSET, Bytes::from_static(b"utf-8")),
+            (tag::TOTAL_SIZE, total),
+        ];
+        Ok(tags
+            .map(|(tag, value)| Tlv { tag, value })
+            .into_iter()
+            .collect())
+    }
+
+    /// Reads the tags of a proposal; others among them are skipped. None without SERVICE_DATA.
+    ///
+    /// # Errors
+    /// As [`SendFileData::decode`].
+    pub fn from_tags(tags: &TlvList) -> Option<Result<Self, DecodeError>> {
+        let data = SendFileData::decode(tags.last(tag::SERVICE_DATA)?);
+        let charset = tags.last(tag::FILE_NAME_CHARSET);
+        let charset = charset.map_or(Charset::Unknown, |name| Charset::named(name));
+        let total = tags
+            .last(tag::TOTAL_SIZE)
+            .and_then(|value| value.first_chunk());
+        let total = total.map(|&value| u64::from_be_bytes(value));
+        Some(data.map(|data| {
+            let name = data.name(charset);
+            let folder = data.kind == FileSetKind::SEVERAL;
+            let marked = name.strip_suffix(FOLDER_MARK).filter(|_| folder);
+            Self {
+                folder,
+                files: data.count,
+                bytes: data.total_bytes(total),
+                name: marked.map_or_else(|| name.clone(), str::to_owned),
+            }
+        }))
     }
 }
 

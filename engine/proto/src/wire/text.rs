@@ -3,6 +3,7 @@
 use std::fmt;
 
 use bytes::BytesMut;
+use encoding_rs::WINDOWS_1252;
 
 use super::codec::{Reader, put_string08};
 use super::error::DecodeError;
@@ -127,13 +128,13 @@ impl std::str::FromStr for ScreenName {
 /// A character set as tags 0x000D and 0x2712 name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Charset {
-    /// None was named, or one that we do not know: UTF-8 if it is that, else ISO-8859-1.
+    /// None was named, or one that we do not know: UTF-8 if it is that, else code page 1252.
     Unknown,
     /// `us-ascii`; treated as UTF-8, of which it is a part.
     Ascii,
     /// `utf-8`.
     Utf8,
-    /// `iso-8859-1`.
+    /// `iso-8859-1`, read as code page 1252 of Windows, which old clients mean by it.
     Latin1,
     /// `unicode-2-0`: UTF-16, big-endian.
     Utf16,
@@ -142,11 +143,12 @@ pub enum Charset {
 impl Charset {
     /// The character set of that name; case does not matter.
     pub fn named(name: &[u8]) -> Self {
-        const NAMES: [(&str, Charset); 6] = [
+        const NAMES: [(&str, Charset); 7] = [
             ("us-ascii", Charset::Ascii),
             ("utf-8", Charset::Utf8),
             ("utf8", Charset::Utf8),
             ("iso-8859-1", Charset::Latin1),
+            ("windows-1252", Charset::Latin1),
             ("unicode-2-0", Charset::Utf16),
             ("utf-16be", Charset::Utf16),
         ];
@@ -189,8 +191,12 @@ impl Charset {
     }
 }
 
+/// What old clients call ISO-8859-1 is the code page of Windows, which has letters where the standard has controls.
 fn latin1(bytes: &[u8]) -> String {
-    bytes.iter().map(|&byte| char::from(byte)).collect()
+    WINDOWS_1252
+        .decode_without_bom_handling(bytes)
+        .0
+        .into_owned()
 }
 
 #[cfg(test)]

@@ -9,10 +9,13 @@ use rdv_proto::wire::snac::{Foodgroup, Snac};
 use rdv_proto::wire::tlv::TlvList;
 use rustls::pki_types::PrivateKeyDer;
 use tokio::io::{AsyncWriteExt, split};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, server};
 
+use rdv_proto::trust::Fingerprint;
+
 use super::*;
+use crate::transport::tls::{self, HostKeyStatus};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -169,7 +172,9 @@ async fn a_number_is_there_after_one_burst() {
         Some("203.0.113.5:51234".parse().unwrap())
     );
     assert!(client.host_is_local());
-    assert!(matches!(client.host_key_status(), HostKeyStatus::Unchecked));
+    let security = client.host_security();
+    let unchecked = matches!(security, HostSecurity::Tls { status, .. } if matches!(status, HostKeyStatus::Unchecked));
+    assert!(unchecked, "{security:?}");
     let relay = client.relay().await.unwrap().unwrap();
     assert_eq!(
         (relay.address.as_str(), relay.ticket),

@@ -5,17 +5,25 @@ use std::sync::Mutex;
 use rdv_proto::wire::rendezvous::{Cookie, NakCode};
 use rdv_proto::wire::signal::Signal;
 use rdv_proto::wire::signon::LoginErrorCode;
+use tokio::time::{Instant, sleep};
 
 use super::*;
+use crate::oscar::keeper::PAUSE_MAX;
 use crate::signaling::memory::{MemoryChannel, MemoryHub};
 
 impl Connection for MemoryChannel {
-    fn token(&self) -> Option<Token> {
-        Some(Token([1; 16]))
-    }
-
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {})
+    }
+
+    fn dismissed(&self) -> Option<OscarError> {
+        None
+    }
+}
+
+impl GuestConnection for MemoryChannel {
+    fn token(&self) -> Option<Token> {
+        Some(Token([1; 16]))
     }
 }
 
@@ -50,7 +58,12 @@ fn keeper(
         seen.push(Instant::now());
         Box::pin(std::future::ready(answer))
     };
-    (Keeper::new(hub.join(name("7")), dial), tries)
+    let reclaim = Reclaim {
+        number: name("7"),
+        token: Some(Token([1; 16])),
+        dial: Box::new(dial),
+    };
+    (Keeper::new(hub.join(name("7")), reclaim), tries)
 }
 
 #[tokio::test(start_paused = true)]
@@ -84,7 +97,7 @@ async fn a_lost_connection_comes_back_and_messages_wait_for_it() {
             body: signal()
         }
     );
-    assert_eq!(*keeper.standing.borrow(), Standing::SignedOn);
+    assert_eq!(*keeper.standing().borrow(), Standing::SignedOn);
 }
 
 #[tokio::test(start_paused = true)]
@@ -99,7 +112,7 @@ async fn a_number_that_the_host_does_not_give_back_is_lost() {
     let sent = keeper.send(name("bob"), signal(), false).await;
     assert!(matches!(sent, Err(SignalingError::Closed)), "{sent:?}");
     assert_eq!(tries.lock().unwrap().len(), 2);
-    assert_eq!(*keeper.standing.borrow(), Standing::Gone);
+    assert_eq!(*keeper.standing().borrow(), Standing::Gone);
 }
 
 #[tokio::test(start_paused = true)]

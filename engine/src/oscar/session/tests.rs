@@ -52,6 +52,8 @@ struct Both {
     commands: mpsc::Sender<Command>,
     arrived: mpsc::Receiver<Incoming>,
     leaving: watch::Sender<bool>,
+    presence: Arc<Presence>,
+    ending: Arc<OnceLock<Ending>>,
     task: JoinHandle<()>,
     host_reader: FrameReader<ReadHalf<DuplexStream>>,
     host_writer: FrameWriter<WriteHalf<DuplexStream>>,
@@ -64,11 +66,14 @@ impl Both {
         let (commands, to_do) = mpsc::channel(64);
         let (incoming, arrived) = mpsc::channel(4);
         let (leaving, left) = watch::channel(false);
+        let (presence, ending) = (Arc::new(Presence::new()), Arc::new(OnceLock::new()));
         let (reader, writer) = tokio::io::split(ours);
         let queues = Queues {
             commands: to_do,
             incoming,
             leaving: left,
+            presence: presence.clone(),
+            ending: ending.clone(),
         };
         let pace = Pace::unannounced(Instant::now().into_std());
         let (reader, writer) = (FrameReader::new(reader), FrameWriter::new(writer, 0));
@@ -82,6 +87,8 @@ impl Both {
             commands,
             arrived,
             leaving,
+            presence,
+            ending,
             task,
             host_reader,
             host_writer,
@@ -175,9 +182,9 @@ async fn messages_keep_to_the_rate_and_to_their_order() {
             MessageToHost::decode(&sent.body).unwrap().recipient,
             name(to)
         );
-        let waiting = pace.delay(sent.subgroup, false, Instant::now().into_std());
+        let waiting = pace.delay(pace::MESSAGE, false, Instant::now().into_std());
         assert!(waiting.is_zero(), "{to} came {waiting:?} too early");
-        pace.sent(sent.subgroup, Instant::now().into_std());
+        pace.sent(pace::MESSAGE, Instant::now().into_std());
     }
     assert!(
         began.elapsed() >= Duration::from_secs(7),

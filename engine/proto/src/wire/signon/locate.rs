@@ -7,6 +7,7 @@ use super::bucp::tlv_body;
 use crate::wire::codec::Reader;
 use crate::wire::error::DecodeError;
 use crate::wire::icbm::UserInfo;
+use crate::wire::text::ScreenName;
 use crate::wire::tlv::TlvList;
 
 /// TLV of 0x0002/0x0004: capabilities, 16 bytes each.
@@ -48,6 +49,81 @@ impl LocateInfo {
             capabilities.push(Uuid::from_bytes(reader.array()?));
         }
         Ok(Some(capabilities))
+    }
+}
+
+/// 0x0002/0x0005, a client asks about somebody: `[kind: u16][name: string08]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InfoQuery {
+    /// What it wants besides the user info block: 1 profile, 3 away text, 4 capabilities.
+    pub kind: u16,
+    /// About whom.
+    pub name: ScreenName,
+}
+
+impl InfoQuery {
+    /// The value of [`InfoQuery::kind`] for capabilities.
+    pub const CAPABILITIES: u16 = 4;
+
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// What is missing or malformed.
+    pub fn decode(body: &Bytes) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(body, "info query");
+        Ok(Self {
+            kind: reader.u16()?,
+            name: ScreenName::decode(&mut reader)?,
+        })
+    }
+
+    /// The body's bytes.
+    pub fn encode(&self) -> Bytes {
+        let mut out = BytesMut::new();
+        out.put_u16(self.kind);
+        self.name.encode(&mut out);
+        out.freeze()
+    }
+}
+
+/// 0x0002/0x0006, the host about somebody: `[user info block][TLVs as in a LocateInfo]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InfoReply {
+    /// The user; capabilities are in here.
+    pub user: UserInfo,
+    /// What was asked for; some hosts put capabilities here instead.
+    pub info: LocateInfo,
+}
+
+impl InfoReply {
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// What is missing or malformed.
+    pub fn decode(body: &Bytes) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(body, "info reply");
+        let user = UserInfo::decode(&mut reader, body)?;
+        let info = LocateInfo::decode(&body.slice_ref(reader.rest()))?;
+        Ok(Self { user, info })
+    }
+
+    /// The body's bytes.
+    pub fn encode(&self) -> Bytes {
+        let mut out = BytesMut::new();
+        self.user.encode(&mut out);
+        self.info.tlvs.encode_rest(&mut out);
+        out.freeze()
+    }
+
+    /// Capabilities from wherever they stand, without repetitions.
+    pub fn capabilities(&self) -> Vec<Uuid> {
+        let mut all = self.user.capabilities();
+        for uuid in self.info.capabilities().ok().flatten().unwrap_or_default() {
+            if !all.contains(&uuid) {
+                all.push(uuid);
+            }
+        }
+        all
     }
 }
 
@@ -171,6 +247,25 @@ mod tests {
             UserList::decode(&Bytes::new()),
             Err(DecodeError::Missing { what: "user info" })
         );
+    }
+
+    #[test]
+    fn a_query_names_a_user_and_the_answer_its_capabilities() {
+        let query = hex("0004 03626f62");
+        let decoded = InfoQuery::decode(&query).expect("a good query");
+        assert_eq!(
+            (decoded.kind, decoded.name.as_str(), decoded.encode()),
+            (InfoQuery::CAPABILITIES, "bob", query)
+        );
+        // SEND_FILE in the block, NATIVE and SEND_FILE again behind it.
+        let body = hex(
+            "03626f62 0000 0001 000d0010 094613434c7f11d18222444553540000 \
+             00050020 7d6b8a523c1e4f0a9b47d2e5610c98af 094613434c7f11d18222444553540000",
+        );
+        let reply = InfoReply::decode(&body).expect("a good reply");
+        assert_eq!(reply.capabilities(), [SEND_FILE, NATIVE]);
+        assert_eq!(reply.encode(), body);
+        assert!(InfoReply::decode(&body.slice(..10)).is_err());
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod oservice;
 mod rates;
 
 pub use bucp::{Challenge, ChallengeRequest, GuestWish, Hello, Login, LoginErrorCode, LoginReply};
-pub use locate::{IcbmParameters, LocateInfo, LocateRights, UserList};
+pub use locate::{IcbmParameters, InfoQuery, InfoReply, LocateInfo, LocateRights, UserList};
 pub use oservice::{ClientOnline, HostOnline, ServiceReply, ServiceRequest, Tool, Versions};
 pub use rates::{Arrival, RateClass, RateMembers, RateReply, RateSubscription};
 
@@ -48,4 +48,8 @@ pub mod tlv {
     pub const EXPIRES: u16 = 0x5248;
     /// Ours: the address from which the host sees the client, `IP port`, any family.
     pub const SEEN_ADDRESS: u16 = 0x5249;
+    /// Ours: the password itself, UTF-8. In a login over TLS to a host that offered [`PASSWORD_WELCOME`], nowhere else.
+    pub const PASSWORD: u16 = 0x524A;
+    /// Ours, in a challenge: the host takes [`PASSWORD`] and goes on on the same connection, u8 1 (G-10).
+    pub const PASSWORD_WELCOME: u16 = 0x524B;
 }

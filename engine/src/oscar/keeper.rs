@@ -1,0 +1,256 @@
+//! One channel over connections that follow each other: when one breaks, the next is dialled, and messages wait meanwhile.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rdv_proto::wire::text::ScreenName;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep};
+
+use super::OscarError;
+use crate::signaling::{BoxFuture, Incoming, Signaling, SignalingError};
+
+/// First pause before coming back; doubled after each failure.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+/// Longest pause.
+pub(super) const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// A connection that lasted this long was a good one: after it, pauses begin anew.
+const LASTED: Duration = Duration::from_secs(60);
+/// Messages that wait for [`Signaling::recv`].
+const INCOMING: usize = 64;
+
+/// How we stand with a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Standing {
+    /// Signed on.
+    SignedOn,
+    /// The connection broke; we are coming back. The name still is ours.
+    ComingBack,
+    /// Signed off, or the name is lost.
+    Gone,
+}
+
+/// What is kept: a client, or its stand-in in tests.
+pub(super) trait Connection: Signaling {
+    /// Signs off.
+    fn close(&self) -> BoxFuture<'_, ()>;
+    /// Why the host ended it, if it did and that forbids coming back.
+    fn dismissed(&self) -> Option<OscarError>;
+}
+
+/// The way back to a host.
+pub(super) trait Return: Send + 'static {
+    /// What it leads to.
+    type Connection: Connection;
+    /// Tries once. An error for which [`Return::is_final`] holds is the last one.
+    fn dial(&mut self) -> BoxFuture<'_, Result<Self::Connection, OscarError>>;
+    /// Whether trying again is of no use.
+    fn is_final(&self, error: &OscarError) -> bool;
+    /// After this time without a connection it is over; none: never.
+    fn patience(&self) -> Option<Duration>;
+    /// The next pause, which may differ from the plain one so that many clients do not come back at the same moment.
+    fn pause(&self, plain: Duration) -> Duration {
+        plain
+    }
+}
+
+/// A connection and how many there were before it.
+#[derive(Debug)]
+struct Latest<C> {
+    connection: Arc<C>,
+    number: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Keeper<C> {
+    name: ScreenName,
+    latest: watch::Receiver<Latest<C>>,
+    standing: watch::Receiver<Standing>,
+    /// Why it is over, if not because we closed it.
+    end: watch::Receiver<Option<Arc<OscarError>>>,
+    arrived: tokio::sync::Mutex<mpsc::Receiver<Incoming>>,
+    /// Dropped or true: do not come back any more.
+    leaving: watch::Sender<bool>,
+}
+
+impl<C: Connection> Keeper<C> {
+    pub(super) fn new(first: C, back: impl Return<Connection = C>) -> Self {
+        let name = first.local_name();
+        let (latest_out, latest) = watch::channel(Latest {
+            connection: Arc::new(first),
+            number: 0,
+        });
+        let (standing_out, standing) = watch::channel(Standing::SignedOn);
+        let (end_out, end) = watch::channel(None);
+        let (incoming, arrived) = mpsc::channel(INCOMING);
+        let (leaving, left) = watch::channel(false);
+        let task = Task {
+            back,
+            latest: latest_out,
+            standing: standing_out,
+            end: end_out,
+            incoming,
+        };
+        tokio::spawn(task.run(left));
+        Self {
+            name,
+            latest,
+            standing,
+            end,
+            arrived: tokio::sync::Mutex::new(arrived),
+            leaving,
+        }
+    }
+
+    pub(super) fn name(&self) -> &ScreenName {
+        &self.name
+    }
+
+    /// The connection that we have, or had last.
+    pub(super) fn connection(&self) -> Arc<C> {
+        self.latest.borrow().connection.clone()
+    }
+
+    pub(super) fn standing(&self) -> watch::Receiver<Standing> {
+        self.standing.clone()
+    }
+
+    /// Why it is over; none while it is not, or if we closed it ourselves.
+    pub(super) fn end(&self) -> Option<Arc<OscarError>> {
+        self.end.borrow().clone()
+    }
+
+    /// Does something with a connection, the present one or, if that is broken, the next.
+    pub(super) async fn with<T, F>(
+        &self,
+        mut act: impl FnMut(Arc<C>) -> F,
+    ) -> Result<T, SignalingError>
+    where
+        F: Future<Output = Result<T, SignalingError>>,
+    {
+        let mut latest = self.latest.clone();
+        loop {
+            let (connection, number) = {
+                let latest = latest.borrow_and_update();
+                (latest.connection.clone(), latest.number)
+            };
+            match act(connection).await {
+                Err(SignalingError::Closed) if !*self.leaving.borrow() => {}
+                done => return done,
+            }
+            let newer = latest.wait_for(|latest| latest.number > number).await;
+            newer.map_err(|_| SignalingError::Closed)?;
+        }
+    }
+
+    /// Waits for a connection if there is none; whoever sends into a breaking one is tried again.
+    pub(super) async fn send(
+        &self,
+        to: ScreenName,
+        body: Bytes,
+        host_ack: bool,
+    ) -> Result<(), SignalingError> {
+        self.with(|connection| {
+            let (to, body) = (to.clone(), body.clone());
+            async move { connection.send(to, body, host_ack).await }
+        })
+        .await
+    }
+
+    pub(super) async fn recv(&self) -> Result<Incoming, SignalingError> {
+        self.arrived
+            .lock()
+            .await
+            .recv()
+            .await
+            .ok_or(SignalingError::Closed)
+    }
+
+    pub(super) async fn close(&self) {
+        self.leaving.send_replace(true);
+        let connection = self.connection();
+        connection.close().await;
+    }
+}
+
+struct Task<R: Return> {
+    back: R,
+    latest: watch::Sender<Latest<R::Connection>>,
+    standing: watch::Sender<Standing>,
+    end: watch::Sender<Option<Arc<OscarError>>>,
+    incoming: mpsc::Sender<Incoming>,
+}
+
+impl<R: Return> Task<R> {
+    async fn run(mut self, mut leaving: watch::Receiver<bool>) {
+        let end = tokio::select! {
+            end = self.keep() => end,
+            // An error means that the owner was dropped: the same.
+            _ = leaving.wait_for(|leaving| *leaving) => None,
+        };
+        if let Some(error) = &end {
+            tracing::warn!(%error, "not coming back");
+        }
+        self.end.send_replace(end.map(Arc::new));
+        self.standing.send_replace(Standing::Gone);
+        // What arrived before a sign-off is still handed out, and the connection closes with its last holder.
+    }
+
+    async fn keep(&mut self) -> Option<OscarError> {
+        let mut pause = PAUSE_MIN;
+        loop {
+            let began = Instant::now();
+            let connection = self.latest.borrow().connection.clone();
+            while let Ok(message) = connection.recv().await {
+                if self.incoming.send(message).await.is_err() {
+                    return None;
+                }
+            }
+            if let Some(reason) = connection.dismissed() {
+                return Some(reason);
+            }
+            drop(connection);
+            self.standing.send_replace(Standing::ComingBack);
+            tracing::info!("connection to the host lost, coming back");
+            if began.elapsed() >= LASTED {
+                pause = PAUSE_MIN;
+            }
+            let connection = match self.come_back(&mut pause).await {
+                Ok(connection) => connection,
+                Err(end) => return Some(end),
+            };
+            tracing::info!("signed on again");
+            let connection = Arc::new(connection);
+            self.latest.send_modify(|latest| {
+                *latest = Latest {
+                    connection,
+                    number: latest.number + 1,
+                }
+            });
+            self.standing.send_replace(Standing::SignedOn);
+        }
+    }
+
+    /// Tries until the name is ours again; an error if it cannot be any more.
+    async fn come_back(&mut self, pause: &mut Duration) -> Result<R::Connection, OscarError> {
+        let lost = Instant::now();
+        loop {
+            sleep(self.back.pause(*pause)).await;
+            *pause = PAUSE_MAX.min(*pause * 2);
+            let error = match self.back.dial().await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => error,
+            };
+            let too_late = self
+                .back
+                .patience()
+                .is_some_and(|patience| lost.elapsed() >= patience);
+            if too_late || self.back.is_final(&error) {
+                return Err(error);
+            }
+            tracing::debug!(%error, "host not back yet");
+        }
+    }
+}

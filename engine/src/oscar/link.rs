@@ -1,0 +1,165 @@
+//! The connection to a host: TLS, or plain TCP to the hosts of others for which the user allowed that.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rdv_proto::trust::Fingerprint;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::error::OscarError;
+use crate::transport::connect::{ConnectError, connect};
+use crate::transport::tls::{self, HostKeyStatus, HostStream, HostTlsError};
+use crate::trust::HostTrust;
+
+/// One TCP connect, all addresses of the name together.
+const CONNECT_TIME: Duration = Duration::from_secs(5);
+/// The TLS handshake (`security.md` 6.4).
+const TLS_TIME: Duration = Duration::from_secs(10);
+/// The TLS handshake with a host that may speak none.
+const TLS_GUESS_TIME: Duration = Duration::from_secs(3);
+
+/// How a connection to a host is protected.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum HostSecurity {
+    /// TLS 1.3.
+    Tls {
+        /// The key of the host.
+        key: Fingerprint,
+        /// How it was judged.
+        status: HostKeyStatus,
+    },
+    /// Not at all: whoever is on the way reads and changes what is said.
+    Plain,
+}
+
+/// What is demanded of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Demand {
+    /// TLS.
+    Secure,
+    /// TLS if the host can, or ever could; else plain. Only where the user allowed it.
+    SecureIfPossible,
+    /// Plain, because the connection before this one was.
+    Plain,
+}
+
+/// Bytes to and from a host.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// A connection on which nothing was said yet.
+pub(super) struct Link {
+    pub(super) stream: Box<dyn Stream>,
+    /// The other end.
+    pub(super) address: SocketAddr,
+    pub(super) security: HostSecurity,
+}
+
+impl Link {
+    /// Connects to `address`, `HOST:PORT`. Ends after [`CONNECT_TIME`] and [`TLS_TIME`] at the latest, twice that if it tries twice.
+    ///
+    /// # Errors
+    /// [`OscarError::Unreachable`], [`OscarError::TlsFailed`] or [`OscarError::Closed`].
+    pub(super) async fn open(
+        address: &str,
+        trust: &HostTrust,
+        demand: Demand,
+    ) -> Result<Self, OscarError> {
+        match demand {
+            Demand::Plain => Self::open_plain(address).await,
+            Demand::Secure => Self::open_secure(address, trust, TLS_TIME).await,
+            Demand::SecureIfPossible => {
+                let known = is_known_to_speak_tls(address, trust).await;
+                let time = if known { TLS_TIME } else { TLS_GUESS_TIME };
+                match Self::open_secure(address, trust, time).await {
+                    Err(OscarError::TlsFailed { source, .. })
+                        if !known && may_be_without_tls(&source) =>
+                    {
+                        tracing::debug!(host = %address, "no TLS: {source}");
+                        Self::open_plain(address).await
+                    }
+                    opened => opened,
+                }
+            }
+        }
+    }
+
+    /// Whether all that is said on it is encrypted.
+    pub(super) fn is_secure(&self) -> bool {
+        matches!(self.security, HostSecurity::Tls { .. })
+    }
+
+    async fn open_plain(address: &str) -> Result<Self, OscarError> {
+        let (stream, peer) = dial(address).await?;
+        Ok(Self {
+            stream: Box::new(stream),
+            address: peer,
+            security: HostSecurity::Plain,
+        })
+    }
+
+    async fn open_secure(
+        address: &str,
+        trust: &HostTrust,
+        time: Duration,
+    ) -> Result<Self, OscarError> {
+        let (stream, peer) = dial(address).await?;
+        let secured = tls::connect_host(stream, address, trust, time).await;
+        let HostStream {
+            stream,
+            key,
+            status,
+        } = secured.map_err(|source| OscarError::TlsFailed {
+            host: address.to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            stream: Box::new(stream),
+            address: peer,
+            security: HostSecurity::Tls { key, status },
+        })
+    }
+}
+
+async fn dial(address: &str) -> Result<(TcpStream, SocketAddr), OscarError> {
+    let too_late = |_| ConnectError::Refused(std::io::ErrorKind::TimedOut.into());
+    let connected = timeout(CONNECT_TIME, connect(address))
+        .await
+        .map_err(too_late);
+    let stream = connected
+        .and_then(|connected| connected)
+        .map_err(|source| OscarError::Unreachable {
+            host: address.to_owned(),
+            source,
+        })?;
+    let peer = stream
+        .peer_addr()
+        .map_err(|error| OscarError::Closed(Some(error)))?;
+    Ok((stream, peer))
+}
+
+/// A host whose key is named or on file is never spoken to without TLS, whatever was allowed (S-03).
+async fn is_known_to_speak_tls(address: &str, trust: &HostTrust) -> bool {
+    match trust {
+        HostTrust::Pinned(_) => true,
+        HostTrust::AcceptAny => false,
+        HostTrust::FirstUse(hosts) => {
+            let (hosts, address) = (hosts.clone(), address.to_owned());
+            let looked_up = tokio::task::spawn_blocking(move || hosts.lookup(&address)).await;
+            // A file that cannot be read may hold the key.
+            !matches!(looked_up, Ok(Ok(None)))
+        }
+    }
+}
+
+/// Whether that is what a host without TLS looks like: anything but a key or a file that is wrong.
+fn may_be_without_tls(error: &HostTlsError) -> bool {
+    matches!(
+        error,
+        HostTlsError::Tls(_) | HostTlsError::Io(_) | HostTlsError::TimedOut
+    )
+}
