@@ -79,8 +79,10 @@ impl Host {
             std::net::IpAddr::V4(v4) => Some(v4),
             std::net::IpAddr::V6(_) => None,
         });
-        let relay = (!relay_addrs.is_empty())
-            .then(|| Meeting::new(Access::Tickets(key.clone()), config.relay_limits, public_v4));
+        let relay = (!relay_addrs.is_empty()).then(|| {
+            let access = Access::Tickets(key.clone());
+            Meeting::new(access, config.relay_limits, public_v4, None)
+        });
         let limits = config.limits;
         let gate = Gate::new(GateLimits {
             connections: limits.connections,

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use rdv_proto::relay::{self, Access, ConnectionId, Pairing, RelayLimits};
+use rdv_proto::relay::{self, Access, ConnectionId, Pairing, RelayLimits, TicketKey};
 use rdv_proto::session::{Output, ProposalLimits, RateClass, Session, SessionConfig};
 use rdv_proto::wire::text::ScreenName;
 use rdv_proto::wire::{ars, flap};
@@ -46,10 +46,15 @@ pub fn host_session(data: &[u8]) {
 
 /// What up to 256 connections do at a relay: `[act: u8][connection: u8]`, and behind a command its ARS frame.
 ///
-/// Acts, modulo 5: 0 comes in, 1 sends a command, 2 sends rubbish, 3 hangs up, 4 is a time that passes.
+/// The relay is open if the length of all is even. Acts, modulo 5: 0 comes in, 1 sends a command, 2 sends rubbish, 3 hangs up, 4 is a time that passes.
 pub fn relay_pairing(data: &[u8]) {
     let mut now = Instant::now();
-    let mut pairing = Pairing::new(Access::Open, RelayLimits::default());
+    // Without any ticket, those who are signed on are served.
+    let access = match data.len() % 2 {
+        0 => Access::Open,
+        _ => Access::Tickets(TicketKey::new([7; 32])),
+    };
+    let mut pairing = Pairing::new(access, RelayLimits::default());
     let mut buffer = BytesMut::from(data);
     let mut open = BTreeSet::new();
     let mut step = 0u8;
@@ -67,6 +72,7 @@ pub fn relay_pairing(data: &[u8]) {
                 Ok(Some(frame)) => relay::Input::Command {
                     connection,
                     command: frame.command,
+                    signed_on: step.is_multiple_of(2),
                     unix_s: 0,
                     random: [step; 32],
                 },

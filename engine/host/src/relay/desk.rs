@@ -16,8 +16,12 @@ use crate::random::random;
 pub(super) enum Note {
     /// It is there, and hears orders here.
     Opened(Input, ConnectionId, mpsc::Sender<Order>),
-    /// Its first command.
-    Command(ConnectionId, Command),
+    /// Its first command, and whether it is one of the host's residents.
+    Command {
+        connection: ConnectionId,
+        command: Command,
+        signed_on: bool,
+    },
     /// Anything else.
     Other(Input),
 }
@@ -82,10 +86,15 @@ impl Desk {
                 self.orders.insert(connection, orders);
                 input
             }
-            Note::Command(connection, command) => match random() {
+            Note::Command {
+                connection,
+                command,
+                signed_on,
+            } => match random() {
                 Ok(random) => Input::Command {
                     connection,
                     command,
+                    signed_on,
                     unix_s: unix_s(),
                     random,
                 },

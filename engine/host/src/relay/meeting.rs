@@ -6,13 +6,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use rdv_proto::pace::Origin;
 use rdv_proto::relay::{Access, ConnectionId, Input, Pairing, RelayLimits};
-use rdv_proto::wire::ars::Frame;
+use rdv_proto::wire::ars::{Command, Frame};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use super::Residents;
 use super::desk::{Desk, Handed, Note, Order};
 use super::pipe::{self, Terms};
 
@@ -32,6 +34,7 @@ pub(crate) struct Meeting {
     next: Arc<AtomicU64>,
     limits: RelayLimits,
     public_address: Option<Ipv4Addr>,
+    residents: Option<Arc<dyn Residents>>,
 }
 
 /// What became of a connection.
@@ -43,10 +46,12 @@ enum Ended {
 }
 
 impl Meeting {
+    /// A relay, and what decides in it. Its `residents` are served without tickets.
     pub(crate) fn new(
         access: Access,
         limits: RelayLimits,
         public_address: Option<Ipv4Addr>,
+        residents: Option<Arc<dyn Residents>>,
     ) -> (Self, Desk) {
         let (notes, inbox) = mpsc::channel(NOTES);
         let meeting = Self {
@@ -54,6 +59,7 @@ impl Meeting {
             next: Arc::default(),
             limits,
             public_address,
+            residents,
         };
         (meeting, Desk::new(Pairing::new(access, limits), inbox))
     }
@@ -74,7 +80,8 @@ impl Meeting {
         };
         let (sender, orders) = mpsc::channel(ORDERS);
         self.note(Note::Opened(opened, connection, sender)).await;
-        if let Ended::Closed(carried) = self.attend(connection, stream, orders).await {
+        let source = super::source(peer, local);
+        if let Ended::Closed(carried) = self.attend(connection, source, stream, orders).await {
             self.note(Note::Other(Input::Closed {
                 connection,
                 carried,
@@ -86,6 +93,7 @@ impl Meeting {
     async fn attend(
         &self,
         connection: ConnectionId,
+        source: Origin,
         mut stream: TcpStream,
         mut orders: mpsc::Receiver<Order>,
     ) -> Ended {
@@ -121,7 +129,13 @@ impl Meeting {
                         early.extend_from_slice(&chunk[..length]);
                         if !commanded && let Some(command) = first_command(&mut early, &mut told) {
                             commanded = true;
-                            self.note(Note::Command(connection, command)).await;
+                            let signed_on = self.is_resident(&command, source);
+                            self.note(Note::Command {
+                                connection,
+                                command,
+                                signed_on,
+                            })
+                            .await;
                         }
                         if commanded && early.len() > EARLY_MAX {
                             told = true;
@@ -133,6 +147,15 @@ impl Meeting {
                     Ok(0) | Err(_) => return Ended::Closed(0),
                 },
             }
+        }
+    }
+
+    fn is_resident(&self, command: &Command, source: Origin) -> bool {
+        match (command, &self.residents) {
+            (Command::Create { name, .. } | Command::Join { name, .. }, Some(residents)) => {
+                residents.is_signed_on(name, source)
+            }
+            _ => false,
         }
     }
 
@@ -161,7 +184,7 @@ impl Meeting {
 }
 
 /// Takes the first frame with a command of a client; `broken` is set if there will be none.
-fn first_command(early: &mut BytesMut, broken: &mut bool) -> Option<rdv_proto::wire::ars::Command> {
+fn first_command(early: &mut BytesMut, broken: &mut bool) -> Option<Command> {
     loop {
         match Frame::decode(early) {
             Ok(None) => return None,

@@ -8,11 +8,12 @@ mod meeting;
 mod pipe;
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use rdv_proto::pace::Pace;
+use rdv_proto::pace::{Origin, Pace};
 use rdv_proto::relay::{Access, TicketKey};
+use rdv_proto::wire::text::ScreenName;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -31,6 +32,23 @@ use crate::listener::{accept, addresses, listen};
 const CONNECTIONS: Pace = Pace::new(60, std::time::Duration::from_secs(3));
 /// How long the pairs may go on after the end was asked for.
 const FAREWELL: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Those who use the host that a relay belongs to. Old clients have no tickets; they are known by name and address (S-37).
+pub(crate) trait Residents: Send + Sync {
+    /// Whether an account of that name is signed on from there, as [`source`] tells it. Guests are no residents.
+    fn is_signed_on(&self, name: &ScreenName, from: Origin) -> bool;
+}
+
+/// Where a connection of `peer` to `local` comes from, as far as one client's connections must agree. Of this machine itself it
+/// does not matter which of its addresses a client uses.
+pub(crate) fn source(peer: SocketAddr, local: SocketAddr) -> Origin {
+    let (peer, local) = (peer.ip().to_canonical(), local.ip().to_canonical());
+    Origin::of(if peer == local {
+        IpAddr::V4(Ipv4Addr::LOCALHOST)
+    } else {
+        peer
+    })
+}
 
 /// A relay without a host, that listens but does not answer yet.
 pub struct Relay {
@@ -51,7 +69,7 @@ impl Relay {
             (false, None) => return Err(HostError::NoTicketKey),
         };
         let listeners = listen(&config.listen)?;
-        let (meeting, desk) = Meeting::new(access, config.limits, config.public_address);
+        let (meeting, desk) = Meeting::new(access, config.limits, config.public_address, None);
         Ok(Self {
             listeners,
             meeting,
@@ -107,4 +125,111 @@ pub(crate) async fn serve(listener: TcpListener, meeting: Meeting, stop: watch::
         Some(async move { meeting.serve(stream, peer, local).await })
     })
     .await;
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "these are the clients")]
+mod tests {
+    use bytes::BytesMut;
+    use rdv_proto::relay::RelayLimits;
+    use rdv_proto::wire::ars::{Command, ErrorCode, Frame};
+    use rdv_proto::wire::rendezvous::Cookie;
+    use rdv_proto::wire::tlv::TlvList;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+    use super::*;
+
+    /// Alice is signed on from this machine, and nobody else.
+    struct AliceIsHere;
+
+    impl Residents for AliceIsHere {
+        fn is_signed_on(&self, name: &ScreenName, from: Origin) -> bool {
+            let here = Origin::of(Ipv4Addr::LOCALHOST.into());
+            name.normalized() == "alice" && from == here
+        }
+    }
+
+    /// Says this from that address; the connection and the answer.
+    async fn ask(relay: SocketAddr, from: &str, command: Command) -> (TcpStream, Command) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket
+            .bind(SocketAddr::new(from.parse().unwrap(), 0))
+            .unwrap();
+        let mut stream = socket.connect(relay).await.unwrap();
+        let frame = Frame::new(command).encode();
+        stream.write_all(&frame).await.unwrap();
+        let answer = answer(&mut stream).await;
+        (stream, answer)
+    }
+
+    async fn answer(stream: &mut TcpStream) -> Command {
+        let mut read = BytesMut::new();
+        loop {
+            if let Some(frame) = Frame::decode(&mut read).unwrap() {
+                return frame.command;
+            }
+            assert_ne!(stream.read_buf(&mut read).await.unwrap(), 0);
+        }
+    }
+
+    fn create(name: &str) -> Command {
+        Command::Create {
+            name: ScreenName::new(name).unwrap(),
+            cookie: Cookie(*b"1234567\0"),
+            tlvs: TlvList::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn s_37_an_old_client_is_known_by_its_name_and_address() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = watch::channel(false);
+        let (meeting, desk) = Meeting::new(
+            Access::Tickets(TicketKey::new([7; 32])),
+            RelayLimits::default(),
+            None,
+            Some(Arc::new(AliceIsHere)),
+        );
+        tokio::spawn(desk.run(stopped.clone()));
+        tokio::spawn(serve(listener, meeting, stopped));
+        for (name, from) in [("bob", "127.0.0.1"), ("alice", "127.0.0.2")] {
+            let (_stream, refused) = ask(address, from, create(name)).await;
+            assert_eq!(refused, Command::Error(ErrorCode::BAD_REQUEST), "{name}");
+        }
+        let (_stream, created) = ask(address, "127.0.0.1", create("Ali Ce")).await;
+        let here = Ipv4Addr::LOCALHOST;
+        assert!(
+            matches!(created, Command::Created { ip, .. } if ip == here),
+            "{created:?}"
+        );
+        drop(stop);
+    }
+
+    #[test]
+    fn a_client_of_this_machine_may_use_any_of_its_addresses() {
+        let source = |peer: &str, local: &str| {
+            source(
+                SocketAddr::new(peer.parse().unwrap(), 4000),
+                SocketAddr::new(local.parse().unwrap(), 5190),
+            )
+        };
+        let here = source("127.0.0.1", "127.0.0.1");
+        for (peer, local) in [
+            ("192.0.2.1", "192.0.2.1"),
+            ("::1", "::1"),
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+        ] {
+            assert_eq!(source(peer, local), here, "{peer}");
+        }
+        for (peer, local) in [("192.0.2.9", "192.0.2.1"), ("127.0.0.2", "127.0.0.1")] {
+            assert_ne!(source(peer, local), here, "{peer}");
+        }
+        let peer = "::ffff:192.0.2.9";
+        assert_eq!(
+            source(peer, "::ffff:192.0.2.1"),
+            source("192.0.2.9", "198.51.100.1")
+        );
+    }
 }

@@ -16,7 +16,8 @@ pub struct ConnectionId(pub u64);
 pub enum Access {
     /// Anybody.
     Open,
-    /// Who shows a ticket made with this key.
+    /// Who shows a ticket made with this key. Old clients know of none: they are served if they are signed on to the relay's own
+    /// host, see [`Input::Command`].
     Tickets(TicketKey),
 }
 
@@ -40,6 +41,8 @@ pub enum Input {
         connection: ConnectionId,
         /// What it says.
         command: Command,
+        /// Whether an account of the name in it is signed on to the relay's own host from the address of this connection.
+        signed_on: bool,
         /// The time of day, for tickets: seconds since 1970.
         unix_s: u64,
         /// Fresh random bytes, from which a token is drawn.

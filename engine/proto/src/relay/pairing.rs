@@ -12,8 +12,9 @@ use super::event::{Access, ConnectionId, Input, Output};
 use super::ledger::Ledger;
 use super::limits::RelayLimits;
 use crate::pace::Origin;
-use crate::wire::ars::{Command, ErrorCode, TLV_TICKET};
+use crate::wire::ars::{Command, ErrorCode, TLV_SERVICE, TLV_TICKET};
 use crate::wire::rendezvous::Cookie;
+use crate::wire::service::NATIVE;
 use crate::wire::text::ScreenName;
 use crate::wire::tlv::TlvList;
 
@@ -50,6 +51,7 @@ enum Stage {
     },
     Paired {
         partner: ConnectionId,
+        /// Whom the pair counts for; of two who use the same account, only one of them has it.
         account: Option<ScreenName>,
     },
 }
@@ -60,8 +62,9 @@ struct Waiting {
     name: ScreenName,
     cookie: Cookie,
     account: Option<ScreenName>,
+    /// For a service of old clients, which hand no ticket on: whoever may use the relay may join.
+    legacy: bool,
 }
-
 impl Pairing {
     /// A relay without connections.
     pub fn new(access: Access, limits: RelayLimits) -> Self {
@@ -91,12 +94,14 @@ impl Pairing {
             Input::Command {
                 connection,
                 command,
+                signed_on,
                 unix_s,
                 random,
             } => {
                 // Only the first command counts; what comes later is the partner's.
                 if self.is_silent(connection) {
-                    self.command(now, connection, command, unix_s, &random);
+                    let admission = Admission { signed_on, unix_s };
+                    self.command(now, connection, command, admission, &random);
                 }
             }
             Input::Malformed { connection } => self.refuse(now, connection, ErrorCode::MALFORMED),
@@ -145,21 +150,30 @@ impl Pairing {
         now: Instant,
         connection: ConnectionId,
         command: Command,
-        unix_s: u64,
+        admission: Admission,
         random: &[u8; 32],
     ) {
         let done = match command {
-            Command::Create { name, cookie, tlvs } => self
-                .admit(&tlvs, unix_s)
-                .and_then(|account| self.create(now, connection, name, cookie, account, random)),
+            Command::Create { name, cookie, tlvs } => {
+                self.admit(&name, &tlvs, admission).and_then(|account| {
+                    let session = Waiting {
+                        creator: connection,
+                        name,
+                        cookie,
+                        account,
+                        legacy: is_legacy(&tlvs),
+                    };
+                    self.create(now, session, random)
+                })
+            }
             Command::Join {
+                name,
                 token,
                 cookie,
                 tlvs,
-                ..
             } => {
                 let joined = self
-                    .admit(&tlvs, unix_s)
+                    .admit(&name, &tlvs, admission)
                     .and_then(|account| self.join(now, connection, token, cookie, account));
                 if let (None, Some(known)) = (joined, self.connections.get(&connection)) {
                     self.ledger.wrong_join(now, known.origin);
@@ -175,26 +189,28 @@ impl Pairing {
         }
     }
 
-    /// Whether the one who shows these TLVs may use the relay, and for whose account.
-    fn admit(&self, tlvs: &TlvList, unix_s: u64) -> Option<Option<ScreenName>> {
-        match &self.access {
-            Access::Open => Some(None),
-            Access::Tickets(key) => {
-                let ticket = key.check(tlvs.first(TLV_TICKET)?, unix_s).ok()?;
-                Some(Some(ticket.account))
-            }
+    /// Whether the one of that name who shows these TLVs may use the relay, and for whose account.
+    fn admit(
+        &self,
+        name: &ScreenName,
+        tlvs: &TlvList,
+        admission: Admission,
+    ) -> Option<Option<ScreenName>> {
+        let key = match &self.access {
+            Access::Open => return Some(None),
+            Access::Tickets(key) => key,
+        };
+        let ticket = tlvs
+            .first(TLV_TICKET)
+            .and_then(|ticket| key.check(ticket, admission.unix_s).ok());
+        match ticket {
+            Some(ticket) => Some(Some(ticket.account)),
+            None => admission.signed_on.then(|| Some(name.clone())),
         }
     }
 
-    fn create(
-        &mut self,
-        now: Instant,
-        connection: ConnectionId,
-        name: ScreenName,
-        cookie: Cookie,
-        account: Option<ScreenName>,
-        random: &[u8; 32],
-    ) -> Option<()> {
+    fn create(&mut self, now: Instant, session: Waiting, random: &[u8; 32]) -> Option<()> {
+        let connection = session.creator;
         let (origin, announce) = self
             .connections
             .get(&connection)
@@ -202,14 +218,14 @@ impl Pairing {
         let taken = self
             .waiting
             .values()
-            .any(|other| other.cookie == cookie && other.name == name);
+            .any(|other| other.cookie == session.cookie && other.name == session.name);
         if taken
             || self.waiting.len() >= self.limits.waiting
             || self.ledger.address(origin).waiting >= self.limits.waiting_per_address
         {
             return None;
         }
-        if let Some(account) = &account
+        if let Some(account) = &session.account
             && (self.ledger.account(account).waiting >= self.limits.waiting_per_account
                 || self.ledger.bytes_left(now, account) == 0)
         {
@@ -219,20 +235,12 @@ impl Pairing {
         let until = now + self.limits.join;
         self.leave_stage(now, connection, 0);
         self.ledger.address(origin).waiting += 1;
-        if let Some(account) = &account {
+        if let Some(account) = &session.account {
             self.ledger.account(account).waiting += 1;
         }
         self.deadlines.insert((until, connection));
         self.set_stage(connection, Stage::Waiting { until, token });
-        self.waiting.insert(
-            token,
-            Waiting {
-                creator: connection,
-                name,
-                cookie,
-                account,
-            },
-        );
+        self.waiting.insert(token, session);
         let ip = announce;
         self.send(connection, Command::Created { token, ip });
         Some(())
@@ -247,9 +255,13 @@ impl Pairing {
         account: Option<ScreenName>,
     ) -> Option<()> {
         let session = self.waiting.get(&token).filter(|session| {
-            bool::from(session.cookie.0.ct_eq(&cookie.0)) && session.account == account
+            bool::from(session.cookie.0.ct_eq(&cookie.0))
+                && (session.legacy || session.account == account)
         })?;
         let creator = session.creator;
+        // A pair counts for both accounts, but once for one that is on both sides.
+        let creators = session.account.clone();
+        let joiners = account.filter(|account| creators.as_ref() != Some(account));
         let origins: BTreeSet<Origin> = [creator, joiner]
             .iter()
             .filter_map(|id| self.connections.get(id).map(|known| known.origin))
@@ -260,23 +272,24 @@ impl Pairing {
             return None;
         }
         let mut bytes_max = self.limits.pair_bytes;
-        if let Some(account) = &account {
+        for account in creators.iter().chain(&joiners) {
             if self.ledger.account(account).pairs >= self.limits.pairs_per_account {
                 return None;
             }
             bytes_max = bytes_max.min(self.ledger.bytes_left(now, account));
         }
-        for (connection, partner) in [(creator, joiner), (joiner, creator)] {
+        for account in creators.iter().chain(&joiners) {
+            self.ledger.account(account).pairs += 1;
+        }
+        for (connection, partner, account) in
+            [(creator, joiner, creators), (joiner, creator, joiners)]
+        {
             self.leave_stage(now, connection, 0);
-            let account = account.clone();
             self.set_stage(connection, Stage::Paired { partner, account });
             self.send(connection, Command::Ready);
         }
         for origin in origins {
             self.ledger.address(origin).pairs += 1;
-        }
-        if let Some(account) = &account {
-            self.ledger.account(account).pairs += 1;
         }
         self.pairs += 1;
         self.outputs.push_back(Output::Pair {
@@ -350,13 +363,18 @@ impl Pairing {
             Stage::Paired { partner, account } => {
                 address.pairs -= 1;
                 self.pairs -= 1;
-                let other = self.connections.get(partner).map(|other| other.origin);
-                if let Some(other) = other.filter(|&other| other != known.origin) {
-                    self.ledger.address(other).pairs -= 1;
-                }
-                if let Some(account) = account {
+                let other = self.connections.get(partner);
+                let theirs = other.and_then(|other| match &other.stage {
+                    Stage::Paired { account, .. } => account.as_ref(),
+                    _ => None,
+                });
+                for account in account.iter().chain(theirs) {
                     self.ledger.account(account).pairs -= 1;
                     self.ledger.carried(now, account, carried);
+                }
+                let other = other.map(|other| other.origin);
+                if let Some(other) = other.filter(|&other| other != known.origin) {
+                    self.ledger.address(other).pairs -= 1;
                 }
                 Some(*partner)
             }
@@ -381,6 +399,19 @@ impl Pairing {
             command,
         });
     }
+}
+
+/// What is known of the one who asks, besides what it says.
+#[derive(Clone, Copy)]
+struct Admission {
+    signed_on: bool,
+    unix_s: u64,
+}
+
+/// Whether a session is for a service that old clients know, too. Ours say so of every session.
+fn is_legacy(tlvs: &TlvList) -> bool {
+    tlvs.first(TLV_SERVICE)
+        .is_some_and(|service| service[..] != NATIVE.as_bytes()[..])
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::relay::{Ticket, TicketKey};
+use crate::wire::service::SEND_FILE;
 
 const COOKIE: Cookie = Cookie(*b"TRYST01\0");
 const RANDOM: [u8; 32] = [0x23; 32];
@@ -54,11 +55,22 @@ impl Stage {
     }
 
     fn says(&mut self, connection: ConnectionId, command: Command, random: [u8; 32]) {
+        self.says_as(false, connection, command, random);
+    }
+
+    fn says_as(
+        &mut self,
+        signed_on: bool,
+        connection: ConnectionId,
+        command: Command,
+        random: [u8; 32],
+    ) {
         self.pairing.handle_input(
             self.now,
             Input::Command {
                 connection,
                 command,
+                signed_on,
                 unix_s: NOW_UNIX_S,
                 random,
             },
@@ -82,6 +94,43 @@ impl Stage {
             tlvs,
         };
         self.says(connection, join, RANDOM);
+    }
+
+    /// An old client of that name, signed on, creates; its token is made of `random`.
+    fn old_client_creates(
+        &mut self,
+        address: u8,
+        who: &str,
+        cookie: Cookie,
+        random: u8,
+    ) -> ConnectionId {
+        let connection = self.arrives_from(address);
+        let create = Command::Create {
+            name: name(who),
+            cookie,
+            tlvs: send_file(),
+        };
+        self.says_as(true, connection, create, [random; 32]);
+        connection
+    }
+
+    /// An old client of that name, signed on, joins.
+    fn old_client_joins(
+        &mut self,
+        address: u8,
+        who: &str,
+        cookie: Cookie,
+        token: u8,
+    ) -> ConnectionId {
+        let connection = self.arrives_from(address);
+        let join = Command::Join {
+            name: name(who),
+            token: u16::from_be_bytes([token; 2]),
+            cookie,
+            tlvs: send_file(),
+        };
+        self.says_as(true, connection, join, RANDOM);
+        connection
     }
 
     fn closes(&mut self, connection: ConnectionId, carried: u64) {
@@ -139,6 +188,17 @@ fn ready(creator: ConnectionId, joiner: ConnectionId) -> [Output; 3] {
             bytes_max,
         },
     ]
+}
+
+/// What old clients say of their service.
+fn send_file() -> TlvList {
+    TlvList::new().with(TLV_SERVICE, SEND_FILE.as_bytes().to_vec())
+}
+
+fn is_paired(outputs: &[Output]) -> bool {
+    outputs
+        .iter()
+        .any(|output| matches!(output, Output::Pair { .. }))
 }
 
 #[test]
@@ -425,4 +485,141 @@ fn an_account_has_four_pairs_and_a_daily_allowance() {
     assert_eq!(pair(&mut stage, 6).1, None);
     stage.waits(24 * 3600);
     assert_eq!(pair(&mut stage, 7).1, Some(64 << 30));
+}
+
+/// A relay of a host, with its key.
+fn relay_of_a_host() -> (Stage, TicketKey) {
+    let key = TicketKey::new([7; 32]);
+    let access = Access::Tickets(key.clone());
+    (Stage::with(access, RelayLimits::default()), key)
+}
+
+#[test]
+fn s_37_old_clients_without_a_ticket_are_served_if_they_are_signed_on() {
+    let (mut stage, _) = relay_of_a_host();
+    let stranger = stage.arrives_from(9);
+    stage.creates(stranger, COOKIE, 0x23, send_file());
+    assert_eq!(stage.outputs(), refused(stranger, ErrorCode::BAD_REQUEST));
+    let alice = stage.old_client_creates(1, "alice", COOKIE, 0x23);
+    let ip = Ipv4Addr::new(198, 51, 100, 80);
+    let created = Command::Created { token: TOKEN, ip };
+    assert_eq!(stage.outputs(), [send(alice, created)]);
+    let stranger = stage.arrives_from(9);
+    stage.joins(stranger, TOKEN, COOKIE, send_file());
+    assert_eq!(stage.outputs(), refused(stranger, ErrorCode::BAD_REQUEST));
+    let bob = stage.old_client_joins(2, "bob", COOKIE, 0x23);
+    assert_eq!(stage.outputs(), ready(alice, bob));
+}
+
+#[test]
+fn an_old_client_and_one_of_ours_with_a_ticket_of_its_own_meet_either_way() {
+    for old_one_creates in [true, false] {
+        let (mut stage, key) = relay_of_a_host();
+        let mut tlvs = ticket(&key, "bob");
+        tlvs.push(TLV_SERVICE, SEND_FILE.as_bytes().to_vec());
+        let (creator, joiner);
+        if old_one_creates {
+            creator = stage.old_client_creates(1, "alice", COOKIE, 0x23);
+            joiner = stage.arrives_from(2);
+            stage.joins(joiner, TOKEN, COOKIE, tlvs);
+        } else {
+            creator = stage.arrives_from(2);
+            stage.creates(creator, COOKIE, 0x23, tlvs);
+            joiner = stage.old_client_joins(1, "alice", COOKIE, 0x23);
+        }
+        assert_eq!(stage.outputs()[1..], ready(creator, joiner));
+    }
+}
+
+#[test]
+fn s_38_a_session_of_the_native_service_is_joined_with_its_creators_ticket_alone() {
+    let (mut stage, key) = relay_of_a_host();
+    let creator = stage.arrives_from(1);
+    let mut tlvs = ticket(&key, "alice");
+    tlvs.push(TLV_SERVICE, NATIVE.as_bytes().to_vec());
+    stage.creates(creator, COOKIE, 0x23, tlvs.clone());
+    stage.outputs();
+    let eve = stage.old_client_joins(3, "eve", COOKIE, 0x23);
+    assert_eq!(stage.outputs(), refused(eve, ErrorCode::BAD_REQUEST));
+    let joiner = stage.arrives_from(2);
+    stage.joins(joiner, TOKEN, COOKIE, tlvs);
+    assert_eq!(stage.outputs(), ready(creator, joiner));
+}
+
+#[test]
+fn cookies_of_old_clients_that_collide_are_told_apart_by_name_and_token() {
+    let (mut stage, _) = relay_of_a_host();
+    let alice = stage.old_client_creates(1, "alice", COOKIE, 1);
+    let carol = stage.old_client_creates(3, "carol", COOKIE, 2);
+    stage.outputs();
+    let again = stage.old_client_creates(1, "Ali Ce", COOKIE, 3);
+    assert_eq!(stage.outputs(), refused(again, ErrorCode::BAD_REQUEST));
+    let dave = stage.old_client_joins(4, "dave", COOKIE, 2);
+    assert_eq!(stage.outputs(), ready(carol, dave));
+    let bob = stage.old_client_joins(2, "bob", COOKIE, 1);
+    assert_eq!(stage.outputs(), ready(alice, bob));
+    // A third one to either pair.
+    let eve = stage.old_client_joins(5, "eve", COOKIE, 1);
+    assert_eq!(stage.outputs(), refused(eve, ErrorCode::BAD_REQUEST));
+}
+
+#[test]
+fn s_35_an_account_of_an_old_client_has_four_pairs_on_whichever_side_it_is() {
+    let (mut stage, _) = relay_of_a_host();
+    let mut pair = |n: u8, creator: &str, joiner: &str| {
+        let created = stage.old_client_creates(n, creator, Cookie([n; 8]), n);
+        stage.old_client_joins(100 + n, joiner, Cookie([n; 8]), n);
+        let paired = is_paired(&stage.outputs());
+        (created, paired)
+    };
+    let first = pair(1, "alice", "bob").0;
+    for n in 2..=4 {
+        assert!(pair(n, "carol", "Bob").1);
+    }
+    assert!(!pair(5, "dave", "bob").1, "bob has four");
+    assert!(!pair(6, "bob", "dave").1, "and creates no fifth");
+    assert!(pair(7, "alice", "dave").1, "alice has one");
+    stage.closes(first, 5);
+    stage.waits(121);
+    stage.outputs();
+    let creator = stage.old_client_creates(8, "dave", Cookie([8; 8]), 8);
+    let joiner = stage.old_client_joins(108, "bob", Cookie([8; 8]), 8);
+    assert_eq!(stage.outputs()[1..], ready(creator, joiner));
+}
+
+#[test]
+fn what_a_pair_carried_counts_for_both_accounts() {
+    let (mut stage, _) = relay_of_a_host();
+    let mut carry = |n: u8, creator: &str, joiner: &str, carried: u64| {
+        let created = stage.old_client_creates(n, creator, Cookie([n; 8]), n);
+        stage.old_client_joins(100 + n, joiner, Cookie([n; 8]), n);
+        let budget = stage.outputs().into_iter().find_map(|output| match output {
+            Output::Pair { bytes_max, .. } => Some(bytes_max),
+            _ => None,
+        });
+        stage.closes(created, carried);
+        budget
+    };
+    assert_eq!(carry(1, "alice", "bob", 150 << 30), Some(64 << 30));
+    assert_eq!(carry(2, "carol", "bob", 0), Some(50 << 30));
+    assert_eq!(carry(3, "alice", "carol", 0), Some(50 << 30));
+    assert_eq!(carry(4, "carol", "dave", 0), Some(64 << 30));
+    // One account on both sides counts once.
+    assert_eq!(carry(5, "erin", "Erin", 150 << 30), Some(64 << 30));
+    assert_eq!(carry(6, "erin", "frank", 0), Some(50 << 30));
+}
+
+#[test]
+fn s_35_wrong_joins_of_old_clients_close_the_door_to_their_address() {
+    let (mut stage, _) = relay_of_a_host();
+    let alice = stage.old_client_creates(1, "alice", COOKIE, 0x23);
+    stage.outputs();
+    for _ in 0..11 {
+        let guess = stage.old_client_joins(2, "eve", Cookie([9; 8]), 0x23);
+        assert_eq!(stage.outputs(), refused(guess, ErrorCode::BAD_REQUEST));
+    }
+    let late = stage.arrives_from(2);
+    assert_eq!(stage.outputs(), [Output::Close { connection: late }]);
+    let bob = stage.old_client_joins(3, "bob", COOKIE, 0x23);
+    assert_eq!(stage.outputs(), ready(alice, bob));
 }
