@@ -1,21 +1,31 @@
 //! One client: frames from its stream into the session machine, and what the machine says into its queue.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::BytesMut;
-use rdv_proto::session::{Output, Session, SessionConfig};
+use rdv_proto::session::{
+    AccountSignOn, Admission, Outbound, Output, Party, RateTable, Refusal, Session, SessionConfig,
+    Sessions, Wish,
+};
 use rdv_proto::wire::flap::Frame;
+use rdv_proto::wire::signon::LoginErrorCode;
+use rdv_proto::wire::text::ScreenName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{timeout, timeout_at};
 use tracing::{debug, trace};
 
+use crate::accounts::{Account, Accounts};
+use crate::cookies::Granted;
+use crate::feedbag;
 use crate::gate::Pass;
 use crate::host::Shared;
+use crate::people::{Entrant, Place, TooManyNames};
 use crate::queue::{Queue, queue};
 use crate::random::random;
-use crate::router::Seat;
+use crate::router::Seat as GuestSeat;
 
 /// What is read at once, in bytes.
 const READ: usize = 8 * 1024;
@@ -26,10 +36,12 @@ const DRAIN_MAX: u64 = 256 * 1024;
 pub(crate) struct Arrival {
     pub(crate) shared: Arc<Shared>,
     pub(crate) pass: Pass,
-    pub(crate) peer: std::net::SocketAddr,
-    pub(crate) local: std::net::SocketAddr,
+    pub(crate) peer: SocketAddr,
+    pub(crate) local: SocketAddr,
     pub(crate) arrived: Instant,
-    /// Over TLS: guests may sign on.
+    /// Number of the listener that it came to.
+    pub(crate) listener: usize,
+    /// Over TLS: guests and those with a password may sign on.
     pub(crate) tls: bool,
     pub(crate) stop: watch::Receiver<bool>,
 }
@@ -50,11 +62,16 @@ impl Arrival {
         };
         let config = SessionConfig {
             peer: self.peer,
-            guests: self.tls,
+            tls: self.tls,
+            accounts: self.shared.reception.is_some(),
+            museum: self.shared.museum,
             challenge,
-            rate_general: limits.rate_general,
-            rate_icbm: limits.rate_icbm,
-            proposals: limits.proposals,
+            rates: RateTable {
+                general: limits.rate_general,
+                icbm: limits.rate_icbm,
+                ..RateTable::OURS
+            },
+            rates_old: limits.rates_old,
         };
         let (mut reading, writing) = tokio::io::split(stream);
         let (queue, outgoing) = queue(limits.queue_messages, limits.queue_bytes);
@@ -67,7 +84,9 @@ impl Arrival {
             shared: self.shared,
             local: self.local,
             peer: self.peer,
+            listener: self.listener,
             arrived: self.arrived,
+            to_show: Vec::new(),
         };
         let sequence = u16::from_be_bytes(sequence) >> 1;
         let mut writer = std::pin::pin!(outgoing.write_to(writing, sequence, limits.keep_alive));
@@ -79,7 +98,7 @@ impl Arrival {
                 Ended::Gone
             }
         };
-        // From here on nobody reaches this client, and its number waits for it.
+        // From here on nobody reaches this client; the number of a guest waits for it.
         client.seat = None;
         if let Ended::Farewell = ended {
             client.queue.close();
@@ -103,9 +122,18 @@ struct Client {
     seat: Option<Seat>,
     pass: Option<Pass>,
     shared: Arc<Shared>,
-    local: std::net::SocketAddr,
-    peer: std::net::SocketAddr,
+    local: SocketAddr,
+    peer: SocketAddr,
+    listener: usize,
     arrived: Instant,
+    /// Who is still to be shown to the client, which gets them as fast as it reads.
+    to_show: Vec<ScreenName>,
+}
+
+/// Where a client that is signed on belongs.
+enum Seat {
+    Guest(GuestSeat),
+    Account(Place),
 }
 
 impl Client {
@@ -117,7 +145,7 @@ impl Client {
         let mut buffer = BytesMut::new();
         let opened = Instant::now();
         let mut last_frame = opened;
-        if let Some(ended) = self.carry_out() {
+        if let Some(ended) = self.carry_out().await {
             return ended;
         }
         loop {
@@ -128,8 +156,15 @@ impl Client {
                     Ok(Some(frame)) => {
                         last_frame = Instant::now();
                         self.session.handle_frame(last_frame, frame);
-                        if let Some(ended) = self.carry_out() {
-                            return ended;
+                        let deadline = self.deadline(opened, last_frame);
+                        let ended = tokio::select! {
+                            carried = timeout_at(deadline.into(), self.carry_out()) => carried,
+                            _ = stop.wait_for(|stop| *stop) => return self.dismiss(),
+                        };
+                        match ended {
+                            Ok(None) => {}
+                            Ok(Some(ended)) => return ended,
+                            Err(_) => return self.dismiss(),
                         }
                     }
                 }
@@ -138,93 +173,276 @@ impl Client {
             let deadline = self.deadline(opened, last_frame);
             let read = tokio::select! {
                 read = timeout_at(deadline.into(), stream.read_buf(&mut buffer)) => read,
-                _ = stop.wait_for(|stop| *stop) => {
-                    self.session.sign_off(None);
-                    self.carry_out();
-                    return Ended::Farewell;
-                }
+                _ = stop.wait_for(|stop| *stop) => return self.dismiss(),
             };
             match read {
                 Ok(Ok(1..)) => {}
                 Ok(Ok(0) | Err(_)) => return Ended::Gone,
-                Err(_) => {
-                    self.session.sign_off(None);
-                    self.carry_out();
-                    return Ended::Farewell;
-                }
+                Err(_) => return self.dismiss(),
             }
         }
+    }
+
+    /// Sends the client away.
+    fn dismiss(&mut self) -> Ended {
+        self.session.sign_off(None);
+        while let Some(output) = self.session.poll_output() {
+            match output {
+                Output::Send(channel, data) => self.queue.push(channel, data),
+                Output::BareSignOff => self.queue.push_bare_sign_off(),
+                _ => true,
+            };
+        }
+        Ended::Farewell
     }
 
     /// Absolute: single bytes do not move it.
     fn deadline(&self, opened: Instant, last_frame: Instant) -> Instant {
         let limits = &self.shared.limits;
-        if self.session.is_online() {
-            return last_frame + limits.silence;
-        }
-        let signed_on = self.arrived + limits.sign_on;
-        match self.session.is_greeted() {
-            true => signed_on,
-            false => signed_on.min(opened + limits.first_frame),
+        match self.session.party() {
+            Some(Party::Old) if self.session.is_online() => last_frame + limits.silence_old,
+            _ if self.session.is_online() => last_frame + limits.silence,
+            Some(Party::Ours | Party::Old) => self.arrived + limits.set_up,
+            _ if self.session.is_greeted() => self.arrived + limits.sign_on,
+            _ => (self.arrived + limits.sign_on).min(opened + limits.first_frame),
         }
     }
 
     /// Does what the session wants done; says whether the connection ended by it.
-    fn carry_out(&mut self) -> Option<Ended> {
+    async fn carry_out(&mut self) -> Option<Ended> {
         while let Some(output) = self.session.poll_output() {
-            let now = Instant::now();
-            match (output, &self.seat) {
-                (Output::Send(channel, data), _) => {
+            match output {
+                Output::Send(channel, data) => {
                     if !self.queue.push(channel, data) {
                         return Some(Ended::Gone);
                     }
                 }
-                (Output::Close, _) => return Some(Ended::Farewell),
-                (Output::SignOn(wish), _) => {
-                    let queue = self.queue.clone();
-                    match self
-                        .shared
-                        .router
-                        .sign_on(now, &wish, self.peer.ip(), queue)
-                    {
-                        Ok(seat) => {
-                            self.session.signed_on(
-                                seat.name.clone(),
-                                seat.token.as_ref(),
-                                seat.since_unix_s,
-                            );
-                            self.seat = Some(seat);
-                            self.pass = None;
-                        }
-                        Err(code) => {
-                            debug!(?code, "a guest was refused");
-                            self.session.refused(code);
-                        }
-                    }
+                Output::BareSignOff => {
+                    self.queue.push_bare_sign_off();
                 }
-                (Output::Online, Some(seat)) => seat.set_online(),
-                (Output::Capabilities(list), Some(seat)) => seat.set_capabilities(list),
-                (Output::Parameters(parameters), Some(seat)) => seat.set_parameters(parameters),
-                (Output::PassOn(error), Some(seat)) => seat.pass_on(now, error),
-                (Output::Deliver(outbound), Some(seat)) => match seat.deliver(now, &outbound) {
-                    Ok(()) => self.session.delivered(&outbound),
-                    Err(code) => {
-                        let [first, second, ..] = outbound.message.cookie.0;
-                        debug!(?code, "cookie {first:02x}{second:02x}… was not delivered");
-                        self.session.undelivered(&outbound, code);
+                Output::Close => return Some(Ended::Farewell),
+                Output::SignOn(wish) => self.sign_on_guest(&wish),
+                Output::Authenticate(sign_on) => self.authenticate(sign_on).await,
+                Output::Redeem { cookie, sessions } => self.redeem(&cookie, sessions).await,
+                Output::Relay { request_id } => self.tell_relay(request_id),
+                other => match &self.seat {
+                    // Without a seat the session asks for nothing but one.
+                    None => return Some(Ended::Gone),
+                    Some(Seat::Guest(seat)) => serve_guest(&mut self.session, seat, other),
+                    Some(Seat::Account(place)) => {
+                        let accounts = self.shared.accounts.as_ref();
+                        let shown = serve_account(&mut self.session, place, accounts, other).await;
+                        self.to_show.extend(shown);
                     }
                 },
-                (Output::Relay { request_id }, Some(seat)) => {
-                    let relay = self.shared.relay.as_ref().and_then(|relay| {
-                        let ticket = relay.ticket(&seat.name)?;
-                        Some((relay.address_for(self.local)?, ticket))
-                    });
-                    self.session.relay(request_id, relay);
+            }
+            if let Some(Seat::Account(place)) = &self.seat {
+                while !self.to_show.is_empty() {
+                    // Others are bounded by the queue, the client's own answers by its reading.
+                    if !self.queue.wait_for_room().await {
+                        return Some(Ended::Gone);
+                    }
+                    self.to_show = place.show(Instant::now(), std::mem::take(&mut self.to_show));
                 }
-                // Without a seat the session asks for nothing but one.
-                (_, None) => return Some(Ended::Gone),
             }
         }
         None
+    }
+
+    fn sign_on_guest(&mut self, wish: &Wish) {
+        let queue = self.queue.clone();
+        let router = &self.shared.router;
+        match router.sign_on(Instant::now(), wish, self.peer.ip(), queue) {
+            Ok(seat) => {
+                let (name, token) = (seat.name.clone(), seat.token.as_ref());
+                self.session.signed_on(name, token, seat.since_unix_s);
+                self.seat = Some(Seat::Guest(seat));
+                self.pass = None;
+            }
+            Err(code) => {
+                debug!(?code, "a guest was refused");
+                self.session.refused(code);
+            }
+        }
+    }
+
+    /// Checks who it is; then the account is in, or goes on with a cookie.
+    async fn authenticate(&mut self, sign_on: AccountSignOn) {
+        let shared = Arc::clone(&self.shared);
+        let Some(reception) = &shared.reception else {
+            return self.refuse(LoginErrorCode::WRONG_PASSWORD);
+        };
+        let checked = reception.check(&sign_on, self.peer.ip()).await;
+        match (checked, sign_on.name.clone()) {
+            (Ok(account), Some(_)) if !sign_on.moves_on() => {
+                let name = account.name.clone();
+                self.admit(&account, name, sign_on.sessions, Party::Ours)
+                    .await;
+            }
+            (Ok(account), Some(name)) => self.send_on(&account, name, sign_on.sessions),
+            (Ok(_), None) => self.refuse(LoginErrorCode::WRONG_PASSWORD),
+            (Err(code), _) => self.refuse(code),
+        }
+    }
+
+    fn send_on(&mut self, account: &Account, name: ScreenName, sessions: Sessions) {
+        if !self.shared.people.has_room(&account.name, sessions) {
+            return self.refuse(LoginErrorCode::ADDRESS_RATE_LIMITED);
+        }
+        let granted = Granted { name, sessions };
+        let cookies = &self.shared.cookies;
+        match cookies.issue(Instant::now(), self.listener, granted) {
+            Some(cookie) => {
+                let here = self.shared.public_address.unwrap_or(self.local.ip());
+                let address = SocketAddr::new(here, self.local.port()).to_string();
+                self.session.sent_on(address, cookie);
+            }
+            None => self.refuse(LoginErrorCode::UNAVAILABLE),
+        }
+    }
+
+    async fn redeem(&mut self, cookie: &[u8], sessions: Option<Sessions>) {
+        let shared = Arc::clone(&self.shared);
+        let granted = shared
+            .cookies
+            .redeem(Instant::now(), self.listener, cookie);
+        let (Some(granted), Some(reception)) = (granted, &shared.reception) else {
+            return self.refuse(LoginErrorCode::BAD_COOKIE);
+        };
+        match reception.find(&granted.name).await {
+            Ok(account) => {
+                let sessions = sessions.unwrap_or(granted.sessions);
+                self.admit(&account, granted.name, sessions, Party::Old)
+                    .await;
+            }
+            Err(code) => self.refuse(code),
+        }
+    }
+
+    /// Lets an account in, which sees its own name spelt as `name`.
+    async fn admit(
+        &mut self,
+        account: &Account,
+        name: ScreenName,
+        sessions: Sessions,
+        party: Party,
+    ) {
+        let lists = match &self.shared.accounts {
+            Some(accounts) => feedbag::lists(accounts, account.id).await.ok(),
+            None => None,
+        };
+        let Some(lists) = lists else {
+            return self.refuse(LoginErrorCode::UNAVAILABLE);
+        };
+        let entrant = Entrant {
+            account,
+            lists,
+            sessions,
+            party,
+            queue: self.queue.clone(),
+        };
+        match self.shared.people.sign_on(Instant::now(), entrant) {
+            Ok(place) => {
+                self.session.admitted(Admission {
+                    name,
+                    sessions,
+                    since_unix_s: place.since_unix_s,
+                });
+                self.seat = Some(Seat::Account(place));
+                self.pass = None;
+            }
+            Err(code) => self.refuse(code),
+        }
+    }
+
+    fn refuse(&mut self, code: LoginErrorCode) {
+        debug!(?code, "a sign-on was refused");
+        self.session.refused(code);
+    }
+
+    fn tell_relay(&mut self, request_id: u32) {
+        let name = match &self.seat {
+            Some(Seat::Guest(seat)) => &seat.name,
+            Some(Seat::Account(place)) => &place.name,
+            None => return,
+        };
+        let relay = self.shared.relay.as_ref().and_then(|relay| {
+            let ticket = relay.ticket(name)?;
+            Some((relay.address_for(self.local)?, ticket))
+        });
+        self.session.relay(request_id, relay);
+    }
+}
+
+fn serve_guest(session: &mut Session, seat: &GuestSeat, output: Output) {
+    match output {
+        Output::Online => seat.set_online(),
+        Output::Locate(change) => {
+            if let Some(capabilities) = change.capabilities {
+                seat.set_capabilities(capabilities);
+            }
+        }
+        Output::Parameters(parameters) => seat.set_parameters(parameters),
+        Output::PassOn(error) => seat.pass_on(Instant::now(), error),
+        Output::Deliver(outbound) => {
+            let delivered = seat.deliver(Instant::now(), &outbound);
+            report(session, &outbound, delivered.map_err(Refusal::from));
+        }
+        // The session asks nothing else for a guest.
+        _ => {}
+    }
+}
+
+/// The names that the client is to be shown come back.
+async fn serve_account(
+    session: &mut Session,
+    place: &Place,
+    accounts: Option<&Accounts>,
+    output: Output,
+) -> Vec<ScreenName> {
+    let now = Instant::now();
+    match output {
+        Output::Online => return place.set_online(now),
+        Output::Locate(change) => place.locate(now, change),
+        Output::Idle(idle) => place.set_idle(now, idle),
+        Output::Status(change) => place.set_status(now, change),
+        Output::Parameters(parameters) => place.set_parameters(parameters),
+        Output::OwnInfo { request_id } => place.own_info(|number, created, shown| {
+            session.own_info(now, request_id, number, created, shown.iter().copied());
+        }),
+        Output::UserInfo { request_id, query } => {
+            let found = place.user_info(now, &query);
+            session.user_info(request_id, found.as_ref());
+        }
+        Output::Names { request, change } => match place.change_names(now, change) {
+            Ok(shown) => return shown,
+            Err(TooManyNames) => session.too_many_names(request),
+        },
+        Output::Feedbag(request) => {
+            if let Some(accounts) = accounts {
+                return feedbag::answer(session, place, accounts, request).await;
+            }
+        }
+        Output::PassOn(error) => place.pass_on(error),
+        Output::Event(event) => place.pass_on_event(event),
+        Output::Deliver(outbound) => {
+            let delivered = place.deliver(now, &outbound);
+            report(session, &outbound, delivered);
+        }
+        // All others do not depend on who it is.
+        _ => {}
+    }
+    Vec::new()
+}
+
+fn report(session: &mut Session, outbound: &Outbound, delivered: Result<(), Refusal>) {
+    match delivered {
+        Ok(()) => session.delivered(outbound),
+        Err(refusal) => {
+            let [first, second, ..] = outbound.message.cookie.0;
+            let code = refusal.code;
+            debug!(?code, "cookie {first:02x}{second:02x}… was not delivered");
+            session.undelivered(outbound, refusal);
+        }
     }
 }

@@ -28,6 +28,7 @@ pub(crate) async fn enter(
     stream: TcpStream,
     peer: SocketAddr,
     arrived: Instant,
+    listener: usize,
     pass: Pass,
     stop: watch::Receiver<bool>,
 ) {
@@ -43,6 +44,7 @@ pub(crate) async fn enter(
         peer,
         local,
         arrived,
+        listener,
         tls: speaks == Speaks::Tls,
         stop,
     };

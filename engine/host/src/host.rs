@@ -1,7 +1,7 @@
 //! [`Host`]: from settings to a running host.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use rdv_proto::relay::{Access, TicketKey};
@@ -11,7 +11,9 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tracing::info;
 
+use crate::accounts::Accounts;
 use crate::config::{HostConfig, RelaySource};
+use crate::cookies::Cookies;
 use crate::door;
 use crate::error::HostError;
 use crate::gate::{Gate, GateLimits};
@@ -19,7 +21,9 @@ use crate::identity::Identity;
 use crate::limits::Limits;
 use crate::listener::{accept, addresses, listen};
 use crate::offer::{Place, RelayOffer};
+use crate::people::People;
 use crate::random::random;
+use crate::reception::Reception;
 use crate::relay::{Desk, Meeting};
 use crate::router::Router;
 
@@ -27,7 +31,17 @@ use crate::router::Router;
 pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) tls: Arc<rustls::ServerConfig>,
+    /// Guests.
     pub(crate) router: Arc<Router>,
+    /// Accounts that are signed on.
+    pub(crate) people: Arc<People>,
+    pub(crate) accounts: Option<Accounts>,
+    /// There is one if there are accounts.
+    pub(crate) reception: Option<Reception>,
+    pub(crate) cookies: Cookies,
+    pub(crate) museum: bool,
+    /// The address handed out instead of the one that a client reached.
+    pub(crate) public_address: Option<IpAddr>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) relay: Option<RelayOffer>,
     /// The own relay, if it is reached on the host's port.
@@ -76,8 +90,8 @@ impl Host {
         };
         let place = place.map(|place| config.relay_public.clone().map_or(place, Place::Named));
         let public_v4 = config.public_address.and_then(|address| match address {
-            std::net::IpAddr::V4(v4) => Some(v4),
-            std::net::IpAddr::V6(_) => None,
+            IpAddr::V4(v4) => Some(v4),
+            IpAddr::V6(_) => None,
         });
         let relay = (!relay_addrs.is_empty()).then(|| {
             let access = Access::Tickets(key.clone());
@@ -94,6 +108,15 @@ impl Host {
             limits,
             tls: identity.tls,
             router: Router::new(config.numbers, limits),
+            people: People::new(limits),
+            reception: config
+                .accounts
+                .clone()
+                .map(|accounts| Reception::new(accounts, limits)),
+            accounts: config.accounts,
+            cookies: Cookies::new(limits.cookie_life, limits.cookies),
+            museum: config.museum,
+            public_address: config.public_address,
             gate,
             relay: place.map(|place| RelayOffer {
                 place,
@@ -146,13 +169,15 @@ impl Host {
             }
         }
         let farewell = self.shared.limits.farewell;
-        for listener in self.listeners {
+        for (number, listener) in self.listeners.into_iter().enumerate() {
             let (shared, stopped) = (Arc::clone(&self.shared), stopped.clone());
             loops.spawn(async move {
                 accept(listener, stopped.clone(), |stream, peer, arrived| {
                     let pass = shared.gate.enter(arrived, peer.ip())?;
                     let (shared, stopped) = (Arc::clone(&shared), stopped.clone());
-                    Some(door::enter(shared, stream, peer, arrived, pass, stopped))
+                    Some(door::enter(
+                        shared, stream, peer, arrived, number, pass, stopped,
+                    ))
                 })
                 .await;
             });

@@ -24,19 +24,25 @@
 pub mod accounts;
 mod config;
 mod connection;
+mod cookies;
 mod door;
 mod error;
+mod feedbag;
 mod gate;
 mod host;
 mod identity;
 mod limits;
 mod listener;
 mod offer;
+mod people;
 mod private;
 mod queue;
 mod random;
+mod reception;
 mod relay;
 mod router;
+
+mod time;
 
 pub use config::{HostConfig, RelayConfig, RelaySource};
 pub use error::HostError;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rdv_proto::pace::Pace;
-use rdv_proto::session::{ProposalLimits, RateClass};
+use rdv_proto::session::{ProposalLimits, RateClass, RateTable};
 
 /// Limits of a host; each may be set. The defaults are those of the security page, section 6.
 #[derive(Clone, Copy, Debug)]
@@ -18,8 +18,12 @@ pub struct Limits {
     pub tls_handshake: Duration,
     /// We send a keep-alive after so long without anything else to send.
     pub keep_alive: Duration,
-    /// A client that sends nothing for so long is gone.
+    /// A client of ours that sends nothing for so long is gone.
     pub silence: Duration,
+    /// An old client that sends nothing for so long is gone.
+    pub silence_old: Duration,
+    /// From the sign-on of an account until it says that it is ready.
+    pub set_up: Duration,
     /// How long a client that is sent away has to take what was still for it.
     pub farewell: Duration,
     /// New connections per address.
@@ -30,7 +34,15 @@ pub struct Limits {
     pub unsigned: usize,
     /// Guests per address.
     pub guests_per_address: usize,
-    /// Clients that are signed on, in all.
+    /// Sign-ons of one account at a time, at most 255.
+    pub sign_ons_per_account: usize,
+    /// How long an old client has from its sign-on to the next connection.
+    pub cookie_life: Duration,
+    /// Old clients that are on that way, in all.
+    pub cookies: usize,
+    /// A refused sign-on is answered after a multiple of this, whatever it was refused for.
+    pub refusal_delay: Duration,
+    /// Clients that are signed on, in all; guests and accounts each.
     pub clients: usize,
     /// Numbers asked for per address.
     pub numbers: Pace,
@@ -44,10 +56,12 @@ pub struct Limits {
     pub queue_messages: usize,
     /// Bytes that wait for one client; it is cut off when there are more.
     pub queue_bytes: usize,
-    /// Rate class of everything but messages.
+    /// Rate class of everything but messages, for guests and our own clients.
     pub rate_general: RateClass,
-    /// Rate class of messages.
+    /// Rate class of messages, for guests and our own clients.
     pub rate_icbm: RateClass,
+    /// Rate classes of old clients.
+    pub rates_old: RateTable,
     /// Rendezvous of one account.
     pub proposals: ProposalLimits,
     /// How long a relay ticket is good.
@@ -63,11 +77,17 @@ impl Default for Limits {
             tls_handshake: Duration::from_secs(10),
             keep_alive: Duration::from_secs(60),
             silence: Duration::from_secs(150),
+            silence_old: Duration::from_secs(300),
+            set_up: Duration::from_secs(60),
             farewell: Duration::from_secs(2),
             connections: Pace::new(60, Duration::from_secs(3)),
             unsigned_per_address: 16,
             unsigned: 2_048,
             guests_per_address: 64,
+            sign_ons_per_account: 5,
+            cookie_life: Duration::from_secs(60),
+            cookies: 4_096,
+            refusal_delay: Duration::from_millis(200),
             clients: 50_000,
             numbers: Pace::new(10, Duration::from_secs(60)),
             attempts: Pace::new(10, Duration::from_secs(60)),
@@ -77,6 +97,7 @@ impl Default for Limits {
             queue_bytes: 1 << 20,
             rate_general: RateClass::GENERAL,
             rate_icbm: RateClass::ICBM,
+            rates_old: RateTable::OLD,
             proposals: ProposalLimits::default(),
             ticket_life: Duration::from_secs(3600),
         }

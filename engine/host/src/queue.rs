@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use rdv_proto::wire::flap::{Channel, Frame};
+use rdv_proto::wire::flap::{Channel, Frame, bodiless_sign_off};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
@@ -15,6 +15,7 @@ const BATCH: usize = 64 * 1024;
 
 enum Item {
     Frame(Channel, Bytes),
+    BareSignOff,
     Close,
 }
 
@@ -66,6 +67,21 @@ impl Queue {
         true
     }
 
+    /// Puts a sign-off in that has no length field, for clients that hang at one; nothing may follow it.
+    pub(crate) fn push_bare_sign_off(&self) -> bool {
+        let is_in = self.items.try_send(Item::BareSignOff).is_ok();
+        if !is_in {
+            self.overflow.notify_one();
+        }
+        is_in
+    }
+
+    /// Waits until there is room for half of what the queue holds; false if the client is gone.
+    pub(crate) async fn wait_for_room(&self) -> bool {
+        let half = self.items.max_capacity() / 2;
+        self.items.reserve_many(half).await.is_ok()
+    }
+
     /// Ends the connection after what is in the queue.
     pub(crate) fn close(&self) {
         if self.items.try_send(Item::Close).is_err() {
@@ -88,32 +104,27 @@ impl Outgoing {
         keep_alive: Duration,
     ) -> std::io::Result<()> {
         let mut batch = BytesMut::new();
-        let mut put = |batch: &mut BytesMut, channel, data| {
-            let frame = Frame {
-                channel,
-                sequence,
-                data,
-            };
-            sequence = sequence.wrapping_add(1);
-            frame.encode(batch).map_err(std::io::Error::other)
-        };
         loop {
             let mut closing = false;
             match timeout(keep_alive, self.items.recv()).await {
-                Err(_) => put(&mut batch, Channel::KEEP_ALIVE, Bytes::new())?,
+                Err(_) => put(
+                    &mut batch,
+                    &mut sequence,
+                    Item::Frame(Channel::KEEP_ALIVE, Bytes::new()),
+                )?,
                 Ok(None | Some(Item::Close)) => closing = true,
-                Ok(Some(Item::Frame(channel, data))) => {
-                    self.taken(&data);
-                    put(&mut batch, channel, data)?;
+                Ok(Some(item)) => {
+                    self.taken(&item);
+                    put(&mut batch, &mut sequence, item)?;
                 }
             }
             while !closing && batch.len() < BATCH {
                 match self.items.try_recv() {
-                    Ok(Item::Frame(channel, data)) => {
-                        self.taken(&data);
-                        put(&mut batch, channel, data)?;
-                    }
                     Ok(Item::Close) => closing = true,
+                    Ok(item) => {
+                        self.taken(&item);
+                        put(&mut batch, &mut sequence, item)?;
+                    }
                     Err(_) => break,
                 }
             }
@@ -126,9 +137,28 @@ impl Outgoing {
         }
     }
 
-    fn taken(&self, data: &Bytes) {
-        self.bytes.fetch_sub(data.len(), Ordering::Relaxed);
+    fn taken(&self, item: &Item) {
+        if let Item::Frame(_, data) = item {
+            self.bytes.fetch_sub(data.len(), Ordering::Relaxed);
+        }
     }
+}
+
+/// Appends what is to be written, and counts on.
+fn put(batch: &mut BytesMut, sequence: &mut u16, item: Item) -> std::io::Result<()> {
+    match item {
+        Item::Frame(channel, data) => Frame {
+            channel,
+            sequence: *sequence,
+            data,
+        }
+        .encode(batch)
+        .map_err(std::io::Error::other)?,
+        Item::BareSignOff => batch.extend_from_slice(&bodiless_sign_off(*sequence)),
+        Item::Close => return Ok(()),
+    }
+    *sequence = sequence.wrapping_add(1);
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,18 +1,21 @@
-//! Who is signed on, and who gets which message.
+//! Guests: who is signed on, and who gets which message.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use rdv_proto::pace::{Bucket, Origin};
 use rdv_proto::session::{
-    DEFAULT_PARAMETERS, Numbers, Outbound, ReclaimError, Token, Wish, sender_info,
+    DEFAULT_PARAMETERS, Numbers, Outbound, ProposalBook, ReclaimError, Token, Wish, guest_info,
 };
 use rdv_proto::wire::flap::Channel;
-use rdv_proto::wire::icbm::{ClientError, MessageToClient, UserInfo, subgroup, tlv};
+use rdv_proto::wire::icbm::{
+    Channel as IcbmChannel, ClientError, MessageToClient, MessageToHost, MissedCall, MissedReason,
+    UserInfo, subgroup, tlv,
+};
 use rdv_proto::wire::signon::{IcbmParameters, LoginErrorCode, tlv as signon_tlv};
 use rdv_proto::wire::snac::{ErrorCode, Foodgroup, HOST_REQUEST, Snac};
 use rdv_proto::wire::text::ScreenName;
@@ -22,17 +25,16 @@ use uuid::Uuid;
 use crate::limits::Limits;
 use crate::queue::Queue;
 use crate::random::random;
+use crate::time::unix_s;
 
 /// Sign-off reason: the account came in elsewhere.
 const SIGNED_ON_ELSEWHERE: u16 = 1;
 /// Flag of the ICBM parameters: tell me of messages that I missed.
 const FLAG_MISSED_CALLS: u32 = 0x002;
-/// Reason of a missed call: too large.
-const MISSED_TOO_LARGE: u16 = 1;
 /// Capabilities kept of one client.
 const CAPABILITIES_MAX: usize = 64;
 
-/// All clients of a host.
+/// All guests of a host.
 #[derive(Debug)]
 pub(crate) struct Router {
     limits: Limits,
@@ -56,6 +58,7 @@ struct Client {
     online: bool,
     capabilities: BTreeSet<Uuid>,
     parameters: IcbmParameters,
+    book: ProposalBook,
 }
 
 #[derive(Debug)]
@@ -149,6 +152,7 @@ impl Router {
             online: false,
             capabilities: BTreeSet::new(),
             parameters: DEFAULT_PARAMETERS,
+            book: ProposalBook::new(self.limits.proposals),
         };
         if let Some(displaced) = state.clients.insert(name.clone(), client) {
             displaced.sign_off();
@@ -188,7 +192,13 @@ impl Seat {
     /// Unknown, offline, spoken for and used up are one error. The name of the sender is that of this seat (S-34).
     pub(crate) fn deliver(&self, now: Instant, outbound: &Outbound) -> Result<(), ErrorCode> {
         let message = &outbound.message;
+        let rendezvous = outbound
+            .rendezvous
+            .ok_or(ErrorCode::NOT_SUPPORTED_BY_HOST)?;
         let mut state = self.router.lock();
+        if rendezvous.proposes() && !state.enter_proposal(now, self, message) {
+            return Err(ErrorCode::REQUEST_DENIED);
+        }
         let number = as_number(&message.recipient);
         if let Some(number) = number {
             let speaks = |proposes| {
@@ -197,7 +207,7 @@ impl Seat {
                     .admits(now, number, &self.name, message.cookie, proposes)
             };
             let knows = speaks(false);
-            let may = speaks(outbound.proposes);
+            let may = speaks(rendezvous.proposes());
             let attempts = &mut state.origin(self.origin, &self.router.limits).attempts;
             if !knows && !attempts.take(now) {
                 return Err(ErrorCode::REQUEST_DENIED);
@@ -212,16 +222,14 @@ impl Seat {
             .get(&message.recipient)
             .filter(|client| client.online)
             .ok_or(ErrorCode::NOT_LOGGED_ON)?;
-        if outbound
-            .required
-            .is_some_and(|service| !recipient.capabilities.contains(&service))
-        {
+        let is_checked = rendezvous.required && rendezvous.begins();
+        if is_checked && !recipient.capabilities.contains(&rendezvous.service) {
             return Err(ErrorCode::NOT_SUPPORTED_BY_CLIENT);
         }
         let size = message.tlvs.first(tlv::RENDEZVOUS).map_or(0, Bytes::len);
         if size > usize::from(recipient.parameters.incoming_max) {
             if recipient.parameters.flags & FLAG_MISSED_CALLS != 0 {
-                recipient.missed_call(message.channel.0, &sender);
+                recipient.missed_call(message.channel, &sender);
             }
             return Err(ErrorCode::REFUSED_BY_CLIENT);
         }
@@ -234,7 +242,7 @@ impl Seat {
         if !recipient.push(subgroup::MESSAGE_TO_CLIENT, body.encode()) {
             return Err(ErrorCode::RESPONSES_LOST);
         }
-        if let (Some(number), true) = (number, outbound.proposes) {
+        if let (Some(number), true) = (number, rendezvous.proposes()) {
             state.numbers.bind(number, &self.name, message.cookie);
         }
         Ok(())
@@ -301,13 +309,24 @@ impl State {
         })
     }
 
+    /// Counts a proposal; false when it is one too many.
+    fn enter_proposal(&mut self, now: Instant, seat: &Seat, message: &MessageToHost) -> bool {
+        let client = self.clients.get_mut(&seat.name);
+        client
+            .filter(|client| client.id == seat.id)
+            .is_some_and(|client| {
+                let (to, cookie) = (&message.recipient, message.cookie);
+                client.book.enter(now, to, cookie, seat.id, true)
+            })
+    }
+
     /// The owner of the seat as others see it.
     fn info(&self, seat: &Seat) -> Option<UserInfo> {
         let client = self
             .clients
             .get(&seat.name)
             .filter(|client| client.id == seat.id)?;
-        Some(sender_info(
+        Some(guest_info(
             &seat.name,
             client.since_unix_s,
             client.capabilities.iter().copied(),
@@ -332,14 +351,14 @@ impl Client {
         self.queue.push(Channel::DATA, snac.encode())
     }
 
-    /// `[channel: u16][sender][count: u16][reason: u16]`
-    fn missed_call(&self, channel: u16, sender: &UserInfo) {
-        let mut body = BytesMut::new();
-        body.put_u16(channel);
-        sender.encode(&mut body);
-        body.put_u16(1);
-        body.put_u16(MISSED_TOO_LARGE);
-        self.push(0x0A, body.freeze());
+    fn missed_call(&self, channel: IcbmChannel, sender: &UserInfo) {
+        let missed = MissedCall {
+            channel,
+            sender: sender.clone(),
+            count: 1,
+            reason: MissedReason::TOO_LARGE,
+        };
+        self.push(subgroup::MISSED_CALLS, missed.encode());
     }
 
     /// Somebody with the token came in under this name.
@@ -370,12 +389,4 @@ fn guest_name() -> Option<String> {
         .ok()?
         .map(|byte| char::from(ALPHABET[usize::from(byte % 32)]));
     Some(format!("guest{}", String::from_iter(characters)))
-}
-
-/// Seconds since 1970, as far as they fit.
-fn unix_s() -> u32 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u32::try_from(since.as_secs()).unwrap_or(u32::MAX)
 }

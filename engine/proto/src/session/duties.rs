@@ -18,6 +18,8 @@ use crate::wire::tlv::Tlv;
 pub struct Carried {
     /// Propose, cancel, accept, or what the future brings.
     pub kind: MessageKind,
+    /// Number of a proposal.
+    pub sequence: Option<u16>,
     /// The service that the rendezvous is about.
     pub service: Uuid,
     /// The sender asks the host to check that the recipient has the service (rule H-6).
@@ -61,17 +63,20 @@ pub fn carry(
     if message.cookie != cookie {
         return Err(BustedBlock::CookieMismatch);
     }
+    let mut sequence = None;
     if message.kind == MessageKind::PROPOSE {
         if cookie.is_zero() {
             return Err(BustedBlock::NoCookie);
         }
         let inspected = message.params().0.iter();
-        let sequence = inspected
+        sequence = inspected
             .take_while(|tlv| tag::is_reserved(tlv.tag))
             .filter(|tlv| tlv.tag == tag::SEQUENCE)
             .last()
-            .and_then(Tlv::array);
-        if sequence.is_none_or(|sequence| u16::from_be_bytes(sequence) == 0) {
+            .and_then(Tlv::array)
+            .map(u16::from_be_bytes)
+            .filter(|&sequence| sequence != 0);
+        if sequence.is_none() {
             return Err(BustedBlock::NoSequenceNumber);
         }
     }
@@ -82,6 +87,7 @@ pub fn carry(
     host::add_cancel_reason(&mut message);
     Ok(Carried {
         kind: message.kind,
+        sequence,
         service: message.service,
         host_check: host::wants_check(&message),
         block: message.encode(),

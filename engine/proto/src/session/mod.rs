@@ -1,18 +1,34 @@
-//! The host's half of a session, as far as it is arithmetic: sign-on, numbers, rate classes, and what a host does to the
-//! messages that pass through it.
+//! The host's half of a session, as far as it is arithmetic: sign-on, numbers, rate classes, what others see of a user, and
+//! what a host does to the messages that pass through it.
 
+mod account;
+mod buddy;
 mod duties;
+mod feedbag;
+mod icbm;
+mod locate;
 mod numbers;
+mod oservice;
 mod output;
+mod presence;
+mod privacy;
 mod proposals;
 mod rate;
-mod serve;
+mod rates;
 mod server;
+mod sign_on;
 
+pub use account::{AccountSignOn, Admission, Party, Proof, Sessions};
 pub use duties::{BustedBlock, Carried, carry};
+pub use icbm::DEFAULT_PARAMETERS;
 pub use numbers::{Numbers, ReclaimError, Token};
-pub use output::{Outbound, Output, SessionConfig, Wish};
+pub use output::{
+    FeedbagEdit, FeedbagRequest, LocateChange, NamesChange, Outbound, Output, PrivacyList, Refusal,
+    Rendezvous, SessionConfig, StatusChange, Text, Wish,
+};
+pub use presence::{Shown, departed, guest_info, unite};
+pub use privacy::{Lists, NAMES_MAX, Privacy};
 pub use proposals::{ProposalBook, ProposalLimits};
 pub use rate::{RateClass, RateState, Verdict};
-pub use serve::{DEFAULT_PARAMETERS, sender_info};
+pub use rates::RateTable;
 pub use server::Session;

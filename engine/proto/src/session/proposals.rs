@@ -7,6 +7,9 @@ use crate::pace::{Bucket, Pace};
 use crate::wire::rendezvous::Cookie;
 use crate::wire::text::ScreenName;
 
+/// So many times the open cookies are remembered, those that are settled included.
+const REMEMBERED: usize = 4;
+
 /// The limits of a [`ProposalBook`].
 #[derive(Clone, Copy, Debug)]
 pub struct ProposalLimits {
@@ -37,7 +40,7 @@ impl Default for ProposalLimits {
     }
 }
 
-/// What one account has proposed lately.
+/// What one account has proposed lately, and who of the recipient's sign-ons took it up.
 #[derive(Debug)]
 pub struct ProposalBook {
     limits: ProposalLimits,
@@ -50,6 +53,9 @@ pub struct ProposalBook {
 struct Open {
     last: Instant,
     proposals: u32,
+    by: u64,
+    taken_by: Option<u64>,
+    settled: bool,
 }
 
 impl ProposalBook {
@@ -63,11 +69,18 @@ impl ProposalBook {
         }
     }
 
-    /// Enters a proposal to `recipient`; false when it is one too many.
+    /// Enters a proposal to `recipient` by the sign-on `by`; false when it is one too many.
     ///
     /// A cookie that is not open is opened, whatever the sequence number says: who answers a proposal sends number 2
-    /// first.
-    pub fn enter(&mut self, now: Instant, recipient: &ScreenName, cookie: Cookie) -> bool {
+    /// first. `stranger`: the recipient never had to do with the account.
+    pub fn enter(
+        &mut self,
+        now: Instant,
+        recipient: &ScreenName,
+        cookie: Cookie,
+        by: u64,
+        stranger: bool,
+    ) -> bool {
         let key = (recipient.clone(), cookie);
         let forget_after = self.limits.forget_after;
         self.open
@@ -81,25 +94,71 @@ impl ProposalBook {
             return true;
         }
         self.to_one.retain(|_, bucket| !bucket.is_full(now));
-        if self.open.len() >= self.limits.cookies || !self.first.has(now) {
+        let unsettled = self.open.values().filter(|open| !open.settled).count();
+        if unsettled >= self.limits.cookies || !self.first.has(now) {
             return false;
         }
         let to_one = self
             .to_one
             .entry(recipient.clone())
             .or_insert_with(|| Bucket::new(self.limits.first_to_one));
-        if !to_one.take(now) {
+        if stranger && !to_one.take(now) {
             return false;
         }
         self.first.take(now);
-        self.open.insert(
-            key,
-            Open {
-                last: now,
-                proposals: 1,
-            },
-        );
+        if self.open.len() >= self.limits.cookies * REMEMBERED {
+            self.forget_oldest();
+        }
+        let open = Open {
+            last: now,
+            proposals: 1,
+            by,
+            taken_by: None,
+            settled: false,
+        };
+        self.open.insert(key, open);
         true
+    }
+
+    /// The sign-on that proposed, if the cookie is known.
+    pub fn proposer(&self, recipient: &ScreenName, cookie: Cookie) -> Option<u64> {
+        Some(self.find(recipient, cookie)?.by)
+    }
+
+    /// The sign-on of the recipient that took the proposal up.
+    pub fn taker(&self, recipient: &ScreenName, cookie: Cookie) -> Option<u64> {
+        self.find(recipient, cookie)?.taken_by
+    }
+
+    /// A sign-on of the recipient takes the proposal up; whether it is the first to do so.
+    pub fn take(&mut self, recipient: &ScreenName, cookie: Cookie, by: u64) -> bool {
+        match self.open.get_mut(&(recipient.clone(), cookie)) {
+            Some(open) if open.taken_by.is_none() => {
+                open.taken_by = Some(by);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The two agreed, or gave up: the cookie does not count as open any more, but is still known.
+    pub fn settle(&mut self, recipient: &ScreenName, cookie: Cookie) {
+        if let Some(open) = self.open.get_mut(&(recipient.clone(), cookie)) {
+            open.settled = true;
+        }
+    }
+
+    fn find(&self, recipient: &ScreenName, cookie: Cookie) -> Option<&Open> {
+        self.open.get(&(recipient.clone(), cookie))
+    }
+
+    /// Drops the settled cookie that was last heard of longest ago.
+    fn forget_oldest(&mut self) {
+        let settled = self.open.iter().filter(|(_, open)| open.settled);
+        let oldest = settled.min_by_key(|(_, open)| open.last);
+        if let Some(key) = oldest.map(|(key, _)| key.clone()) {
+            self.open.remove(&key);
+        }
     }
 }
 
@@ -126,7 +185,7 @@ mod tests {
         let taken = (0..1000)
             .filter(|&n| {
                 let now = start + Duration::from_millis(60) * u32::try_from(n).unwrap();
-                book.enter(now, &name(n), cookie(n))
+                book.enter(now, &name(n), cookie(n), 1, true)
             })
             .count();
         // The cookies that are open at once are the tighter limit in the long run.
@@ -134,7 +193,7 @@ mod tests {
         let (mut book, now) = (ProposalBook::new(ProposalLimits::default()), start);
         assert_eq!(
             (0..30)
-                .filter(|&n| book.enter(now, &name(n), cookie(n)))
+                .filter(|&n| book.enter(now, &name(n), cookie(n), 1, true))
                 .count(),
             10
         );
@@ -145,11 +204,11 @@ mod tests {
         let (mut book, now) = (ProposalBook::new(ProposalLimits::default()), start());
         assert_eq!(
             (0..9)
-                .filter(|&n| book.enter(now, &name(0), cookie(n)))
+                .filter(|&n| book.enter(now, &name(0), cookie(n), 1, true))
                 .count(),
             5
         );
-        assert!(book.enter(now, &name(1), cookie(0)));
+        assert!(book.enter(now, &name(1), cookie(0), 1, true));
     }
 
     #[test]
@@ -157,7 +216,7 @@ mod tests {
         let (mut book, now) = (ProposalBook::new(ProposalLimits::default()), start());
         assert_eq!(
             (0..100)
-                .filter(|_| book.enter(now, &name(0), cookie(0)))
+                .filter(|_| book.enter(now, &name(0), cookie(0), 1, true))
                 .count(),
             64
         );
@@ -170,8 +229,46 @@ mod tests {
             ..ProposalLimits::default()
         };
         let (mut book, now) = (ProposalBook::new(limits), start());
-        assert!(book.enter(now, &name(0), cookie(0)));
-        assert!(!book.enter(now, &name(1), cookie(1)));
-        assert!(book.enter(now + Duration::from_secs(600), &name(1), cookie(1)));
+        assert!(book.enter(now, &name(0), cookie(0), 1, true));
+        assert!(!book.enter(now, &name(1), cookie(1), 1, true));
+        assert!(book.enter(now + Duration::from_secs(600), &name(1), cookie(1), 1, true));
+    }
+
+    #[test]
+    fn who_is_known_may_propose_more_than_a_stranger() {
+        let (mut book, now) = (ProposalBook::new(ProposalLimits::default()), start());
+        assert!((0..10).all(|n| book.enter(now, &name(0), cookie(n), 1, false)));
+    }
+
+    #[test]
+    fn h_20_the_first_to_take_a_proposal_up_is_remembered() {
+        let (mut book, now) = (ProposalBook::new(ProposalLimits::default()), start());
+        assert!(!book.take(&name(0), cookie(0), 5), "nothing was proposed");
+        book.enter(now, &name(0), cookie(0), 1, true);
+        assert!(book.take(&name(0), cookie(0), 5));
+        assert!(!book.take(&name(0), cookie(0), 6) && !book.take(&name(0), cookie(0), 5));
+        assert_eq!(
+            (book.proposer(&name(0), cookie(0)), book.taker(&name(0), cookie(0))),
+            (Some(1), Some(5))
+        );
+        assert_eq!(book.proposer(&name(1), cookie(0)), None, "cookies are per peer");
+    }
+
+    #[test]
+    fn settled_cookies_make_room_and_are_not_remembered_without_end() {
+        let limits = ProposalLimits {
+            cookies: 2,
+            first: Pace::new(1000, Duration::from_secs(1)),
+            ..ProposalLimits::default()
+        };
+        let (mut book, now) = (ProposalBook::new(limits), start());
+        for n in 0..100 {
+            assert!(book.enter(now, &name(n), cookie(n), 1, true));
+            book.settle(&name(n), cookie(n));
+        }
+        assert_eq!(book.open.len(), 2 * REMEMBERED);
+        assert!(book.enter(now, &name(200), cookie(0), 1, true));
+        assert!(book.enter(now, &name(201), cookie(0), 1, true));
+        assert!(!book.enter(now, &name(202), cookie(0), 1, true));
     }
 }

@@ -36,6 +36,39 @@ impl RateClass {
         max: 6000,
     };
 
+    /// Changes of lists: 87 back to back until alert, 109 until limited, 140 until disconnected.
+    pub const EDITS: Self = Self {
+        id: 2,
+        window: 80,
+        clear: 3000,
+        alert: 2000,
+        limit: 1500,
+        disconnect: 1000,
+        max: 6000,
+    };
+
+    /// Searches: 9 back to back until alert, 13 until limited, 20 until disconnected.
+    pub const SEARCH: Self = Self {
+        id: 4,
+        window: 20,
+        clear: 5500,
+        alert: 5300,
+        limit: 4200,
+        disconnect: 3000,
+        max: 8000,
+    };
+
+    /// Chat rooms: 4 back to back until alert, 7 until limited, 10 until disconnected.
+    pub const CHAT: Self = Self {
+        id: 5,
+        window: 10,
+        clear: 5500,
+        alert: 5300,
+        limit: 4200,
+        disconnect: 3000,
+        max: 8000,
+    };
+
     /// ICBM as old clients know it: 4 back to back until alert, 8 until limited, 14 until disconnected.
     pub const ICBM_LEGACY: Self = Self {
         id: 3,
@@ -214,34 +247,11 @@ mod tests {
 
     #[test]
     fn so_13_the_formula_reproduces_the_table() {
-        let edits = RateClass {
-            id: 2,
-            window: 80,
-            clear: 3000,
-            alert: 2000,
-            limit: 1500,
-            disconnect: 1000,
-            max: 6000,
-        };
-        let info = RateClass {
-            id: 4,
-            window: 20,
-            clear: 5500,
-            alert: 5300,
-            limit: 4200,
-            disconnect: 3000,
-            max: 8000,
-        };
-        let chat = RateClass {
-            id: 5,
-            window: 10,
-            ..info
-        };
         assert_eq!(firsts(RateClass::GENERAL), [87, 109, 157]);
-        assert_eq!(firsts(edits), [87, 109, 140]);
+        assert_eq!(firsts(RateClass::EDITS), [87, 109, 140]);
         assert_eq!(firsts(RateClass::ICBM_LEGACY), [4, 8, 14]);
-        assert_eq!(firsts(info), [9, 13, 20]);
-        assert_eq!(firsts(chat), [4, 7, 10]);
+        assert_eq!(firsts(RateClass::SEARCH), [9, 13, 20]);
+        assert_eq!(firsts(RateClass::CHAT), [4, 7, 10]);
     }
 
     #[test]

@@ -1,44 +1,41 @@
 //! One client's session as its host sees it: FLAP frames in, answers and requests out.
 //!
-//! The machine knows the order of things and every answer that needs nobody else. What needs the other clients comes out
-//! as an [`Output`] that the caller answers at once, before the next frame goes in: so a client may send everything
-//! without waiting, and is answered in its order.
+//! The machine knows the order of things and every answer that needs nobody else. What needs the other clients, or what the
+//! host keeps, comes out as an [`Output`] that the caller answers before the next frame goes in: so a client may send
+//! everything without waiting, and is answered in its order.
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Instant;
 
-use bytes::Bytes;
+use bytes::{BufMut as _, Bytes, BytesMut};
 
-use super::numbers::Token;
-use super::output::{Outbound, Output, SessionConfig, Wish};
-use super::proposals::ProposalBook;
-use super::rate::RateState;
+use super::account::{Party, Sessions};
+use super::oservice::{OFFERED, OFFERED_TO_GUESTS};
+use super::output::{Output, SessionConfig};
+use super::rate::Verdict;
+use super::rates::Rates;
+use super::sign_on::Asked;
 use crate::limits;
 use crate::wire::flap::{Channel, Frame};
-use crate::wire::icbm::MessageToHost;
-use crate::wire::rendezvous::MessageKind;
-use crate::wire::signon::{GuestWish, Hello, Login, LoginErrorCode, LoginReply, tlv};
+use crate::wire::signon::{Hello, RateReply, Versions, tlv};
 use crate::wire::snac::{ERROR, ErrorCode, Foodgroup, HOST_REQUEST, Snac, SnacError};
 use crate::wire::text::ScreenName;
 use crate::wire::tlv::TlvList;
 
 /// Frames that a client may send before it has signed on.
 const FRAMES_BEFORE_SIGN_ON: u32 = 10;
-/// Life of a number whose owner did not say.
-const NUMBER_LIFE: Duration = Duration::from_secs(3600);
 
 /// The machine.
 #[derive(Debug)]
 pub struct Session {
     pub(super) config: SessionConfig,
     pub(super) stage: Stage,
-    pub(super) general: RateState,
-    pub(super) icbm: RateState,
-    pub(super) book: ProposalBook,
-    /// Version of foodgroup 0x0001 that the client declared.
-    pub(super) oservice_version: u16,
-    challenge: Option<[u8; 16]>,
+    /// The random bytes of the one challenge of this connection, until it is asked for.
+    pub(super) challenge: Option<[u8; 16]>,
+    /// The challenge, until it is answered.
+    pub(super) asked: Option<Bytes>,
+    opened: Instant,
     outputs: VecDeque<Output>,
 }
 
@@ -48,16 +45,42 @@ pub(super) enum Stage {
     Greeting,
     /// The client must sign on; so many frames came.
     SigningOn(u32),
-    /// The caller is asked whether the guest may come in.
-    Asking,
-    /// Signed on at this time (Unix seconds).
-    SignedOn {
-        name: ScreenName,
-        since_unix_s: u32,
-        online: bool,
-    },
+    /// The caller is asked whether the client may come in.
+    Asking(Asked),
+    SignedOn(Box<Member>),
     /// Nothing counts any more.
     Closed,
+}
+
+/// A client that is signed on.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) party: Party,
+    pub(super) name: ScreenName,
+    pub(super) since_unix_s: u32,
+    pub(super) online: bool,
+    pub(super) sessions: Sessions,
+    pub(super) rates: Rates,
+    /// What the client declared of each foodgroup.
+    pub(super) versions: Versions,
+}
+
+impl Member {
+    pub(super) fn offered(&self) -> &'static [(Foodgroup, u16)] {
+        offered_to(self.party)
+    }
+
+    /// Version of foodgroup 0x0001 that the client declared.
+    pub(super) fn oservice_version(&self) -> u16 {
+        self.versions.of(Foodgroup::OSERVICE).unwrap_or(0)
+    }
+}
+
+fn offered_to(party: Party) -> &'static [(Foodgroup, u16)] {
+    match party {
+        Party::Guest => &OFFERED_TO_GUESTS,
+        Party::Ours | Party::Old => &OFFERED,
+    }
 }
 
 impl Session {
@@ -65,11 +88,9 @@ impl Session {
     pub fn new(now: Instant, config: SessionConfig) -> Self {
         let mut session = Self {
             stage: Stage::Greeting,
-            general: RateState::new(config.rate_general, now),
-            icbm: RateState::new(config.rate_icbm, now),
-            book: ProposalBook::new(config.proposals),
-            oservice_version: 0,
             challenge: Some(config.challenge),
+            asked: None,
+            opened: now,
             outputs: VecDeque::new(),
             config,
         };
@@ -80,7 +101,7 @@ impl Session {
     /// The largest FLAP payload that is taken now, in bytes.
     pub fn payload_max(&self) -> usize {
         match self.stage {
-            Stage::SignedOn { .. } => limits::FLAP_PAYLOAD,
+            Stage::SignedOn(_) => limits::FLAP_PAYLOAD,
             _ => limits::FLAP_PAYLOAD_BEFORE_SIGN_ON,
         }
     }
@@ -92,15 +113,17 @@ impl Session {
 
     /// Whether the client has said that it is ready.
     pub fn is_online(&self) -> bool {
-        matches!(self.stage, Stage::SignedOn { online: true, .. })
+        self.member().is_some_and(|member| member.online)
+    }
+
+    /// What kind of client it is, once signed on.
+    pub fn party(&self) -> Option<Party> {
+        self.member().map(|member| member.party)
     }
 
     /// The name, once signed on.
     pub fn name(&self) -> Option<&ScreenName> {
-        match &self.stage {
-            Stage::SignedOn { name, .. } => Some(name),
-            _ => None,
-        }
+        self.member().map(|member| &member.name)
     }
 
     /// Takes in a frame that came at `now`. Drain [`Session::poll_output`] before the next one.
@@ -120,11 +143,11 @@ impl Session {
                     Err(_) => self.close(),
                 }
             }
-            (Stage::SignedOn { .. }, Channel::DATA) => match Snac::decode(frame.data) {
+            (Stage::SignedOn(_), Channel::DATA) => match Snac::decode(frame.data) {
                 Ok(snac) => self.snac(now, &snac),
                 Err(_) => self.close(),
             },
-            (Stage::SignedOn { .. }, _) => {}
+            (Stage::SignedOn(_), _) => {}
             _ => self.close(),
         }
     }
@@ -134,138 +157,120 @@ impl Session {
         self.outputs.pop_front()
     }
 
-    /// Answer to [`Output::SignOn`]: the guest is in, under this name, and owns a number if it gets a token.
-    pub fn signed_on(&mut self, name: ScreenName, token: Option<&Token>, since_unix_s: u32) {
-        let mut tlvs = TlvList::new().with(tlv::SCREEN_NAME, name.as_str().as_bytes().to_vec());
-        if let Some(token) = token {
-            tlvs.push(tlv::TOKEN, token.0.to_vec());
-        }
-        let reply = LoginReply { tlvs }.encode();
-        self.send_snac(Foodgroup::BUCP, 0x03, HOST_REQUEST, reply);
-        self.stage = Stage::SignedOn {
-            name,
-            since_unix_s,
-            online: false,
-        };
-        self.host_online();
-    }
-
-    /// Answer to [`Output::SignOn`]: the guest is not let in.
-    pub fn refused(&mut self, code: LoginErrorCode) {
-        self.refuse_login(Bytes::from_static(b"guest"), code);
-    }
-
-    /// Answer to [`Output::Deliver`]: the message is in the recipient's queue.
-    pub fn delivered(&mut self, outbound: &Outbound) {
-        if outbound.ack {
-            self.acknowledge(outbound);
-        }
-    }
-
-    /// Answer to [`Output::Deliver`]: it is not.
-    pub fn undelivered(&mut self, outbound: &Outbound, code: ErrorCode) {
-        self.send_error(Foodgroup::ICBM, outbound.request_id, code);
-    }
-
-    /// Answer to [`Output::Relay`]: its address as `host:port`, and the ticket for it; none if there is no relay.
-    pub fn relay(&mut self, request_id: u32, relay: Option<(String, Bytes)>) {
-        match relay {
-            Some((address, ticket)) => self.send_relay(request_id, address, ticket),
-            None => self.send_error(
-                Foodgroup::OSERVICE,
-                request_id,
-                ErrorCode::SERVICE_NOT_DEFINED,
-            ),
-        }
-    }
-
-    /// The host ends the session. The reason is TLV 0x09 of the sign-off, for clients that know it.
+    /// The host ends the session. The reason is TLV 0x0009 of the sign-off, for clients that know it.
     pub fn sign_off(&mut self, reason: Option<u16>) {
-        let mut tlvs = TlvList::new();
-        if let Some(reason) = reason {
-            tlvs = tlvs.with_u16(tlv::SIGN_OFF_REASON, reason);
+        let first_generation = self
+            .member()
+            .is_some_and(|member| is_first_generation(member.party, member.sessions));
+        match first_generation {
+            true => self.push(Output::BareSignOff),
+            false => {
+                let mut tlvs = TlvList::new();
+                if let Some(reason) = reason {
+                    tlvs = tlvs.with_u16(tlv::SIGN_OFF_REASON, reason);
+                }
+                self.send_tlvs(Channel::SIGN_OFF, &tlvs);
+            }
         }
-        self.send_tlvs(Channel::SIGN_OFF, &tlvs);
         self.close();
     }
 
-    fn hello(&mut self, data: &Bytes) {
-        let Ok(hello) = Hello::decode(data) else {
-            return self.close();
-        };
-        if hello.tlvs.contains(tlv::COOKIE) {
-            // Nobody was given one.
-            let code = LoginErrorCode::BAD_COOKIE.0;
-            self.send_tlvs(
-                Channel::SIGN_OFF,
-                &TlvList::new().with_u16(tlv::ERROR_CODE, code),
-            );
-            self.close();
-        } else if let Some(name) = hello.tlvs.first(tlv::SCREEN_NAME) {
-            // Roasted passwords are plain text; they are refused whatever the name.
-            let refusal = login_refusal(name.clone(), LoginErrorCode::WRONG_PASSWORD);
-            self.send_tlvs(Channel::SIGN_OFF, &refusal);
-            self.close();
-        } else {
-            self.stage = Stage::SigningOn(0);
+    fn snac(&mut self, now: Instant, snac: &Snac) {
+        if !self.count(now, snac) {
+            return;
+        }
+        let offered = self.member().map_or(&[][..], Member::offered);
+        let known = offered.iter().any(|(group, _)| *group == snac.foodgroup);
+        match snac.foodgroup {
+            _ if snac.subgroup == ERROR => {}
+            other if !known => {
+                self.send_error(other, snac.request_id, ErrorCode::NOT_SUPPORTED_BY_HOST);
+            }
+            Foodgroup::OSERVICE => self.oservice(now, snac),
+            Foodgroup::LOCATE => self.locate(snac),
+            Foodgroup::BUDDY => self.buddy(snac),
+            Foodgroup::ICBM => self.icbm(snac),
+            Foodgroup::PD => self.pd(snac),
+            Foodgroup::STATS if snac.subgroup == 0x03 => {
+                // A report, which is thanked for.
+                self.send_snac(Foodgroup::STATS, 0x04, snac.request_id, Bytes::new());
+            }
+            Foodgroup::FEEDBAG => self.feedbag_snac(snac),
+            other => self.send_error(other, snac.request_id, ErrorCode::INVALID_SNAC),
         }
     }
 
-    fn bucp(&mut self, snac: &Snac) {
-        match (snac.foodgroup, snac.subgroup) {
-            (Foodgroup::BUCP, 0x06) => self.send_challenge(snac),
-            (Foodgroup::BUCP, 0x02) => self.login(snac),
-            _ => self.close(),
+    /// Counts a SNAC for its rate class; false if it is dropped.
+    fn count(&mut self, now: Instant, snac: &Snac) -> bool {
+        let Stage::SignedOn(member) = &mut self.stage else {
+            return false;
+        };
+        let counted = member.rates.count(now, (snac.foodgroup, snac.subgroup));
+        if let Some((code, place)) = counted.change {
+            let class = member.rates.record(place, now, member.oservice_version());
+            let mut body = BytesMut::new();
+            body.put_u16(code);
+            // A reply with one class is its count, which a change does not have, and its record.
+            let reply = RateReply {
+                classes: vec![class],
+                members: Vec::new(),
+            };
+            body.put_slice(&reply.encode()[2..]);
+            self.send_snac(Foodgroup::OSERVICE, 0x0A, HOST_REQUEST, body.freeze());
+        }
+        match counted.verdict {
+            Verdict::Clear | Verdict::Alert => true,
+            Verdict::Limited => {
+                self.send_error(snac.foodgroup, snac.request_id, ErrorCode::RATE_TO_HOST);
+                false
+            }
+            Verdict::Disconnect => {
+                self.sign_off(None);
+                false
+            }
         }
     }
 
-    /// A fresh key whatever the name, and no second one on this connection.
-    fn send_challenge(&mut self, snac: &Snac) {
-        let Some(random) = self.challenge.take() else {
-            return self.close();
+    pub(super) fn enter(
+        &mut self,
+        party: Party,
+        name: ScreenName,
+        sessions: Sessions,
+        since_unix_s: u32,
+    ) {
+        let table = match party {
+            Party::Guest | Party::Ours => &self.config.rates,
+            Party::Old => &self.config.rates_old,
         };
-        let hex: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-        let challenge = crate::wire::signon::Challenge {
-            key: hex.into(),
-            tlvs: TlvList::new(),
-        };
-        self.send_snac(Foodgroup::BUCP, 0x07, snac.request_id, challenge.encode());
+        let rates = Rates::new(table, party, offered_to(party), self.opened);
+        self.stage = Stage::SignedOn(Box::new(Member {
+            party,
+            name,
+            since_unix_s,
+            online: false,
+            sessions,
+            rates,
+            versions: Versions::default(),
+        }));
+        self.host_online();
     }
 
-    fn login(&mut self, snac: &Snac) {
-        let Ok(login) = Login::decode(&snac.body) else {
-            return self.refuse_login(Bytes::new(), LoginErrorCode::BAD_INPUT);
-        };
-        let typed = login
-            .tlvs
-            .first(tlv::SCREEN_NAME)
-            .cloned()
-            .unwrap_or_default();
-        let is_guest = login
-            .screen_name()
-            .is_ok_and(|name| name.normalized() == "guest");
-        match login
-            .guest_wish()
-            .filter(|_| is_guest && self.config.guests)
-        {
-            // Unknown name, wrong password, not over TLS: all the same.
-            None => self.refuse_login(typed, LoginErrorCode::WRONG_PASSWORD),
-            Some(wish) => match read_wish(wish, &login.tlvs) {
-                None => self.refuse_login(typed, LoginErrorCode::BAD_INPUT),
-                Some(wish) => {
-                    self.stage = Stage::Asking;
-                    self.push(Output::SignOn(wish));
-                }
-            },
+    pub(super) fn member(&self) -> Option<&Member> {
+        match &self.stage {
+            Stage::SignedOn(member) => Some(member),
+            _ => None,
         }
     }
 
-    fn refuse_login(&mut self, name: Bytes, code: LoginErrorCode) {
-        let reply = LoginReply {
-            tlvs: login_refusal(name, code),
-        };
-        self.send_snac(Foodgroup::BUCP, 0x03, HOST_REQUEST, reply.encode());
-        self.sign_off(None);
+    pub(super) fn member_mut(&mut self) -> Option<&mut Member> {
+        match &mut self.stage {
+            Stage::SignedOn(member) => Some(member),
+            _ => None,
+        }
+    }
+
+    pub(super) fn is_guest(&self) -> bool {
+        self.party().is_none_or(|party| party == Party::Guest)
     }
 
     pub(super) fn close(&mut self) {
@@ -287,22 +292,21 @@ impl Session {
         self.send_snac(foodgroup, ERROR, request_id, body);
     }
 
-    fn send_tlvs(&mut self, channel: Channel, tlvs: &TlvList) {
-        let mut data = bytes::BytesMut::new();
+    pub(super) fn send_busted(&mut self, snac: &Snac) {
+        self.send_error(snac.foodgroup, snac.request_id, ErrorCode::BUSTED_PAYLOAD);
+    }
+
+    pub(super) fn send_invalid(&mut self, snac: &Snac) {
+        self.send_error(snac.foodgroup, snac.request_id, ErrorCode::INVALID_SNAC);
+    }
+
+    pub(super) fn send_tlvs(&mut self, channel: Channel, tlvs: &TlvList) {
+        let mut data = BytesMut::new();
         tlvs.encode_rest(&mut data);
         self.push(Output::Send(channel, data.freeze()));
     }
 
-    pub(super) fn enter_proposal(
-        &mut self,
-        now: Instant,
-        message: &MessageToHost,
-        kind: MessageKind,
-    ) -> bool {
-        kind != MessageKind::PROPOSE || self.book.enter(now, &message.recipient, message.cookie)
-    }
-
-    pub(super) fn peer_v4(&self) -> Option<std::net::Ipv4Addr> {
+    pub(super) fn peer_v4(&self) -> Option<Ipv4Addr> {
         match self.config.peer.ip().to_canonical() {
             IpAddr::V4(v4) => Some(v4),
             IpAddr::V6(_) => None,
@@ -310,30 +314,9 @@ impl Session {
     }
 }
 
-fn login_refusal(name: Bytes, code: LoginErrorCode) -> TlvList {
-    TlvList::new()
-        .with(tlv::SCREEN_NAME, name)
-        .with_u16(tlv::ERROR_CODE, code.0)
-}
-
-fn read_wish(wish: GuestWish, tlvs: &TlvList) -> Option<Wish> {
-    match wish {
-        GuestWish::NUMBER => {
-            let life = tlvs
-                .u32(tlv::EXPIRES)
-                .map(u64::from)
-                .map(Duration::from_secs);
-            Some(Wish::Number {
-                life: life.unwrap_or(NUMBER_LIFE),
-            })
-        }
-        GuestWish::JOIN => Some(Wish::Join),
-        GuestWish::RECLAIM => Some(Wish::Reclaim {
-            number: tlvs.text(tlv::NUMBER)?.parse().ok()?,
-            token: tlvs.first(tlv::TOKEN)?.clone(),
-        }),
-        _ => None,
-    }
+/// Whether the client hangs at a sign-off that has a length field.
+pub(super) fn is_first_generation(party: Party, sessions: Sessions) -> bool {
+    party == Party::Old && sessions == Sessions::Unaware
 }
 
 #[cfg(test)]

@@ -13,12 +13,18 @@ use super::snac::SnacError;
 use super::text::ScreenName;
 use super::tlv::TlvList;
 
+mod event;
+
+pub use event::{ClientEvent, MissedCall, MissedReason};
+
 /// Subgroups of the foodgroup.
 pub mod subgroup {
     /// Host to client: [`super::IcbmError`].
     pub const ERROR: u16 = 0x01;
     /// Client to host: set parameters.
     pub const SET_PARAMETERS: u16 = 0x02;
+    /// Client to host: back to the parameters at sign-on; no body.
+    pub const RESET_PARAMETERS: u16 = 0x03;
     /// Client to host: ask for the parameters; no body.
     pub const PARAMETER_QUERY: u16 = 0x04;
     /// Host to client: the parameters.
@@ -27,20 +33,36 @@ pub mod subgroup {
     pub const MESSAGE_TO_HOST: u16 = 0x06;
     /// Host to client: [`super::MessageToClient`].
     pub const MESSAGE_TO_CLIENT: u16 = 0x07;
+    /// Client to host: warn a user.
+    pub const WARN: u16 = 0x08;
+    /// Host to client: [`super::MissedCall`]s.
+    pub const MISSED_CALLS: u16 = 0x0A;
     /// Both ways: [`super::ClientError`].
     pub const CLIENT_ERROR: u16 = 0x0B;
     /// Host to client: [`super::HostAck`].
     pub const HOST_ACK: u16 = 0x0C;
+    /// Client to host: ask for stored messages; no body.
+    pub const OFFLINE_RETRIEVE: u16 = 0x10;
+    /// Both ways: [`super::ClientEvent`].
+    pub const CLIENT_EVENT: u16 = 0x14;
+    /// Host to client: there are no more stored messages; no body.
+    pub const OFFLINE_DONE: u16 = 0x17;
 }
 
 /// Outer TLVs of a message.
 pub mod tlv {
+    /// Channel 1: the text in fragments.
+    pub const MESSAGE: u16 = 0x0002;
     /// Empty: the sender wants a host ack.
     pub const REQUEST_HOST_ACK: u16 = 0x0003;
     /// Channel 2: the rendezvous block.
     pub const RENDEZVOUS: u16 = 0x0005;
     /// Empty: store if offline. Never used for a rendezvous.
     pub const STORE: u16 = 0x0006;
+    /// In errors: what exactly is wrong, u16.
+    pub const ERROR_SUB_CODE: u16 = 0x0008;
+    /// Empty, set by the host: the sender wants typing events.
+    pub const WANTS_EVENTS: u16 = 0x000B;
 }
 
 wire_enum! {
@@ -86,6 +108,18 @@ pub mod user_tlv {
     pub const CLASS: u16 = 0x0001;
     /// Sign-on time, u32 Unix seconds.
     pub const SIGN_ON_TIME: u16 = 0x0003;
+    /// Creation of the account, u32 Unix seconds.
+    pub const CREATED: u16 = 0x0002;
+    /// Minutes without a touch of the keyboard, u16.
+    pub const IDLE: u16 = 0x0004;
+    /// Flags and status of ICQ, u32.
+    pub const STATUS: u16 = 0x0006;
+    /// Addresses for old ICQ clients, 37 bytes.
+    pub const ICQ_DIRECT: u16 = 0x000C;
+    /// Number of the session, u8; own info only.
+    pub const INSTANCE: u16 = 0x0014;
+    /// Icons and status texts.
+    pub const BART: u16 = 0x001D;
     /// External IPv4 as the host sees it, u32; own info only.
     pub const EXTERNAL_IP: u16 = 0x000A;
     /// Capabilities, 16 bytes each.

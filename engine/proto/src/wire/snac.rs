@@ -28,10 +28,20 @@ wire_enum! {
         BUDDY = 0x0003,
         /// Messages, rendezvous among them.
         ICBM = 0x0004,
+        /// Invitations by mail.
+        INVITE = 0x0006,
         /// Account administration.
         ADMIN = 0x0007,
+        /// Windows that a host opens at the client.
+        POPUP = 0x0008,
         /// Permit and deny lists.
         PD = 0x0009,
+        /// Search by mail address.
+        USER_LOOKUP = 0x000A,
+        /// Reports of clients about themselves.
+        STATS = 0x000B,
+        /// Chat rooms.
+        CHAT = 0x000E,
         /// The buddy list kept by the host.
         FEEDBAG = 0x0013,
         /// ICQ extensions.
@@ -145,12 +155,16 @@ wire_enum! {
         SERVICE_UNAVAILABLE = 0x05,
         /// There is no such service.
         SERVICE_NOT_DEFINED = 0x06,
+        /// An old message that is gone.
+        OBSOLETE_SNAC = 0x07,
         /// Not listed among the host's foodgroups, or an unknown ICBM channel.
         NOT_SUPPORTED_BY_HOST = 0x08,
         /// The recipient lacks the capability.
         NOT_SUPPORTED_BY_CLIENT = 0x09,
         /// Larger than the recipient takes.
         REFUSED_BY_CLIENT = 0x0A,
+        /// The answer would be too long.
+        REPLY_TOO_BIG = 0x0B,
         /// The recipient's queue overflowed.
         RESPONSES_LOST = 0x0C,
         /// Not allowed.
@@ -161,8 +175,22 @@ wire_enum! {
         INSUFFICIENT_RIGHTS = 0x0F,
         /// The sender himself blocks the recipient.
         IN_LOCAL_PERMIT_DENY = 0x10,
+        /// The sender's warning level is above what the recipient takes.
+        TOO_EVIL_SENDER = 0x11,
+        /// The recipient's warning level is too high.
+        TOO_EVIL_RECEIVER = 0x12,
+        /// The recipient is about to be back.
+        USER_TEMP_UNAVAILABLE = 0x13,
+        /// Nothing was found.
+        NO_MATCH = 0x14,
+        /// A list has no room left.
+        LIST_OVERFLOW = 0x15,
+        /// More than one was found.
+        REQUEST_AMBIGUOUS = 0x16,
         /// The host's queue is full.
         QUEUE_FULL = 0x17,
+        /// Not for users of another network.
+        NOT_WHILE_ON_AOL = 0x18,
     }
 }
 

@@ -10,8 +10,6 @@ use crate::wire::icbm::UserInfo;
 use crate::wire::text::ScreenName;
 use crate::wire::tlv::TlvList;
 
-/// TLV of 0x0002/0x0004: capabilities, 16 bytes each.
-const CAPABILITIES: u16 = 0x0005;
 
 tlv_body! {
     /// 0x0002/0x0003: what the host accepts. Tags 0x0001 profile bytes, 0x0002 capabilities, 0x0005 short capabilities; u16 each.
@@ -31,7 +29,7 @@ impl LocateInfo {
             .flat_map(|uuid| *uuid.as_bytes())
             .collect();
         Self {
-            tlvs: TlvList::new().with(CAPABILITIES, list),
+            tlvs: TlvList::new().with(locate_tlv::CAPABILITIES, list),
         }
     }
 
@@ -40,7 +38,7 @@ impl LocateInfo {
     /// # Errors
     /// [`DecodeError::Truncated`] if the length is no multiple of 16; a host answers with error 0x0E.
     pub fn capabilities(&self) -> Result<Option<Vec<Uuid>>, DecodeError> {
-        let Some(list) = self.tlvs.first(CAPABILITIES) else {
+        let Some(list) = self.tlvs.first(locate_tlv::CAPABILITIES) else {
             return Ok(None);
         };
         let mut reader = Reader::new(list, "capabilities");
@@ -52,47 +50,85 @@ impl LocateInfo {
     }
 }
 
-/// 0x0002/0x0005, a client asks about somebody: `[kind: u16][name: string08]`.
+/// TLVs of 0x0002/0x0004 and 0x0002/0x0006.
+pub mod locate_tlv {
+    /// MIME type of the profile.
+    pub const PROFILE_MIME: u16 = 0x0001;
+    /// Profile.
+    pub const PROFILE: u16 = 0x0002;
+    /// MIME type of the away text.
+    pub const AWAY_MIME: u16 = 0x0003;
+    /// Away text; empty: back.
+    pub const AWAY: u16 = 0x0004;
+    /// Capabilities, 16 bytes each.
+    pub const CAPABILITIES: u16 = 0x0005;
+}
+
+/// 0x0002/0x0005 and 0x0002/0x0015, a client asks about a user.
+///
+/// The first form is `[kind: u16][name: string08]`, the second `[flags: u32][name: string08]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InfoQuery {
-    /// What it wants besides the user info block: 1 profile, 3 away text, 4 capabilities.
-    pub kind: u16,
+    /// Bits of the second form: 1 profile, 2 away text, 4 capabilities.
+    pub wants: u32,
     /// About whom.
     pub name: ScreenName,
 }
 
 impl InfoQuery {
-    /// The value of [`InfoQuery::kind`] for capabilities.
-    pub const CAPABILITIES: u16 = 4;
+    /// The profile is wanted.
+    pub const PROFILE: u32 = 1;
+    /// The away text is wanted.
+    pub const AWAY: u32 = 2;
+    /// The capabilities are wanted.
+    pub const CAPABILITIES: u32 = 4;
 
-    /// Reads a body.
+    /// Reads a body of the first form.
     ///
     /// # Errors
     /// What is missing or malformed.
-    pub fn decode(body: &Bytes) -> Result<Self, DecodeError> {
+    pub fn decode_kind(body: &Bytes) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(body, "info query");
+        let wants = match reader.u16()? {
+            1 => Self::PROFILE,
+            3 => Self::AWAY,
+            4 => Self::CAPABILITIES,
+            _ => 0,
+        };
         Ok(Self {
-            kind: reader.u16()?,
+            wants,
             name: ScreenName::decode(&mut reader)?,
         })
     }
 
-    /// The body's bytes.
-    pub fn encode(&self) -> Bytes {
+    /// Reads a body of the second form.
+    ///
+    /// # Errors
+    /// What is missing or malformed.
+    pub fn decode_flags(body: &Bytes) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(body, "info query");
+        Ok(Self {
+            wants: reader.u32()?,
+            name: ScreenName::decode(&mut reader)?,
+        })
+    }
+
+    /// A body of the first form that asks for capabilities.
+    pub fn encode_capabilities(name: &ScreenName) -> Bytes {
         let mut out = BytesMut::new();
-        out.put_u16(self.kind);
-        self.name.encode(&mut out);
+        out.put_u16(4);
+        name.encode(&mut out);
         out.freeze()
     }
 }
 
-/// 0x0002/0x0006, the host about somebody: `[user info block][TLVs as in a LocateInfo]`.
+/// 0x0002/0x0006: `[user info][TLVs]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InfoReply {
-    /// The user; capabilities are in here.
+    /// The user, with capabilities.
     pub user: UserInfo,
-    /// What was asked for; some hosts put capabilities here instead.
-    pub info: LocateInfo,
+    /// See [`locate_tlv`].
+    pub tlvs: TlvList,
 }
 
 impl InfoReply {
@@ -102,28 +138,18 @@ impl InfoReply {
     /// What is missing or malformed.
     pub fn decode(body: &Bytes) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(body, "info reply");
-        let user = UserInfo::decode(&mut reader, body)?;
-        let info = LocateInfo::decode(&body.slice_ref(reader.rest()))?;
-        Ok(Self { user, info })
+        Ok(Self {
+            user: UserInfo::decode(&mut reader, body)?,
+            tlvs: TlvList::decode_rest(body.slice_ref(reader.rest()))?,
+        })
     }
 
     /// The body's bytes.
     pub fn encode(&self) -> Bytes {
         let mut out = BytesMut::new();
         self.user.encode(&mut out);
-        self.info.tlvs.encode_rest(&mut out);
+        self.tlvs.encode_rest(&mut out);
         out.freeze()
-    }
-
-    /// Capabilities from wherever they stand, without repetitions.
-    pub fn capabilities(&self) -> Vec<Uuid> {
-        let mut all = self.user.capabilities();
-        for uuid in self.info.capabilities().ok().flatten().unwrap_or_default() {
-            if !all.contains(&uuid) {
-                all.push(uuid);
-            }
-        }
-        all
     }
 }
 
@@ -250,22 +276,20 @@ mod tests {
     }
 
     #[test]
-    fn a_query_names_a_user_and_the_answer_its_capabilities() {
-        let query = hex("0004 03626f62");
-        let decoded = InfoQuery::decode(&query).expect("a good query");
-        assert_eq!(
-            (decoded.kind, decoded.name.as_str(), decoded.encode()),
-            (InfoQuery::CAPABILITIES, "bob", query)
-        );
-        // SEND_FILE in the block, NATIVE and SEND_FILE again behind it.
-        let body = hex(
-            "03626f62 0000 0001 000d0010 094613434c7f11d18222444553540000 \
-             00050020 7d6b8a523c1e4f0a9b47d2e5610c98af 094613434c7f11d18222444553540000",
-        );
+    fn a_user_is_asked_about_in_two_forms() {
+        let asked = InfoQuery {
+            wants: InfoQuery::CAPABILITIES,
+            name: ScreenName::new("bob").expect("a good name"),
+        };
+        let first = InfoQuery::encode_capabilities(&asked.name);
+        assert_eq!(first, hex("0004 03626f62"));
+        assert_eq!(InfoQuery::decode_kind(&first), Ok(asked.clone()));
+        assert_eq!(InfoQuery::decode_flags(&hex("00000004 03626f62")), Ok(asked));
+        assert!(InfoQuery::decode_flags(&first).is_err());
+        let body = hex("03626f62 0000 0001 000100020010 000400026869");
         let reply = InfoReply::decode(&body).expect("a good reply");
-        assert_eq!(reply.capabilities(), [SEND_FILE, NATIVE]);
+        assert_eq!(reply.tlvs.first(locate_tlv::AWAY), Some(&hex("6869")));
         assert_eq!(reply.encode(), body);
-        assert!(InfoReply::decode(&body.slice(..10)).is_err());
     }
 
     #[test]

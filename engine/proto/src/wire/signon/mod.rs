@@ -2,13 +2,19 @@
 //!
 //! Each type reads and writes the body of the SNACs that its comment names; [`super::snac::Snac`] is the envelope.
 
+mod buddy;
 mod bucp;
+mod digest;
+mod feedbag;
 mod locate;
 mod oservice;
 mod rates;
 
+pub use buddy::NameList;
 pub use bucp::{Challenge, ChallengeRequest, GuestWish, Hello, Login, LoginErrorCode, LoginReply};
-pub use locate::{IcbmParameters, InfoQuery, InfoReply, LocateInfo, LocateRights, UserList};
+pub use digest::{DigestKind, Roast, digest};
+pub use feedbag::{FeedbagIfModified, FeedbagList, FeedbagStamp, Item, ItemClass, Items, Status, Statuses, item_tlv};
+pub use locate::{IcbmParameters, InfoQuery, InfoReply, LocateInfo, LocateRights, UserList, locate_tlv};
 pub use oservice::{ClientOnline, HostOnline, ServiceReply, ServiceRequest, Tool, Versions};
 pub use rates::{Arrival, RateClass, RateMembers, RateReply, RateSubscription};
 
@@ -16,6 +22,8 @@ pub use rates::{Arrival, RateClass, RateMembers, RateReply, RateSubscription};
 pub mod tlv {
     /// Screen name as typed; in replies as the host formats it.
     pub const SCREEN_NAME: u16 = 0x0001;
+    /// Roasted password, in sign-ons of the first generation.
+    pub const ROASTED_PASSWORD: u16 = 0x0002;
     /// Name of the client program.
     pub const CLIENT_NAME: u16 = 0x0003;
     /// Where an error is explained; never opened.
@@ -38,6 +46,8 @@ pub mod tlv {
     pub const MULTIPLE_SESSIONS: u16 = 0x004A;
     /// The digest is of the newer kind; empty.
     pub const NEW_DIGEST: u16 = 0x004C;
+    /// Whether the next connection is to be TLS, u8; 0 if not.
+    pub const TLS_STATE: u16 = 0x008E;
     /// Ours: what a guest wants, u8; see [`super::GuestWish`].
     pub const GUEST: u16 = 0x5244;
     /// Ours: what proves later that a number is one's own, 16 bytes.
@@ -48,8 +58,8 @@ pub mod tlv {
     pub const EXPIRES: u16 = 0x5248;
     /// Ours: the address from which the host sees the client, `IP port`, any family.
     pub const SEEN_ADDRESS: u16 = 0x5249;
-    /// Ours: the password itself, UTF-8. In a login over TLS to a host that offered [`PASSWORD_WELCOME`], nowhere else.
+    /// Ours: the password itself, UTF-8; over TLS only.
     pub const PASSWORD: u16 = 0x524A;
-    /// Ours, in a challenge: the host takes [`PASSWORD`] and goes on on the same connection, u8 1 (G-10).
-    pub const PASSWORD_WELCOME: u16 = 0x524B;
+    /// Ours, in a challenge: the host takes [`PASSWORD`], u8 1.
+    pub const NORMAL_SIGN_ON: u16 = 0x524B;
 }

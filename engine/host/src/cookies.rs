@@ -1,0 +1,129 @@
+//! What lets somebody in who proved on another connection who it is: 256 random bytes, good once and for a minute.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rdv_proto::session::Sessions;
+use rdv_proto::wire::text::ScreenName;
+use sha2::{Digest as _, Sha256};
+
+use crate::random::random;
+
+/// What a cookie stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Granted {
+    /// As it was typed.
+    pub(crate) name: ScreenName,
+    /// What was said about other sign-ons.
+    pub(crate) sessions: Sessions,
+}
+
+/// All cookies that were given out and not used yet. What is kept of one does not make it up again.
+#[derive(Debug)]
+pub(crate) struct Cookies {
+    life: Duration,
+    most: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    granted: HashMap<[u8; 32], (usize, Granted)>,
+    /// In the order in which they end.
+    ends: VecDeque<(Instant, [u8; 32])>,
+}
+
+impl Cookies {
+    /// Cookies that live so long, and at most so many at a time.
+    pub(crate) fn new(life: Duration, most: usize) -> Self {
+        Self {
+            life,
+            most,
+            state: Mutex::default(),
+        }
+    }
+
+    /// A new cookie, to be shown at the listener of that number; none if there are too many.
+    pub(crate) fn issue(&self, now: Instant, listener: usize, granted: Granted) -> Option<Bytes> {
+        let cookie = random::<256>().ok()?;
+        let digest = Sha256::digest(cookie).into();
+        let mut state = self.lock();
+        state.sweep(now);
+        if state.ends.len() >= self.most {
+            return None;
+        }
+        state.granted.insert(digest, (listener, granted));
+        state.ends.push_back((now + self.life, digest));
+        Some(Bytes::copy_from_slice(&cookie))
+    }
+
+    /// What the cookie stands for; it is used up by this, also at the wrong listener.
+    pub(crate) fn redeem(&self, now: Instant, listener: usize, cookie: &[u8]) -> Option<Granted> {
+        let digest: [u8; 32] = Sha256::digest(cookie).into();
+        let mut state = self.lock();
+        state.sweep(now);
+        let (issued_at, granted) = state.granted.remove(&digest)?;
+        (issued_at == listener).then_some(granted)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn sweep(&mut self, now: Instant) {
+        while let Some(&(end, digest)) = self.ends.front()
+            && end <= now
+        {
+            self.ends.pop_front();
+            self.granted.remove(&digest);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn granted() -> Granted {
+        Granted {
+            name: ScreenName::new("Alice").unwrap(),
+            sessions: Sessions::Several,
+        }
+    }
+
+    #[test]
+    fn so_08_a_cookie_has_256_bytes_is_good_once_and_for_a_minute() {
+        let (cookies, now) = (Cookies::new(MINUTE, 10), Instant::now());
+        let cookie = cookies.issue(now, 0, granted()).unwrap();
+        assert_eq!(cookie.len(), 256);
+        let late = now + Duration::from_secs(59);
+        assert_eq!(cookies.redeem(late, 0, &cookie), Some(granted()));
+        assert_eq!(cookies.redeem(late, 0, &cookie), None);
+        let cookie = cookies.issue(now, 0, granted()).unwrap();
+        assert_eq!(cookies.redeem(now + MINUTE, 0, &cookie), None);
+    }
+
+    #[test]
+    fn so_08_a_cookie_of_another_listener_is_used_up_by_being_shown() {
+        let (cookies, now) = (Cookies::new(MINUTE, 10), Instant::now());
+        let cookie = cookies.issue(now, 0, granted()).unwrap();
+        assert_eq!(cookies.redeem(now, 1, &cookie), None);
+        assert_eq!(cookies.redeem(now, 0, &cookie), None);
+    }
+
+    #[test]
+    fn no_more_cookies_are_kept_than_there_is_room_for() {
+        let (cookies, now) = (Cookies::new(MINUTE, 3), Instant::now());
+        assert!((0..3).all(|_| cookies.issue(now, 0, granted()).is_some()));
+        assert_eq!(cookies.issue(now, 0, granted()), None);
+        let later = now + MINUTE;
+        assert!(cookies.issue(later, 0, granted()).is_some());
+        assert_eq!(cookies.lock().granted.len(), 1);
+    }
+}
