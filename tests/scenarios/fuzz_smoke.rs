@@ -74,6 +74,21 @@ fn mutations_of_link_frames_hurt_nobody() {
 }
 
 #[test]
+fn mutations_of_oft_headers_and_listings_hurt_nobody() {
+    mutate("decode_oft", fuzz::decode_oft, 23);
+}
+
+#[test]
+fn mutations_of_a_senders_oft_headers_hurt_no_receiver() {
+    mutate("oft_receive", fuzz::oft_receive, 24);
+}
+
+#[test]
+fn mutations_of_a_receivers_oft_headers_hurt_no_sender() {
+    mutate("oft_send", fuzz::oft_send, 25);
+}
+
+#[test]
 fn mutations_of_direct_im_headers_hurt_nobody() {
     mutate("decode_odc", fuzz::decode_odc, 31);
 }
@@ -203,7 +218,7 @@ fn recorded() -> BTreeMap<&'static str, Vec<Bytes>> {
                 }
                 seeds.entry("decode_flap").or_default().insert(bytes);
             }
-            Layer::Oft => {}
+            Layer::Oft => drop(seeds.entry("decode_oft").or_default().insert(bytes)),
         }
     }
     seeds

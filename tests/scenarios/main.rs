@@ -6,6 +6,7 @@ mod fuzz_smoke;
 mod host;
 mod hostile_host;
 mod hostile_sender;
+mod oft;
 mod oscar;
 mod rendezvous;
 mod wire;

@@ -85,8 +85,7 @@ pub fn all() -> Vec<Record> {
 /// # Panics
 /// If the file cannot be read.
 pub fn vectors() -> BTreeMap<String, Bytes> {
-    let text = fs::read_to_string(folder().join("vectors.json")).expect("the file of the vectors");
-    let file: Value = serde_json::from_str(&text).expect("JSON");
+    let file = vector_file();
     let frames = file["frames"].as_object().expect("an object of frames");
     frames
         .iter()
@@ -97,6 +96,15 @@ pub fn vectors() -> BTreeMap<String, Bytes> {
             )
         })
         .collect()
+}
+
+/// All of the file that holds [`vectors`].
+///
+/// # Panics
+/// As [`vectors`].
+pub fn vector_file() -> Value {
+    let text = fs::read_to_string(folder().join("vectors.json")).expect("the file of the vectors");
+    serde_json::from_str(&text).expect("JSON")
 }
 
 /// One of [`vectors`].

@@ -94,12 +94,7 @@ pub(super) async fn sign_on(
 fn challenge_request(name: &ScreenName) -> Snac {
     let tlvs = TlvList::new().with(tlv::SCREEN_NAME, name.as_str().as_bytes().to_vec());
     let body = ChallengeRequest { tlvs }.encode();
-    Snac::new(
-        Foodgroup::BUCP,
-        bucp::CHALLENGE_REQUEST,
-        CHALLENGE_ID,
-        body,
-    )
+    Snac::new(Foodgroup::BUCP, bucp::CHALLENGE_REQUEST, CHALLENGE_ID, body)
 }
 
 fn takes_password(challenge: &Challenge) -> bool {
@@ -109,10 +104,7 @@ fn takes_password(challenge: &Challenge) -> bool {
 
 fn password_login(settings: &AccountSettings) -> Snac {
     let tlvs = TlvList::new()
-        .with(
-            tlv::SCREEN_NAME,
-            settings.name.as_str().as_bytes().to_vec(),
-        )
+        .with(tlv::SCREEN_NAME, settings.name.as_str().as_bytes().to_vec())
         .with(
             tlv::PASSWORD,
             settings.password.reveal().as_bytes().to_vec(),
@@ -126,16 +118,10 @@ fn digest_login(settings: &AccountSettings, challenge: &Challenge) -> Snac {
     let short = challenge.tlvs.contains(tlv::SHORT_PASSWORD);
     let digest = settings.password.digest(&challenge.key, short);
     let tlvs = TlvList::new()
-        .with(
-            tlv::SCREEN_NAME,
-            settings.name.as_str().as_bytes().to_vec(),
-        )
+        .with(tlv::SCREEN_NAME, settings.name.as_str().as_bytes().to_vec())
         .with(tlv::DIGEST, digest.to_vec())
         .with(tlv::NEW_DIGEST, Bytes::new())
-        .with(
-            tlv::CLIENT_NAME,
-            concat!("rdv/", env!("CARGO_PKG_VERSION")),
-        )
+        .with(tlv::CLIENT_NAME, concat!("rdv/", env!("CARGO_PKG_VERSION")))
         .with_u16(CLIENT_ID, 0x0109)
         .with_u16(CLIENT_MAJOR, 5)
         .with_u16(CLIENT_MINOR, 1)

@@ -185,10 +185,7 @@ mod tests {
         assert_eq!(pace.delay(MESSAGE, false, now), Duration::from_millis(2284));
         assert_eq!(pace.delay(MESSAGE, true, now), Duration::ZERO);
         // A class that the host does not have limits nothing.
-        assert_eq!(
-            pace.delay(CLIENT_ERROR, false, now),
-            Duration::ZERO
-        );
+        assert_eq!(pace.delay(CLIENT_ERROR, false, now), Duration::ZERO);
     }
 
     #[test]

@@ -495,7 +495,9 @@ mod tests {
             take(&mut answers, oservice(snac::ERROR, id, refusal)).unwrap();
         }
         let signed_on = answers.complete().unwrap();
-        assert!(signed_on.relay == Some(None) && signed_on.seen.is_none() && signed_on.token.is_none());
+        assert!(
+            signed_on.relay == Some(None) && signed_on.seen.is_none() && signed_on.token.is_none()
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@
 mod bulk;
 mod direct_im;
 mod machines;
+mod oft;
 mod rendezvous;
 
 use bytes::{Bytes, BytesMut};
@@ -26,13 +27,14 @@ use rdv_proto::wire::{address, ars, error::DecodeError, flap, link};
 pub use bulk::{bulk_receive, bulk_send};
 pub use direct_im::{decode_odc, decode_odc_payload, direct_im};
 pub use machines::{host_session, relay_pairing};
+pub use oft::{decode_oft, oft_receive, oft_send};
 pub use rendezvous::rendezvous_endpoint;
 
 /// A function that takes any bytes.
 pub type Target = fn(&[u8]);
 
 /// All of them, by the name of the target and of its corpus.
-pub const TARGETS: [(&str, Target); 16] = [
+pub const TARGETS: [(&str, Target); 19] = [
     ("decode_flap", decode_flap),
     ("decode_snac", decode_snac),
     ("decode_tlv", decode_tlv),
@@ -41,11 +43,14 @@ pub const TARGETS: [(&str, Target); 16] = [
     ("decode_security", decode_security),
     ("decode_ars", decode_ars),
     ("decode_link", decode_link),
+    ("decode_oft", decode_oft),
     ("decode_odc", decode_odc),
     ("decode_odc_payload", decode_odc_payload),
     ("direct_im", direct_im),
     ("bulk_receive", bulk_receive),
     ("bulk_send", bulk_send),
+    ("oft_receive", oft_receive),
+    ("oft_send", oft_send),
     ("host_session", host_session),
     ("relay_pairing", relay_pairing),
     ("rendezvous_endpoint", rendezvous_endpoint),

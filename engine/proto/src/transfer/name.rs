@@ -14,7 +14,7 @@ pub const MAX_PART: usize = 255;
 /// Longest path, in bytes.
 pub const MAX_PATH: usize = 4096;
 
-pub(super) const PART_SUFFIX: &str = ".rdv-part";
+const PART_SUFFIX: &str = ".rdv-part";
 
 /// Why a name is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -26,6 +26,8 @@ mod send;
 
 #[cfg(test)]
 mod chance;
+#[cfg(test)]
+mod tests;
 
 pub use listing::{ListOwner, ListRequester, OwnerEvent, RequesterEvent};
 pub use names::{clean_path, proposed_name};

@@ -36,13 +36,13 @@ wire_enum! {
         ASCII = 0,
         /// UTF-16, big-endian.
         UTF_16 = 2,
-        /// ISO-8859-1.
+        /// ISO-8859-1; Windows means its code page 1252.
         LATIN_1 = 3,
     }
 }
 
 impl Charset {
-    /// Turns the bytes of a text into characters: UTF-8 under the name of ASCII is taken, what is unknown is ISO-8859-1.
+    /// Turns the bytes of a text into characters: UTF-8 under the name of ASCII is taken, what is unknown is code page 1252.
     #[must_use]
     pub fn decode(self, bytes: &[u8]) -> String {
         match self {
@@ -58,10 +58,15 @@ impl Charset {
         if text.is_ascii() {
             return (Self::ASCII, text.as_bytes().to_vec());
         }
-        let narrow = text.chars().map(u8::try_from).collect::<Result<_, _>>();
-        match narrow {
-            Ok(bytes) => (Self::LATIN_1, bytes),
-            Err(_) => {
+        // Between ASCII and U+00A0 readers disagree: controls by the standard, letters on Windows.
+        let narrow = |c: char| {
+            u8::try_from(c)
+                .ok()
+                .filter(|_| c.is_ascii() || c >= '\u{A0}')
+        };
+        match text.chars().map(narrow).collect() {
+            Some(bytes) => (Self::LATIN_1, bytes),
+            None => {
                 let units = text.encode_utf16();
                 (Self::UTF_16, units.flat_map(u16::to_be_bytes).collect())
             }
@@ -264,16 +269,17 @@ mod tests {
     use crate::wire::hex;
 
     const COOKIE: Cookie = Cookie(*b"TRYST01\0");
-    /// The cookie confirmation of `protocol/direct-im.md`, section 4.
-    const HELLO: &str = "4f444332004c00010006000054525953 54303100000000000000000000000000 \
-        0000000000000060 00000000 616c6963 65000000000000000000000000000000 00000000000000000000000000000000 00000000000000000000 0000";
+    /// The cookie confirmation by alice.
+    const HELLO: &str = "
+        4f444332004c0001000600005452595354303100000000000000000000000000000000000000006000000000
+        616c6963650000000000000000000000 00000000000000000000000000000000";
 
     fn alice() -> ScreenName {
         ScreenName::new("alice").expect("a name")
     }
 
     fn hello() -> Bytes {
-        hex(HELLO).slice(..HEADER_LEN)
+        hex(HELLO)
     }
 
     fn decode(bytes: &[u8]) -> Result<Option<Header>, DecodeError> {
@@ -387,6 +393,7 @@ mod tests {
         for (text, charset, bytes) in [
             ("hi", Charset::ASCII, "6869"),
             ("hé", Charset::LATIN_1, "68e9"),
+            ("a\u{85}", Charset::UTF_16, "00610085"),
             ("h日", Charset::UTF_16, "006865e5"),
             ("😀", Charset::UTF_16, "d83dde00"),
         ] {
@@ -395,6 +402,6 @@ mod tests {
         }
         assert_eq!(Charset::ASCII.decode("日".as_bytes()), "日");
         assert_eq!(Charset::ASCII.decode(&[0xE9]), "é");
-        assert_eq!(Charset(9).decode(&[0xE9]), "é", "unknown is ISO-8859-1");
+        assert_eq!(Charset(9).decode(&[0xE9]), "é", "unknown is code page 1252");
     }
 }

@@ -338,4 +338,85 @@ mod tests {
         let two = SendFileData { count: 2, ..one };
         assert_eq!(two.total_bytes(Some(five_gib)), 1 << 30);
     }
+
+    fn offer(folder: bool, files: u16, bytes: u64, name: &str) -> SendFileOffer {
+        let name = name.to_owned();
+        SendFileOffer {
+            folder,
+            files,
+            bytes,
+            name,
+        }
+    }
+
+    #[test]
+    fn an_offer_goes_out_in_three_tags_and_comes_back() {
+        let one = offer(false, 1, 43, "naïve.txt");
+        let tags = one.to_tags().expect("good data");
+        let numbers: Vec<_> = tags.0.iter().map(|tlv| tlv.tag).collect();
+        assert_eq!(numbers, [0x2711, 0x2712, 0x2713], "R-14, R-16");
+        assert_eq!(tags.0[1].value, b"utf-8"[..]);
+        assert_eq!(tags.0[2].value, 43_u64.to_be_bytes()[..]);
+        assert_eq!(SendFileOffer::from_tags(&tags), Some(Ok(one)));
+        assert_eq!(SendFileOffer::from_tags(&TlvList::new()), None);
+    }
+
+    #[test]
+    fn a_folder_is_marked_on_the_way() {
+        let folder = offer(true, 2, 7_000, "stuff");
+        let tags = folder.to_tags().expect("good data");
+        assert_eq!(
+            tags.0[0].value,
+            hex("00020002 00001b58 73747566665c2a00 73747566665c2a00")
+        );
+        assert_eq!(SendFileOffer::from_tags(&tags), Some(Ok(folder)));
+        let file = offer(false, 1, 1, "odd\\*");
+        let tags = file.to_tags().expect("good data");
+        assert_eq!(
+            SendFileOffer::from_tags(&tags),
+            Some(Ok(file)),
+            "a file may end so"
+        );
+    }
+
+    #[test]
+    fn l_26_an_offer_above_4_gib_is_one_of_a_single_file() {
+        let large = offer(false, 1, 5 << 30, "a");
+        let tags = large.to_tags().expect("good data");
+        assert_eq!(SendFileOffer::from_tags(&tags), Some(Ok(large)));
+        let two = offer(true, 2, 5 << 30, "a").to_tags().expect("good data");
+        let read = SendFileOffer::from_tags(&two).expect("data");
+        assert_eq!(read.expect("good data").bytes, 1 << 30);
+    }
+
+    #[test]
+    fn l_03_the_name_of_an_offer_is_read_in_its_character_set_wherever_its_tag_stands() {
+        let data = |name: &str| hex(&format!("0001000100000001 {name}"));
+        let read = |name: &str, charset: Option<&'static [u8]>| {
+            let mut tags = TlvList::new();
+            let charset = charset.map(|name| Tlv {
+                tag: 0x2712,
+                value: Bytes::from_static(name),
+            });
+            tags.0.extend(charset);
+            tags.0.push(Tlv {
+                tag: 0x2711,
+                value: data(name),
+            });
+            SendFileOffer::from_tags(&tags)
+                .expect("data")
+                .expect("good data")
+                .name
+        };
+        assert_eq!(read("6e61c3af766500", None), "naïve");
+        assert_eq!(read("6e61ef766500", None), "naïve");
+        assert_eq!(read("6e61ef766500", Some(b"iso-8859-1")), "naïve");
+        assert_eq!(read("8000", Some(b"ISO-8859-1")), "€");
+        assert_eq!(
+            read("006e006100ef007600650000", Some(b"unicode-2-0")),
+            "naïve"
+        );
+        assert_eq!(read("666f7800", Some(b"us-ascii")), "fox");
+        assert_eq!(read("666f7800", Some(b"no such set")), "fox");
+    }
 }

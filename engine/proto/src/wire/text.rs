@@ -251,6 +251,11 @@ mod tests {
             "UTF-8 is tried first"
         );
         assert_eq!(Charset::Unknown.decode(&[0xE9]), "é", "then ISO-8859-1");
+        assert_eq!(
+            Charset::named(b"iso-8859-1").decode(&[0x80, 0x93, 0xFF]),
+            "€“ÿ",
+            "which is the code page of Windows"
+        );
         assert_eq!(Charset::Utf8.decode(&[0xE9]), "\u{FFFD}");
     }
 

@@ -86,13 +86,13 @@ enum State {
     /// The caller decides.
     Deciding(Current),
     /// RESUME went out.
-    Resuming {
-        current: Current,
-        asked: u32,
-    },
+    Resuming { current: Current, asked: u32 },
     /// Bytes come.
     Body(Current),
+    /// The last file is done.
     Over,
+    /// A fault: nothing counts any more.
+    Broken,
 }
 
 #[derive(Debug)]
@@ -125,7 +125,10 @@ impl OftReceive {
     /// An [`OftFault`]: close the connection. Nothing counts after it.
     pub fn handle(&mut self, header: &Header) -> Result<ReceivedEvent, OftFault> {
         check(header, self.terms.cookie, self.terms.zero_cookie_counts)?;
-        match (std::mem::replace(&mut self.state, State::Over), header.kind) {
+        match (
+            std::mem::replace(&mut self.state, State::Broken),
+            header.kind,
+        ) {
             (State::Between, Kind::PROMPT) => self.prompt(header).map(ReceivedEvent::Offered),
             (State::Resuming { current, asked }, Kind::RESUME_ACCEPT) => {
                 // The checksum beside it is not read: some leave the old one there when they start again.
@@ -268,7 +271,7 @@ impl OftReceive {
     /// # Panics
     /// If no bytes were due.
     pub fn received(&mut self, checksum: Checksum, early: usize) -> Result<Header, OftFault> {
-        let State::Body(current) = std::mem::replace(&mut self.state, State::Over) else {
+        let State::Body(current) = std::mem::replace(&mut self.state, State::Broken) else {
             panic!("no bytes were due")
         };
         if early > 0 {
@@ -285,7 +288,7 @@ impl OftReceive {
     }
 
     fn decided(&mut self) -> Current {
-        match std::mem::replace(&mut self.state, State::Over) {
+        match std::mem::replace(&mut self.state, State::Broken) {
             State::Deciding(current) => current,
             _ => panic!("no file was offered"),
         }

@@ -80,8 +80,8 @@ enum State {
     Body(Current),
     /// All bytes are out, DONE comes next.
     Waiting(Current),
-    /// Broken, or at the end.
-    Over,
+    /// A fault: nothing counts any more.
+    Broken,
 }
 
 #[derive(Debug)]
@@ -154,7 +154,10 @@ impl OftSend {
     /// An [`OftFault`]: close the connection. Nothing counts after it.
     pub fn handle(&mut self, header: &Header) -> Result<SentEvent, OftFault> {
         check(header, self.cookie, false)?;
-        match (std::mem::replace(&mut self.state, State::Over), header.kind) {
+        match (
+            std::mem::replace(&mut self.state, State::Broken),
+            header.kind,
+        ) {
             (State::Prompted(current), Kind::ACK) => {
                 self.state = State::Body(current);
                 Ok(SentEvent::SendBody { from: 0 })
@@ -208,7 +211,7 @@ impl OftSend {
     /// # Panics
     /// If nothing is to be compared.
     pub fn resume_checked(&mut self, own: Checksum) -> Header {
-        match std::mem::replace(&mut self.state, State::Over) {
+        match std::mem::replace(&mut self.state, State::Broken) {
             State::Checking {
                 current,
                 received,
@@ -241,7 +244,7 @@ impl OftSend {
     /// # Panics
     /// If none were.
     pub fn body_sent(&mut self) {
-        self.state = match std::mem::replace(&mut self.state, State::Over) {
+        self.state = match std::mem::replace(&mut self.state, State::Broken) {
             State::Body(current) => State::Waiting(current),
             _ => panic!("no bytes were asked for"),
         };
