@@ -54,10 +54,11 @@ impl Side {
 }
 
 impl Road {
-    /// `path` in the JSON of `rdv`, which does not tell who connected to whom.
+    /// `path` in the JSON of `rdv`.
     pub(crate) fn path(self) -> &'static str {
         match self {
-            Self::Direct | Self::Redirect => "direct",
+            Self::Direct => "direct",
+            Self::Redirect => "redirect",
             Self::Relay => "relay",
         }
     }
