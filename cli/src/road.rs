@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdv::oscar::{Client, OscarError, Owner, SignOn};
+use rdv::oscar::{Client, HostSecurity, OscarError, Owner, SignOn};
 use rdv::signaling::{RelayDirectory, Signaling};
 use rdv::transport::lan::{self, LanError};
 use rdv::transport::tls::{HostKeyStatus, HostTlsError};
@@ -185,19 +185,20 @@ fn trust(road: &Road) -> Result<HostTrust, Failure> {
 }
 
 fn tell_key(address: &str, client: &Client, ui: &Ui) {
-    match client.host_key_status() {
-        HostKeyStatus::FirstUse => {
-            ui.say(format!(
-                "First visit to {address}; its key {} is remembered.",
-                client.host_key()
-            ));
-        }
-        HostKeyStatus::NotKept(error) => {
-            ui.must_say(format!(
+    match client.host_security() {
+        HostSecurity::Tls { key, status } => match status {
+            HostKeyStatus::FirstUse => ui.say(format!(
+                "First visit to {address}; its key {key} is remembered."
+            )),
+            HostKeyStatus::NotKept(error) => ui.must_say(format!(
                 "Note: the key of {address} could not be remembered: {error}"
-            ));
-        }
-        _ => {}
+            )),
+            _ => {}
+        },
+        // Only where the user allowed it, and said each time (security rules, section 4).
+        _ => ui.must_say(format!(
+            "NOT ENCRYPTED: anyone between you and {address} can read and change what is said to it."
+        )),
     }
 }
 

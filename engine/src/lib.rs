@@ -7,6 +7,7 @@ mod error;
 mod handle;
 mod random;
 
+pub mod direct_im;
 pub mod oscar;
 pub mod signaling;
 pub mod transfer;

@@ -11,6 +11,7 @@ pub mod gate;
 pub mod hostile_host;
 #[cfg(target_os = "linux")]
 pub mod netns;
+pub mod old_client;
 pub mod pair;
 #[cfg(target_os = "linux")]
 pub mod process;

@@ -339,6 +339,7 @@ impl Client {
             lists,
             sessions,
             party,
+            from: crate::relay::source(self.peer, self.local),
             queue: self.queue.clone(),
         };
         match self.shared.people.sign_on(Instant::now(), entrant) {

@@ -24,7 +24,7 @@ use crate::offer::{Place, RelayOffer};
 use crate::people::People;
 use crate::random::random;
 use crate::reception::Reception;
-use crate::relay::{Desk, Meeting};
+use crate::relay::{Desk, Meeting, Residents};
 use crate::router::Router;
 
 /// What all connections of a host share.
@@ -93,11 +93,13 @@ impl Host {
             IpAddr::V4(v4) => Some(v4),
             IpAddr::V6(_) => None,
         });
+        let limits = config.limits;
+        let people = People::new(limits);
+        let residents: Arc<dyn Residents> = people.clone();
         let relay = (!relay_addrs.is_empty()).then(|| {
             let access = Access::Tickets(key.clone());
-            Meeting::new(access, config.relay_limits, public_v4, None)
+            Meeting::new(access, config.relay_limits, public_v4, Some(residents.clone()))
         });
-        let limits = config.limits;
         let gate = Gate::new(GateLimits {
             connections: limits.connections,
             per_address: limits.unsigned_per_address,
@@ -108,7 +110,7 @@ impl Host {
             limits,
             tls: identity.tls,
             router: Router::new(config.numbers, limits),
-            people: People::new(limits),
+            people,
             reception: config
                 .accounts
                 .clone()

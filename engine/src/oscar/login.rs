@@ -98,7 +98,7 @@ fn challenge_request(name: &ScreenName) -> Snac {
 }
 
 fn takes_password(challenge: &Challenge) -> bool {
-    let welcome = challenge.tlvs.first(tlv::PASSWORD_WELCOME);
+    let welcome = challenge.tlvs.first(tlv::NORMAL_SIGN_ON);
     welcome.is_some_and(|value| value[..] == [1])
 }
 

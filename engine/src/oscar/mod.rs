@@ -32,6 +32,8 @@ mod owner;
 mod pace;
 mod password;
 mod presence;
+#[cfg(test)]
+mod scripted;
 mod session;
 mod sign_on;
 mod translate;

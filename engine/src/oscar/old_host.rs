@@ -187,10 +187,8 @@ impl OldHost {
         let next = match self.step {
             Step::HostVersions => Step::Rates,
             Step::Rates => self.setup(),
-            other => match other {
-                Step::HostOnline => Step::HostOnline,
-                _ => Step::Done,
-            },
+            Step::HostOnline => Step::HostOnline,
+            Step::Setup { .. } | Step::Done => Step::Done,
         };
         self.enter(next)
     }

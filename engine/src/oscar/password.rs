@@ -2,11 +2,9 @@
 
 use std::fmt;
 
-use md5::{Digest as _, Md5};
+use rdv_proto::wire::signon::{DigestKind, digest};
 use zeroize::Zeroizing;
 
-/// Goes into every digest of the old sign-on.
-const MAGIC: &[u8] = b"AOL Instant Messenger (SM)";
 /// What is left of a password for hosts that say so (challenge TLV 0x0026).
 const SHORT: usize = 8;
 
@@ -27,16 +25,13 @@ impl Password {
         &self.0
     }
 
-    /// The newer digest of the old sign-on: `MD5(key, MD5(password), MAGIC)`, the inner one as 16 raw bytes. With `short`, of its
-    /// first eight bytes.
+    /// The newer digest of the old sign-on, as the answer to `key`; with `short`, of the first eight bytes.
     pub(super) fn digest(&self, key: &[u8], short: bool) -> [u8; 16] {
         let mut password = self.0.as_bytes();
         if short {
             password = password.get(..SHORT).unwrap_or(password);
         }
-        let inner = Md5::digest(password);
-        let outer = Md5::new().chain_update(key).chain_update(inner);
-        outer.chain_update(MAGIC).finalize().into()
+        digest(DigestKind::New, key, password)
     }
 }
 

@@ -7,12 +7,12 @@ use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use rdv_proto::wire::error::DecodeError;
 use rdv_proto::wire::flap::{Channel, Frame};
 use rdv_proto::wire::icbm::IcbmError;
 use rdv_proto::wire::rendezvous::Cookie;
-use rdv_proto::wire::signon::{InfoQuery, InfoReply, UserList, tlv};
+use rdv_proto::wire::signon::{InfoQuery, InfoReply, LocateInfo, NameList, UserList, tlv};
 use rdv_proto::wire::snac::{self, ErrorCode, Foodgroup, Snac, SnacError};
 use rdv_proto::wire::text::ScreenName;
 use rdv_proto::wire::tlv::TlvList;
@@ -342,11 +342,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
                 self.sent.push_back((id, message.to, message.cookie));
             }
             Next::Find(name, answer) => {
-                let query = InfoQuery {
-                    kind: InfoQuery::CAPABILITIES,
-                    name: name.clone(),
-                };
-                let body = query.encode();
+                let body = InfoQuery::encode_capabilities(&name);
                 let query = Snac::new(Foodgroup::LOCATE, locate::INFO_QUERY, id, body);
                 self.writer.queue_snac(&query);
                 self.questions.retain(|(.., waiting)| !waiting.is_closed());
@@ -360,14 +356,18 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
         None
     }
 
-    /// 03/04: `[name: string08]*`.
+    /// 03/04.
     fn watch(&mut self, names: &[ScreenName]) {
         self.begin_write();
         for names in names.chunks(WATCHED_AT_ONCE) {
-            let mut body = BytesMut::new();
-            names.iter().for_each(|name| name.encode(&mut body));
+            let names = names.to_vec();
             let id = self.new_id();
-            let request = Snac::new(Foodgroup::BUDDY, buddy::ADD, id, body.freeze());
+            let request = Snac::new(
+                Foodgroup::BUDDY,
+                buddy::ADD,
+                id,
+                NameList { names }.encode(),
+            );
             self.writer.queue_snac(&request);
         }
     }
@@ -449,7 +449,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
     fn found(&mut self, snac: &Snac) {
         let found = match snac.subgroup {
             locate::INFO_REPLY => match InfoReply::decode(&snac.body) {
-                Ok(reply) => Found::Online(reply.capabilities()),
+                Ok(reply) => Found::Online(capabilities_in(reply)),
                 Err(error) => {
                     tracing::debug!(%error, "malformed answer about a user");
                     Found::Untold
@@ -521,6 +521,18 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
         drop(done);
         End::SignedOff
     }
+}
+
+/// From wherever they stand: most hosts put them into the user info, some behind it.
+fn capabilities_in(reply: InfoReply) -> Vec<Uuid> {
+    let mut all = reply.user.capabilities();
+    let behind = LocateInfo { tlvs: reply.tlvs }.capabilities();
+    for uuid in behind.ok().flatten().unwrap_or_default() {
+        if !all.contains(&uuid) {
+            all.push(uuid);
+        }
+    }
+    all
 }
 
 /// Until there will be no more commands.

@@ -1,7 +1,5 @@
 //! The sender's disk side: one thread reads, hashes and packs files into blocks, in buffers that go round.
 
-use std::fs::{File, Metadata};
-use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -14,7 +12,8 @@ use tokio::sync::mpsc;
 
 use super::control::Meter;
 use super::error::TransferError;
-use super::source::{FileOrigin, Listing, Origin, id, mtime};
+use super::reading::{Reading, read_all};
+use super::source::{FileOrigin, Listing, Origin};
 
 /// Bytes of one file in one block: large enough for wide hashing and few calls, small enough to stay in the cache; whole pages.
 const PIECE: usize = 256 * 1024;
@@ -141,7 +140,10 @@ impl Packer {
             let hash = match origin {
                 Origin::Folder => continue,
                 Origin::Text(text) => {
-                    self.pack(index, entry, &mut text.as_bytes(), Path::new("text"))?
+                    let mut text = text.as_bytes();
+                    self.pack(index, entry, |space| {
+                        read_all(&mut text, space, Path::new("text"))
+                    })?
                 }
                 Origin::File(file) => {
                     self.progress.set_current(entry.path.as_str());
@@ -160,30 +162,9 @@ impl Packer {
         entry: &Entry,
         from: &FileOrigin,
     ) -> Result<[u8; 32], Stop> {
-        let path = &from.path;
-        let changed = || TransferError::SourceChanged { path: path.clone() };
-        let mut file = open(from).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => changed(),
-            _ if !from.named && path.is_symlink() => changed(),
-            _ => TransferError::Local {
-                path: path.clone(),
-                error,
-            },
-        })?;
-        let same = |meta: &Metadata| {
-            meta.is_file()
-                && id(meta) == from.id
-                && meta.len() == entry.size
-                && mtime(meta) == entry.mtime
-        };
-        let stat = |file: &File| file.metadata().map_err(TransferError::local(path));
-        if !same(&stat(&file)?) {
-            return Err(changed().into());
-        }
-        let hash = self.pack(index, entry, &mut file, path)?;
-        if !same(&stat(&file)?) {
-            return Err(changed().into());
-        }
+        let mut file = Reading::open(entry, from)?;
+        let hash = self.pack(index, entry, |space| file.read(space))?;
+        file.unchanged()?;
         Ok(hash)
     }
 
@@ -191,8 +172,7 @@ impl Packer {
         &mut self,
         index: u32,
         entry: &Entry,
-        from: &mut impl Read,
-        path: &Path,
+        mut read: impl FnMut(&mut [u8]) -> Result<(), TransferError>,
     ) -> Result<[u8; 32], Stop> {
         let mut hasher = blake3::Hasher::new();
         let mut offset = 0;
@@ -201,15 +181,7 @@ impl Packer {
             let block = self.block_with_room(left.min(LEAST_PIECE))?;
             let room = block.room();
             let space = &mut block.bytes(index, offset)[..left.min(room).min(PIECE)];
-            from.read_exact(space).map_err(|error| match error.kind() {
-                std::io::ErrorKind::UnexpectedEof => TransferError::SourceChanged {
-                    path: path.to_owned(),
-                },
-                _ => TransferError::Local {
-                    path: path.to_owned(),
-                    error,
-                },
-            })?;
+            read(space)?;
             hasher.update(space);
             let len = space.len();
             block.commit(len);
@@ -261,24 +233,4 @@ impl Packer {
             .blocking_send(Filled::Block(block))
             .map_err(|_| Stop::Gone)
     }
-}
-
-/// Opens for reading. A pipe that took the file's place does not block, a link that did is not followed. Whether it still is the file that was
-/// listed is checked on the handle.
-#[cfg(unix)]
-fn open(from: &FileOrigin) -> std::io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
-
-    use rustix::fs::OFlags;
-    let mut flags = OFlags::NONBLOCK;
-    flags.set(OFlags::NOFOLLOW, !from.named);
-    File::options()
-        .read(true)
-        .custom_flags(i32::try_from(flags.bits()).unwrap_or(0))
-        .open(&from.path)
-}
-
-#[cfg(not(unix))]
-fn open(from: &FileOrigin) -> std::io::Result<File> {
-    File::open(&from.path)
 }

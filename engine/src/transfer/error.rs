@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use rdv_proto::transfer::oft::{OfferError, OftFault};
 use rdv_proto::transfer::{ManifestError, NameError, ProtocolError, show};
 use rdv_proto::wire::bulk::{AbortReason, Control};
 use thiserror::Error;
@@ -43,6 +44,17 @@ pub enum SourceError {
     /// A text above 1 MiB.
     #[error("the text is too long; send it as a file")]
     TextTooLong,
+    /// An old client can be sent nothing but files.
+    #[error("a text cannot be sent to an old client; send it as a file")]
+    TextForOldClient,
+    /// Something that the protocol of old clients cannot carry.
+    #[error("{}{why}", of(.path))]
+    OldClient {
+        /// The file, if it is one file's fault.
+        path: Option<PathBuf>,
+        /// What is wrong.
+        why: OfferError,
+    },
     /// Nothing was named.
     #[error("nothing to send")]
     Nothing,
@@ -154,6 +166,9 @@ pub enum TransferError {
     /// The other side broke the protocol, or speaks a version that we do not know.
     #[error("the other side broke the protocol: {0}")]
     Protocol(ProtocolError),
+    /// An old client broke its protocol, or sends something else than was accepted.
+    #[error("the other side broke the protocol: {0}")]
+    OldProtocol(#[from] OftFault),
 }
 
 impl TransferError {
@@ -166,7 +181,8 @@ impl TransferError {
             | Self::Incompatible(_)
             | Self::Verification { .. }
             | Self::BadName(_)
-            | Self::Protocol(_) => Fault::Peer,
+            | Self::Protocol(_)
+            | Self::OldProtocol(_) => Fault::Peer,
             Self::LinkLost(_) | Self::Stalled => Fault::Network,
             Self::CancelledLocally | Self::Unanswered => Fault::Us,
             Self::Source(_)
@@ -208,7 +224,7 @@ impl TransferError {
             Self::Verification { .. } => (AbortReason::VERIFICATION, "content did not verify"),
             Self::BadName(_) => (AbortReason::NAME, "a name in the list is refused"),
             Self::Incompatible(_) => (AbortReason::INCOMPATIBLE, "incompatible version or role"),
-            Self::Protocol(_) => (AbortReason::PROTOCOL, "protocol error"),
+            Self::Protocol(_) | Self::OldProtocol(_) => (AbortReason::PROTOCOL, "protocol error"),
         };
         Some(Control::Abort {
             reason: reason.0,
@@ -250,6 +266,11 @@ fn lost(error: &io::Error) -> String {
         io::ErrorKind::UnexpectedEof => "the other side went away".to_owned(),
         _ => error.to_string(),
     }
+}
+
+fn of(path: &Option<PathBuf>) -> String {
+    path.as_deref()
+        .map_or_else(String::new, |path| format!("{}: ", shown(path)))
 }
 
 fn shown(path: &std::path::Path) -> String {

@@ -33,6 +33,8 @@ pub(super) enum Job {
     Files(Vec<Complete>),
     /// Write back what a large file has so far, so that its last fsync is short.
     Sync(std::fs::File, mpsc::SyncSender<io::Result<()>>),
+    /// Anything else that must not hold up the writing.
+    Aside(Box<dyn FnOnce() + Send>),
 }
 
 /// The threads.
@@ -49,7 +51,7 @@ struct Finisher {
 }
 
 impl Finishers {
-    /// `stop`: once set, what waits is dropped instead of finished.
+    /// As many threads as `files` keep busy. `stop`: once set, what waits is dropped instead of finished.
     pub(super) fn start(
         files: u64,
         if_exists: IfExists,
@@ -124,6 +126,7 @@ impl Finisher {
                 Ok(Job::Sync(file, answer)) => {
                     let _ = answer.send(file.sync_data());
                 }
+                Ok(Job::Aside(job)) => job(),
                 Err(mpsc::RecvError) => return,
             }
         }

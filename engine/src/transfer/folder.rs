@@ -50,20 +50,26 @@ impl Folder {
 
     /// Makes a file for writing, 0600 less the umask; an error if the name is taken.
     pub(super) fn make_file(&self, name: &str) -> io::Result<File> {
-        self.open_file(name, OpenOptions::new().create_new(true).mode(0o600))
+        self.open_file(
+            name,
+            OpenOptions::new().write(true).create_new(true).mode(0o600),
+        )
     }
 
-    /// Opens a file for writing as it is; an error if a link stands there.
+    /// Opens a file for reading and writing as it is; an error if a link stands there.
     pub(super) fn open_existing(&self, name: &str) -> io::Result<File> {
-        self.open_file(name, &mut OpenOptions::new())
+        self.open_file(name, OpenOptions::new().read(true).write(true))
+    }
+
+    /// Opens a file for reading; an error if a link stands there.
+    pub(super) fn open_to_read(&self, name: &str) -> io::Result<File> {
+        self.open_file(name, OpenOptions::new().read(true))
     }
 
     fn open_file(&self, name: &str, options: &mut OpenOptions) -> io::Result<File> {
         debug_assert!(!name.contains('/'));
         let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
-        let options = options
-            .write(true)
-            .custom_flags(i32::try_from(flags).unwrap_or(0));
+        let options = options.custom_flags(i32::try_from(flags).unwrap_or(0));
         Ok(self.dir.open_with(name, options)?.into_std())
     }
 
@@ -82,6 +88,19 @@ impl Folder {
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Bytes, and the second of the last change, of what stands under a name.
+    pub(super) fn size_and_mtime(&self, name: &str) -> io::Result<(u64, i64)> {
+        debug_assert!(!name.contains('/'));
+        let meta = self.dir.symlink_metadata(name)?;
+        let mtime = meta.modified()?.into_std();
+        let seconds = mtime
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(-1, |since| {
+                i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+            });
+        Ok((meta.len(), seconds))
     }
 
     /// Renames within this folder; an error if the new name is taken.
@@ -154,6 +173,19 @@ pub(super) fn reserve(file: &File, size: u64) -> io::Result<()> {
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(super) fn reserve(_file: &File, _size: u64) -> io::Result<()> {
     Ok(())
+}
+
+/// Fills `space` from an offset; where others stand in the file does not matter.
+#[cfg(unix)]
+pub(super) fn read_at(file: &File, space: &mut [u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, space, offset)
+}
+
+#[cfg(not(unix))]
+pub(super) fn read_at(mut file: &File, space: &mut [u8], offset: u64) -> io::Result<()> {
+    use std::io::{Read, Seek};
+    file.seek(io::SeekFrom::Start(offset))?;
+    file.read_exact(space)
 }
 
 /// Sets the mode of an open file; only the owner's bits are ever given.

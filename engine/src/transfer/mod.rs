@@ -12,19 +12,24 @@
 mod arriving;
 mod blocks;
 mod control;
+mod digest;
 mod error;
 mod finish;
 mod folder;
 mod frames;
 mod metadata;
 mod offer;
+pub(crate) mod oft;
 mod part;
+mod reading;
 mod receive;
+mod record;
 mod send;
 mod session;
 mod sink;
 mod source;
 mod tree;
+mod unlisted;
 mod writer;
 
 use std::path::PathBuf;

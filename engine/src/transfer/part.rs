@@ -1,14 +1,17 @@
-//! A file that is not finished yet: `.NAME.rdv-part`, locked, gone when dropped (F-4).
+//! A file that is not finished yet: `.NAME.rdv-part`, locked, gone when dropped (F-4), or kept with a record of what is in it (F-9).
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rdv_proto::transfer::{numbered, part_name};
+use prost::Message;
+use rdv_proto::transfer::{numbered, part_name, record_name};
+use rdv_proto::wire::oft::Checksum;
 
 use super::error::TransferError;
 use super::folder::{self, Folder, Kind};
+use super::record::{Identity, MAX_RECORD, Record};
 use super::sink::IfExists;
 
 const MOST_NUMBERS: u32 = 9999;
@@ -50,6 +53,9 @@ pub(super) struct PartFile {
     name: String,
     file: File,
     armed: bool,
+    /// Name of its record, and whether there is one.
+    record: String,
+    recorded: bool,
 }
 
 impl PartFile {
@@ -64,10 +70,10 @@ impl PartFile {
                         name: name.clone(),
                         file,
                         armed: true,
+                        record: record_name(target),
+                        recorded: false,
                     };
-                    let locked = folder::try_lock(&part.file)
-                        .and_then(|locked| Ok(locked && folder::is_linked(&part.file)?));
-                    match locked {
+                    match lock(&part.file) {
                         Ok(true) => return Ok(part),
                         // Somebody took it for a left-over between our two calls; it is theirs to remove.
                         Ok(false) => part.disarm(),
@@ -75,7 +81,7 @@ impl PartFile {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    Self::remove_left_over(&place, &name)?
+                    Self::remove_left_over(&place, &name, target)?
                 }
                 Err(error) => return Err(place.error(&name, error)),
             }
@@ -85,9 +91,47 @@ impl PartFile {
         })
     }
 
-    fn remove_left_over(place: &Place, name: &str) -> Result<(), TransferError> {
+    /// Takes up what an earlier transfer left of `target`, if it is the same file of the same peer; says how much of it there is, and its checksum by
+    /// the record.
+    pub(super) fn go_on(
+        place: Place,
+        target: &str,
+        identity: &Identity,
+    ) -> Result<Option<(Self, u64, Checksum)>, TransferError> {
+        let (name, record) = (part_name(target), record_name(target));
+        let Some(file) = Self::left_over(&place, &name)? else {
+            return Ok(None);
+        };
+        let held = read_record(&place, &record)?.and_then(|bytes| {
+            let on_disk = file.metadata().ok()?.len();
+            Record::held(&bytes, identity, on_disk)
+        });
+        Ok(held.map(|(bytes, checksum)| {
+            let part = Self {
+                place,
+                name,
+                file,
+                armed: true,
+                record,
+                recorded: true,
+            };
+            (part, bytes, checksum)
+        }))
+    }
+
+    fn remove_left_over(place: &Place, name: &str, target: &str) -> Result<(), TransferError> {
+        if Self::left_over(place, name)?.is_some() {
+            let error = |error| place.error(name, error);
+            remove_record(place, &record_name(target)).map_err(error)?;
+            place.folder.remove_file(name).map_err(error)?;
+        }
+        Ok(())
+    }
+
+    /// The left-over of nobody under this name, locked.
+    fn left_over(place: &Place, name: &str) -> Result<Option<File>, TransferError> {
         match place.refuse_link(name)? {
-            None => return Ok(()),
+            None => return Ok(None),
             Some(Kind::File) => {}
             Some(_) => {
                 return Err(TransferError::Exists {
@@ -97,7 +141,7 @@ impl PartFile {
         }
         let file = match place.folder.open_existing(name) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(place.error(name, error)),
         };
         let error = |error| place.error(name, error);
@@ -107,10 +151,7 @@ impl PartFile {
             });
         }
         // With the lock in hand and its name still there, it is a left-over of nobody.
-        if folder::is_linked(&file).map_err(error)? {
-            place.folder.remove_file(name).map_err(error)?;
-        }
-        Ok(())
+        Ok(folder::is_linked(&file).map_err(error)?.then_some(file))
     }
 
     pub(super) fn file(&self) -> &File {
@@ -128,19 +169,15 @@ impl PartFile {
         self.place.refuse_link(target)?;
         if if_exists == IfExists::Overwrite {
             folder.rename_over(&self.name, target).map_err(error)?;
-            self.disarm();
-            return Ok(target.to_owned());
+            return self.named(target.to_owned());
         }
         let mut name = target.to_owned();
         for number in 1..=MOST_NUMBERS {
             match folder.rename_new(&self.name, &name) {
-                Ok(()) => {
-                    self.disarm();
-                    return Ok(name);
-                }
+                Ok(()) => return self.named(name),
                 Err(taken)
                     if taken.kind() == io::ErrorKind::AlreadyExists
-                        && if_exists == IfExists::Rename =>
+                        && matches!(if_exists, IfExists::Rename | IfExists::Resume) =>
                 {
                     name = numbered(target, number)
                 }
@@ -153,6 +190,34 @@ impl PartFile {
         })
     }
 
+    /// It has its name; what was noted about the unfinished file goes.
+    fn named(mut self, name: String) -> Result<String, TransferError> {
+        self.armed = false;
+        if self.recorded {
+            remove_record(&self.place, &self.record)
+                .map_err(|error| self.place.error(&self.record, error))?;
+        }
+        Ok(name)
+    }
+
+    /// Writes beside it what it is and what is in it for sure.
+    pub(super) fn record(&mut self, record: &Record) -> io::Result<()> {
+        remove_record(&self.place, &self.record)?;
+        let mut file = self.place.folder.make_file(&self.record)?;
+        self.recorded = true;
+        file.write_all(&record.encode_to_vec())?;
+        file.sync_all()
+    }
+
+    /// It stays when this is dropped, with a record of what is in it; without one it goes.
+    pub(super) fn keep(mut self, record: &Record) {
+        let kept = self
+            .record(record)
+            .and_then(|()| self.place.folder.sync())
+            .is_ok();
+        self.armed = !kept;
+    }
+
     fn disarm(mut self) {
         self.armed = false;
     }
@@ -163,6 +228,35 @@ impl Drop for PartFile {
         if self.armed {
             // Already on the way out; the next receiver replaces what stays.
             let _ = self.place.folder.remove_file(&self.name);
+            if self.recorded {
+                let _ = remove_record(&self.place, &self.record);
+            }
         }
+    }
+}
+
+/// For this process alone; false if somebody else has it, or has taken its name away.
+fn lock(file: &File) -> io::Result<bool> {
+    Ok(folder::try_lock(file)? && folder::is_linked(file)?)
+}
+
+/// A record, unless it is none of ours.
+fn read_record(place: &Place, name: &str) -> Result<Option<Vec<u8>>, TransferError> {
+    if place.refuse_link(name)? != Some(Kind::File) {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    place
+        .folder
+        .open_to_read(name)
+        .and_then(|file| file.take(MAX_RECORD).read_to_end(&mut bytes))
+        .map_err(|error| place.error(name, error))?;
+    Ok(Some(bytes))
+}
+
+fn remove_record(place: &Place, name: &str) -> io::Result<()> {
+    match place.folder.remove_file(name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
     }
 }

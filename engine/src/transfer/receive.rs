@@ -19,7 +19,7 @@ use super::frames::{FrameReader, FrameWriter, Pool};
 use super::offer::Offer;
 use super::session::{end, hello, pong, unsendable};
 use super::sink::{Checked, Sink};
-use super::writer::{self, Event, Outcome, Work, WriterThread};
+use super::writer::{self, Event, List, Outcome, Work, WriterThread};
 use super::{QUESTION, Summary};
 
 /// Buffers for blocks that are being read or wait for the disk: 1 MiB each at most.
@@ -155,7 +155,7 @@ where
         gone,
     } = writer::start(
         sink,
-        manifest.clone(),
+        List::Whole(manifest.clone()),
         reader.pool().back(),
         BUFFERS,
         control.meter.clone(),
@@ -351,6 +351,8 @@ impl<W: AsyncWrite + Unpin> Outgoing<'_, W> {
                     Event::Written => ack.blocks += 1,
                     Event::Final(files) => self.named(files, &mut ack),
                     Event::Failed(error) => return Err(error),
+                    // Those answer words that are not said here.
+                    Event::Opened(_) | Event::Verified(_) => {}
                     Event::Done(outcome) => {
                         self.ack(&mut ack, &mut told).await?;
                         self.writer

@@ -23,6 +23,10 @@ pub enum IfExists {
     Overwrite,
     /// Refuse the whole.
     Fail,
+    /// Like [`Self::Rename`] for what is whole. What an earlier transfer from an old client left unfinished is gone on with if the same peer offers the
+    /// same file again, and files that are here already are not taken a second time; folders keep their names. Only with this, a transfer that breaks
+    /// leaves unfinished files, each with a record beside it. The native protocol does not resume: there it is [`Self::Rename`].
+    Resume,
 }
 
 /// How files are put into a folder.
@@ -75,6 +79,16 @@ impl Sink {
         }
     }
 
+    /// Bytes that may still be written into the folder, or would if it were there.
+    ///
+    /// # Errors
+    /// [`TransferError::Local`].
+    pub fn free_space(&self) -> Result<u64, TransferError> {
+        existing_ancestor(&self.path)?
+            .free_space()
+            .map_err(TransferError::local(&self.path))
+    }
+
     /// Whether the list fits into the folder: no links in the way, enough room. Makes and changes nothing.
     pub(super) fn check(&self, manifest: &Manifest) -> Result<Checked, TransferError> {
         if manifest.is_text() {
@@ -94,32 +108,18 @@ impl Sink {
             }
         };
         let Some(place) = place else {
-            let free = existing_ancestor(&self.path)?
-                .free_space()
-                .map_err(TransferError::local(&self.path))?;
-            return self.enough(
-                manifest,
-                Checked {
-                    skip: Vec::new(),
-                    free_space: Some(free),
-                },
-            );
+            let checked = Checked {
+                skip: Vec::new(),
+                free_space: Some(self.free_space()?),
+            };
+            return self.enough(manifest, checked);
         };
         let mut skip = Vec::new();
         for (index, entry) in manifest.entries().iter().enumerate() {
-            if self.is_taken(&place, &entry.path, entry.kind)? {
-                match self.options.if_exists {
-                    IfExists::Skip => skip.push(
-                        u32::try_from(index)
-                            .expect("invariant: a list has at most 100,000 entries"),
-                    ),
-                    IfExists::Fail => {
-                        return Err(TransferError::Exists {
-                            path: self.path.join(entry.path.as_str()),
-                        });
-                    }
-                    IfExists::Rename | IfExists::Overwrite => {}
-                }
+            if !self.wants(&place, &entry.path, entry.kind)? {
+                skip.push(
+                    u32::try_from(index).expect("invariant: a list has at most 100,000 entries"),
+                );
             }
         }
         let free = place
@@ -135,6 +135,25 @@ impl Sink {
         )
     }
 
+    /// Whether an entry is to be taken, as far as what is there now tells.
+    ///
+    /// # Errors
+    /// [`TransferError::Exists`] if the whole is to be refused, [`TransferError::Link`].
+    pub(super) fn wants(
+        &self,
+        root: &Place,
+        path: &SafeRelPath,
+        kind: EntryKind,
+    ) -> Result<bool, TransferError> {
+        match (self.is_taken(root, path, kind)?, self.options.if_exists) {
+            (true, IfExists::Skip) => Ok(false),
+            (true, IfExists::Fail) => Err(TransferError::Exists {
+                path: self.path.join(path.as_str()),
+            }),
+            _ => Ok(true),
+        }
+    }
+
     /// Whether a file of this name is there. Links on the way are refused.
     fn is_taken(
         &self,
@@ -148,7 +167,7 @@ impl Sink {
             place.refuse_link(&part_name(path.top()))?;
         }
         match (self.options.if_exists, top) {
-            (_, None) | (IfExists::Rename, _) => Ok(false),
+            (_, None) | (IfExists::Rename | IfExists::Resume, _) => Ok(false),
             (IfExists::Fail, Some(_)) => Ok(true),
             (_, Some(Kind::Folder)) if kind == EntryKind::Folder && is_top => Ok(false),
             (_, Some(_)) if is_top => Ok(kind == EntryKind::File),

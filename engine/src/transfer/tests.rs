@@ -3,6 +3,8 @@
 mod early;
 mod faults;
 mod hostile;
+mod oft_ways;
+mod old;
 mod raw;
 mod ways;
 

@@ -23,6 +23,8 @@ pub(super) struct Tree {
     way: Vec<(String, Place)>,
     /// Folders that we made, outermost first, by their names here.
     made: Vec<PathBuf>,
+    /// How many of those have durable names.
+    synced: usize,
 }
 
 impl Tree {
@@ -40,7 +42,18 @@ impl Tree {
             tops: BTreeMap::new(),
             way: Vec::new(),
             made: Vec::new(),
+            synced: 0,
         })
+    }
+
+    /// The output folder.
+    pub(super) fn root(&self) -> &Place {
+        &self.root
+    }
+
+    /// Whether a top folder of the list is in use already.
+    pub(super) fn uses(&self, top: &str) -> bool {
+        self.tops.contains_key(top)
     }
 
     /// The folder at `path` of the list, made if it is missing; `None` is the output folder itself.
@@ -141,7 +154,7 @@ impl Tree {
 
     /// Makes the names of all new folders durable.
     pub(super) fn sync(&mut self) -> Result<(), TransferError> {
-        for made in &self.made {
+        for made in &self.made[self.synced..] {
             let folder = self
                 .reopen(made)
                 .map_err(TransferError::local(self.root.path.join(made)))?;
@@ -149,10 +162,19 @@ impl Tree {
                 .sync()
                 .map_err(TransferError::local(self.root.path.join(made)))?;
         }
+        self.synced = self.made.len();
         self.root
             .folder
             .sync()
             .map_err(TransferError::local(&*self.root.path))
+    }
+
+    /// [`Self::sync`] if a folder was made since the last one.
+    pub(super) fn sync_new(&mut self) -> Result<(), TransferError> {
+        if self.synced < self.made.len() {
+            self.sync()?;
+        }
+        Ok(())
     }
 
     /// After a failure: removes those of our folders that are empty.

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use rdv_proto::relay::{self, Access, ConnectionId, Pairing, RelayLimits, TicketKey};
-use rdv_proto::session::{Output, ProposalLimits, RateClass, Session, SessionConfig};
+use rdv_proto::session::{
+    Admission, FeedbagRequest, Output, RateTable, Session, SessionConfig, Sessions,
+};
 use rdv_proto::wire::text::ScreenName;
 use rdv_proto::wire::{ars, flap};
 
@@ -15,11 +17,12 @@ pub fn host_session(data: &[u8]) {
     let now = Instant::now();
     let config = SessionConfig {
         peer: (Ipv4Addr::LOCALHOST, 4711).into(),
-        guests: true,
+        tls: true,
+        accounts: true,
+        museum: true,
         challenge: [7; 16],
-        rate_general: RateClass::GENERAL,
-        rate_icbm: RateClass::ICBM,
-        proposals: ProposalLimits::default(),
+        rates: RateTable::OURS,
+        rates_old: RateTable::OLD,
     };
     let mut session = Session::new(now, config);
     let mut buffer = BytesMut::from(data);
@@ -30,6 +33,25 @@ pub fn host_session(data: &[u8]) {
             match output {
                 Output::SignOn(_) => {
                     session.signed_on(ScreenName::new("7").expect("a name"), None, 0);
+                }
+                Output::Authenticate(sign_on) if sign_on.moves_on() => {
+                    session.sent_on("127.0.0.1:5190".into(), vec![7; 256].into());
+                }
+                Output::Authenticate(_) | Output::Redeem { .. } => session.admitted(Admission {
+                    name: ScreenName::new("alice").expect("a name"),
+                    sessions: Sessions::Several,
+                    since_unix_s: 0,
+                }),
+                Output::OwnInfo { request_id } => {
+                    session.own_info(now, request_id, 1, None, std::iter::empty());
+                }
+                Output::UserInfo { request_id, .. } => session.user_info(request_id, None),
+                Output::Names { request, .. } => session.too_many_names(request),
+                Output::Feedbag(FeedbagRequest::Query { request_id, .. }) => {
+                    session.feedbag(request_id, &[], Default::default());
+                }
+                Output::Feedbag(FeedbagRequest::Change { request_id, .. }) => {
+                    session.feedbag_changed(request_id, Vec::new());
                 }
                 Output::Deliver(outbound) => session.delivered(&outbound),
                 Output::Relay { request_id } => session.relay(request_id, None),

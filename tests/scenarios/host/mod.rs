@@ -1,6 +1,7 @@
 //! A host and its relay over real sockets, with clients that are scripted byte by byte.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod accounts;
 mod client;
 mod limits;
 mod logs;

@@ -168,7 +168,7 @@ async fn h_16_a_host_check_delivers_only_what_the_recipient_can_do() {
     let again = raw_block(
         MessageKind::PROPOSE,
         SERVICE,
-        &[(tag::SEQUENCE, &[0, 2]), (tag::REQUEST_HOST_CHECK, b"")],
+        &[(tag::SEQUENCE, &[0, 1]), (tag::REQUEST_HOST_CHECK, b"")],
     );
     let id = bob.icbm(alice.name(), COOKIE, again, TlvList::new()).await;
     bob.expect_error(Foodgroup::ICBM, id, 0x09).await;

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use rdv_proto::pace::Origin;
 use rdv_proto::session::{
     DEFAULT_PARAMETERS, Lists, LocateChange, Party, Privacy, ProposalBook, Sessions, Shown,
     StatusChange,
@@ -24,6 +25,7 @@ pub(crate) use lists::TooManyNames;
 use crate::accounts::{Account, AccountId};
 use crate::limits::Limits;
 use crate::queue::Queue;
+use crate::relay::Residents;
 use crate::time::unix_s;
 
 /// Sign-off reason: the account came in elsewhere.
@@ -71,6 +73,7 @@ struct User {
 struct Instance {
     id: u64,
     queue: Queue,
+    from: Origin,
     sign_off: SignOff,
     shown: Shown,
     online: bool,
@@ -97,6 +100,8 @@ pub(crate) struct Entrant<'a> {
     pub(crate) lists: Lists,
     pub(crate) sessions: Sessions,
     pub(crate) party: Party,
+    /// Where it comes from, as the relay sees it, too.
+    pub(crate) from: Origin,
     pub(crate) queue: Queue,
 }
 
@@ -169,6 +174,7 @@ impl People {
         let instance = Instance {
             id,
             queue: entrant.queue,
+            from: entrant.from,
             sign_off: match bare {
                 true => SignOff::Bare,
                 false => SignOff::WithReason,
@@ -197,6 +203,14 @@ impl People {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Residents for People {
+    fn is_signed_on(&self, name: &ScreenName, from: Origin) -> bool {
+        let state = self.lock();
+        let user = state.users.get(name);
+        user.is_some_and(|user| user.online().any(|one| one.from == from))
     }
 }
 

@@ -110,6 +110,7 @@ pub struct DirectIm {
     confirmed: bool,
     state: State,
     header_begun: bool,
+    headers: u64,
 }
 
 #[derive(Debug)]
@@ -149,6 +150,7 @@ impl DirectIm {
             confirmed,
             state: State::Header,
             header_begun: false,
+            headers: 0,
         }
     }
 
@@ -166,6 +168,7 @@ impl DirectIm {
                         return Ok(None);
                     };
                     self.header_begun = false;
+                    self.headers += 1;
                     self.begin(&header)?
                 }
                 State::Payload { decoder, .. } => {
@@ -252,6 +255,12 @@ impl DirectIm {
                 left: *left,
             },
         }
+    }
+
+    /// Headers that have arrived so far: tells whether it is still the same one, or payload, that is being waited for.
+    #[must_use]
+    pub fn headers(&self) -> u64 {
+        self.headers
     }
 
     /// The bytes of a message, in pieces that are to be written one after the other: header and text stand in the first.

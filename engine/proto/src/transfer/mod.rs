@@ -27,7 +27,9 @@ pub use manifest::{
     Entry, EntryKind, ListHash, MAX_FILES, MAX_MANIFEST_BYTES, MAX_SIZE, MAX_TEXT, Manifest,
     ManifestBuilder, ManifestError, Mark,
 };
-pub use name::{MAX_DEPTH, MAX_PART, MAX_PATH, NameError, SafeRelPath, fit, numbered, part_name};
+pub use name::{
+    MAX_DEPTH, MAX_PART, MAX_PATH, NameError, SafeRelPath, fit, numbered, part_name, record_name,
+};
 pub use show::show;
 
 use crate::wire::bulk::{

@@ -15,6 +15,7 @@ pub const MAX_PART: usize = 255;
 pub const MAX_PATH: usize = 4096;
 
 const PART_SUFFIX: &str = ".rdv-part";
+const RECORD_SUFFIX: &str = ".rdv-resume";
 
 /// Why a name is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -50,7 +51,7 @@ pub enum NameError {
     /// More than 32 parts.
     #[error("it is nested too deep")]
     TooDeep,
-    /// The ending of our own unfinished files.
+    /// An ending of our own unfinished files or of their records.
     #[error("its ending is reserved for unfinished files")]
     Reserved,
 }
@@ -146,10 +147,16 @@ fn check_part(part: &str) -> Result<(), NameError> {
     if is_device(part) {
         return Err(NameError::Device);
     }
-    if SafeRelPath::folded(part).ends_with(PART_SUFFIX) {
+    if is_reserved(part) {
         return Err(NameError::Reserved);
     }
     Ok(())
+}
+
+/// A name that our own unfinished files or their records could have.
+pub(super) fn is_reserved(part: &str) -> bool {
+    let folded = SafeRelPath::folded(part);
+    folded.ends_with(PART_SUFFIX) || folded.ends_with(RECORD_SUFFIX)
 }
 
 pub(super) fn is_device(part: &str) -> bool {
@@ -199,12 +206,21 @@ pub fn numbered(name: &str, n: u32) -> String {
 
 /// `.NAME.rdv-part`, the name of the unfinished file (F-4). A name that is too long for that is cut and told apart by a hash.
 pub fn part_name(name: &str) -> String {
-    let room = MAX_PART - 1 - PART_SUFFIX.len();
+    beside(name, PART_SUFFIX)
+}
+
+/// `.NAME.rdv-resume`, the name of the record of what is in the unfinished file (F-9); cut like [`part_name`].
+pub fn record_name(name: &str) -> String {
+    beside(name, RECORD_SUFFIX)
+}
+
+fn beside(name: &str, suffix: &str) -> String {
+    let room = MAX_PART - 1 - suffix.len();
     if name.len() <= room {
-        return format!(".{name}{PART_SUFFIX}");
+        return format!(".{name}{suffix}");
     }
     let hash = blake3::hash(name.as_bytes()).to_hex();
-    format!(".{}~{}{PART_SUFFIX}", fit(name, room - 17), &hash[..16])
+    format!(".{}~{}{suffix}", fit(name, room - 17), &hash[..16])
 }
 
 #[cfg(test)]
@@ -245,6 +261,7 @@ mod tests {
             ("a /b", NameError::TrailingDotOrSpace),
             (".x.rdv-part", NameError::Reserved),
             (".x.RDV-PART", NameError::Reserved),
+            (".x.rdv-resume", NameError::Reserved),
         ];
         for (name, error) in cases {
             assert_eq!(SafeRelPath::parse(name), Err(error), "{name:?}");
@@ -303,6 +320,9 @@ mod tests {
         let (a, b) = ("ю".repeat(127) + "a", "ю".repeat(127) + "b");
         assert!(part_name(&a).len() <= 255 && part_name(&b).len() <= 255);
         assert_ne!(part_name(&a), part_name(&b));
+        assert_eq!(record_name("a.txt"), ".a.txt.rdv-resume");
+        assert!(record_name(&a).len() <= 255);
+        assert_ne!(record_name(&a), record_name(&b));
     }
 
     proptest! {

@@ -11,6 +11,8 @@ use tokio::task::JoinHandle;
 
 use super::*;
 
+/// Tag of a sign-off.
+const SIGN_OFF_REASON: u16 = 0x0009;
 const COOKIE: Cookie = Cookie(*b"TRYST001");
 
 fn name(text: &str) -> ScreenName {
@@ -47,6 +49,8 @@ fn message_to_client() -> Snac {
     )
 }
 
+type OurSession = Session<ReadHalf<DuplexStream>, WriteHalf<DuplexStream>>;
+
 /// Both ends of a session.
 struct Both {
     commands: mpsc::Sender<Command>,
@@ -62,6 +66,10 @@ struct Both {
 impl Both {
     /// `road` bytes fit between the two ends in each direction.
     fn new(road: usize) -> Self {
+        Self::with(road, |session| session)
+    }
+
+    fn with(road: usize, change: impl FnOnce(OurSession) -> OurSession) -> Self {
         let (ours, theirs) = tokio::io::duplex(road);
         let (commands, to_do) = mpsc::channel(64);
         let (incoming, arrived) = mpsc::channel(4);
@@ -77,7 +85,8 @@ impl Both {
         };
         let pace = Pace::unannounced(Instant::now().into_std());
         let (reader, writer) = (FrameReader::new(reader), FrameWriter::new(writer, 0));
-        let task = tokio::spawn(Session::new(reader, writer, queues, pace, vec![]).run());
+        let session = Session::new(reader, writer, queues, pace, vec![]);
+        let task = tokio::spawn(change(session).run());
         let (host_reader, host_writer) = tokio::io::split(theirs);
         let (host_reader, host_writer) = (
             FrameReader::new(host_reader),
@@ -392,4 +401,65 @@ async fn refusals_go_out_as_client_errors() {
         both.host_hears_snac().await.subgroup,
         subgroup::CLIENT_ERROR
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_is_silent_by_nature_is_asked_something() {
+    let mut both = Both::with(64 * 1024, |session| session.asking_if_silent(true));
+    let began = Instant::now();
+    assert_eq!(both.host_hears().await.channel, Channel::KEEP_ALIVE);
+    let asked = both.host_hears_snac().await;
+    assert!(asked.is(Foodgroup::OSERVICE, oservice::OWN_INFO_QUERY));
+    assert_eq!(began.elapsed(), ASK_IF_SILENT);
+    // Answers keep it alive for ever, silence does not.
+    for _ in 0..10 {
+        let answer = Snac::new(Foodgroup::OSERVICE, oservice::OWN_INFO, 1, Bytes::new());
+        both.host_says(&answer).await;
+        assert_eq!(both.host_hears().await.channel, Channel::KEEP_ALIVE);
+        both.host_hears_snac().await;
+    }
+    both.task.await.unwrap();
+    assert!(began.elapsed() > 4 * SILENCE, "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn questions_about_people_keep_to_the_rate_of_messages() {
+    let mut both = Both::new(64 * 1024);
+    let mut answers = Vec::new();
+    for to in ["1", "2", "3", "4"] {
+        let (answer, answered) = oneshot::channel();
+        let command = Command::Find(name(to), answer);
+        assert!(both.commands.send(command).await.is_ok());
+        answers.push(answered);
+    }
+    let began = Instant::now();
+    for _ in 0..3 {
+        both.host_hears_snac().await;
+    }
+    assert!(began.elapsed() < Duration::from_millis(100));
+    // Whoever has given up is not asked for.
+    drop(answers.pop());
+    both.send("5").await;
+    let next = both.host_hears_snac().await;
+    assert_eq!(next.foodgroup, Foodgroup::ICBM);
+    assert!(began.elapsed() > Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn why_the_host_ends_it_is_kept() {
+    for (reason, expected) in [
+        (1, Some(Ending::SignedOnElsewhere)),
+        (2, Some(Ending::AccountDeleted)),
+        (9, None),
+    ] {
+        let mut both = Both::new(64 * 1024);
+        let mut data = bytes::BytesMut::new();
+        let tlvs = TlvList::new().with_u16(SIGN_OFF_REASON, reason);
+        tlvs.encode_rest(&mut data);
+        both.host_writer.queue(Channel::SIGN_OFF, data.freeze());
+        both.host_writer.drain().await.unwrap();
+        both.task.await.unwrap();
+        assert_eq!(both.ending.get().copied(), expected);
+        assert_eq!(both.presence.capabilities(&name("bob")), None);
+    }
 }

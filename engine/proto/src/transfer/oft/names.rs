@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use unicode_normalization::UnicodeNormalization;
 
 use crate::transfer::name::{
-    MAX_DEPTH, MAX_PART, MAX_PATH, NameError, SafeRelPath, fit, is_device, numbered,
+    MAX_DEPTH, MAX_PART, MAX_PATH, SafeRelPath, fit, is_device, is_reserved, numbered,
 };
 use crate::transfer::show::is_deceptive;
 
@@ -59,7 +59,7 @@ fn clean(part: &str) -> Option<String> {
         part = shortened(&part);
         trim(&mut part);
     }
-    if SafeRelPath::parse(&part) == Err(NameError::Reserved)
+    if is_reserved(&part)
         && let Some(dot) = part.rfind('.')
     {
         part.replace_range(dot..=dot, "_");

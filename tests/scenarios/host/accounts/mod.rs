@@ -1,0 +1,71 @@
+//! Accounts, and the old clients that sign on to them.
+
+mod messages;
+mod sign_on;
+
+use std::net::SocketAddr;
+
+use rdv_host::accounts::{Accounts, Password};
+use rdv_host::{HostConfig, HostHandle};
+use rdv_tests::old_client::{Manners, OldClient};
+use tempfile::TempDir;
+
+use super::{host_with, port};
+
+/// The password of everybody: for the normal sign-on.
+const PASSWORD: &str = "a normal password";
+
+/// A host with accounts.
+struct Town {
+    host: HostHandle,
+    accounts: Accounts,
+    _folder: TempDir,
+}
+
+impl Town {
+    async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    async fn with(change: impl FnOnce(&mut HostConfig)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("host.db");
+        let accounts = Accounts::open(&format!("sqlite:{}", path.display()))
+            .await
+            .unwrap();
+        let used = accounts.clone();
+        let host = host_with(|config| {
+            config.accounts = Some(used);
+            change(config);
+        })
+        .await;
+        Self {
+            host,
+            accounts,
+            _folder: folder,
+        }
+    }
+
+    fn port(&self) -> SocketAddr {
+        port(&self.host)
+    }
+
+    /// Makes an account that old clients may use; the password for them.
+    async fn account(&self, name: &str) -> String {
+        let password = Some(Password::new(PASSWORD));
+        let created = self.accounts.create(name, password, true).await.unwrap();
+        created.legacy_password.unwrap().expose().to_owned()
+    }
+
+    /// Makes an account, and signs on to it as libpurple does.
+    async fn citizen(&self, name: &str) -> OldClient {
+        let password = self.account(name).await;
+        self.sign_on(name, &password).await
+    }
+
+    async fn sign_on(&self, name: &str, password: &str) -> OldClient {
+        OldClient::sign_on(self.port(), name, password, &Manners::default())
+            .await
+            .unwrap()
+    }
+}
