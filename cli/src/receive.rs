@@ -71,7 +71,7 @@ pub(crate) async fn run(
                 summary.text.is_some(),
                 &summary,
                 &path,
-                followed.verified,
+                followed.security,
             );
             Ok(Exit::DONE)
         }

@@ -64,7 +64,7 @@ pub(crate) async fn run(args: args::Send, ui: &mut Ui, stop: &mut Stop) -> Resul
                 args.text.is_some(),
                 &summary,
                 &path,
-                followed.verified,
+                followed.security,
             );
             Ok(Exit::DONE)
         }

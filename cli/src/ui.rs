@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rdv::transfer::OfferedName;
-use rdv::{Offer, Path, Progress, Summary, show};
+use rdv::{Offer, Path, Progress, Security, Summary, show};
 use serde_json::{Value, json};
 
 use crate::exit::{Exit, Failure};
 
 /// How many names the question lists before it counts the rest (S-25).
 const NAMES_SHOWN: usize = 20;
+/// What is said of every plain connection, also where little is said.
+const PLAIN: &str = "NOT ENCRYPTED, NOT VERIFIED: anyone between you can read and change this file";
 /// Characters of one name in it.
 const NAME_SHOWN_MAX: usize = 400;
 
@@ -70,12 +72,25 @@ impl Ui {
         writeln!(out, "{line}").and_then(|()| out.flush())
     }
 
-    pub(crate) fn connected(&mut self, path: &Path, verified: bool) {
-        let security = if verified { "verified" } else { "unverified" };
+    pub(crate) fn connected(&mut self, path: &Path, security: Security) {
         self.event(
-            &json!({ "event": "connected", "path": path.to_string(), "security": security }),
+            &json!({ "event": "connected", "path": path.to_string(), "security": security.word() }),
         );
-        self.say(format!("Connected ({path}, encrypted, {security})."));
+        match security {
+            Security::Verified { .. } => {
+                self.say(format!("Connected ({path}, encrypted, verified)."));
+            }
+            Security::Unverified { .. } => {
+                self.say(format!("Connected ({path}, encrypted, unverified)."));
+            }
+            Security::Encrypted { .. } => {
+                self.say(format!("Connected ({path}, encrypted, NOT VERIFIED)."));
+            }
+            Security::Plain => {
+                self.must_say(PLAIN);
+                self.say(format!("Connected ({path})."));
+            }
+        }
     }
 
     /// Shows how far it is; the bar appears when the total is known.
@@ -121,7 +136,7 @@ impl Ui {
         text: bool,
         summary: &Summary,
         path: &str,
-        verified: bool,
+        security: Option<Security>,
     ) {
         self.clear();
         let seconds = summary.elapsed.as_secs_f64().max(0.000_001);
@@ -161,7 +176,7 @@ impl Ui {
         }
         self.event(&json!({
             "event": "result", "ok": true, "exit": 0, "reason": null, "path": path,
-            "security": if verified { "verified" } else { "unverified" },
+            "security": security.map(Security::word),
             "files": summary.files, "left_out": summary.left_out, "bytes": summary.bytes, "seconds": seconds, "blake3": hash,
             "saved": summary.saved.iter().map(|saved| saved.to_string_lossy()).collect::<Vec<_>>(),
         }));
@@ -184,16 +199,16 @@ impl Ui {
     }
 
     /// Tells what is offered, all that is to be decided (S-25).
-    pub(crate) fn offered(&self, offer: &Offer, verified: bool) {
+    pub(crate) fn offered(&self, offer: &Offer, security: Option<Security>) {
         let names: Vec<_> = offer.names.iter().take(NAMES_SHOWN).collect();
         self.event(&json!({
             "event": "offer", "files": offer.files, "folders": offer.folders, "bytes": offer.total_bytes,
             "text": offer.text, "names": names.iter().map(|name| &name.name).collect::<Vec<_>>(),
         }));
-        let known = if verified {
-            "verified by the code"
-        } else {
-            "NOT VERIFIED"
+        let known = match security {
+            Some(Security::Verified { .. }) => "verified by the code",
+            Some(Security::Unverified { .. } | Security::Encrypted { .. }) | None => "NOT VERIFIED",
+            Some(Security::Plain) => "NOT ENCRYPTED, NOT VERIFIED",
         };
         if offer.text {
             self.say(format!(

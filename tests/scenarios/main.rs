@@ -7,6 +7,7 @@ mod host;
 mod hostile_host;
 mod hostile_sender;
 mod oft;
+mod old_clients;
 mod oscar;
 mod rendezvous;
 mod wire;

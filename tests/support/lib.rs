@@ -1,6 +1,7 @@
 //! What the scenarios and the tests of the binary share.
 
 pub mod captures;
+pub mod channel;
 #[cfg(target_os = "linux")]
 pub mod disk;
 #[cfg(target_os = "linux")]
@@ -11,6 +12,7 @@ pub mod gate;
 pub mod hostile_host;
 #[cfg(target_os = "linux")]
 pub mod netns;
+pub mod old_peer;
 pub mod old_client;
 pub mod pair;
 #[cfg(target_os = "linux")]

@@ -303,9 +303,7 @@ impl Client {
 
     async fn redeem(&mut self, cookie: &[u8], sessions: Option<Sessions>) {
         let shared = Arc::clone(&self.shared);
-        let granted = shared
-            .cookies
-            .redeem(Instant::now(), self.listener, cookie);
+        let granted = shared.cookies.redeem(Instant::now(), self.listener, cookie);
         let (Some(granted), Some(reception)) = (granted, &shared.reception) else {
             return self.refuse(LoginErrorCode::BAD_COOKIE);
         };

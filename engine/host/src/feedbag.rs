@@ -77,7 +77,9 @@ async fn change(
             id: item.id,
         },
     });
-    let statuses = accounts.change_feedbag(place.account, changes.collect()).await?;
+    let statuses = accounts
+        .change_feedbag(place.account, changes.collect())
+        .await?;
     let lists = lists(accounts, place.account).await?;
     let done = items.into_iter().zip(&statuses);
     let done = done.filter(|(_, status)| **status == FeedbagStatus::Done);

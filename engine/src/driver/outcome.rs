@@ -54,6 +54,33 @@ pub(super) fn of_conversation(reason: &EndReason, candidates_exchanged: bool) ->
     }
 }
 
+/// Why a conversation with an old client ended before it had a lane. They say less, and some of it in other words. `unanswered`:
+/// we proposed, and this is the first answer.
+pub(super) fn of_old_conversation(
+    reason: &EndReason,
+    candidates_exchanged: bool,
+    unanswered: bool,
+) -> Error {
+    match reason {
+        // One word for "no", "not now" and "enough"; Miranda gives no reason at all.
+        EndReason::Cancelled(CancelReason::USER | CancelReason::UNKNOWN) => {
+            match unanswered && !candidates_exchanged {
+                true => Error::Declined { by: By::Peer },
+                false => Error::Cancelled { by: By::Peer },
+            }
+        }
+        EndReason::Security(SecurityFault::NotSecure) => Error::Security {
+            by: By::Us,
+            what: "the other side does not encrypt, and without that nothing is sent to it or taken from it",
+        },
+        EndReason::SecurityRefusedByPeer => Error::Security {
+            by: By::Peer,
+            what: "the other side refused the terms: it wants encryption, and the request for it was missing or could not be met",
+        },
+        other => of_conversation(other, candidates_exchanged),
+    }
+}
+
 /// Nobody there, or no way to get there: tells whether addresses were exchanged before.
 fn silent(candidates_exchanged: bool) -> Error {
     if candidates_exchanged {

@@ -115,7 +115,10 @@ impl State {
     /// What there is to note and to do once a message is in the queues of its recipient.
     fn delivered(&mut self, now: Instant, from: &Place, outbound: &Outbound) {
         let (to, cookie) = (&outbound.message.recipient, outbound.message.cookie);
-        let kind = outbound.rendezvous.as_ref().map(|rendezvous| rendezvous.kind);
+        let kind = outbound
+            .rendezvous
+            .as_ref()
+            .map(|rendezvous| rendezvous.kind);
         if kind != Some(MessageKind::CANCEL)
             && let Some(user) = self.users.get_mut(&from.name)
         {
@@ -166,7 +169,9 @@ impl State {
             tlvs: TlvList::new().with(tlv::RENDEZVOUS, block),
         }
         .encode();
-        let others = user.online().filter(|one| one.id != here.id && one.id != proposer);
+        let others = user
+            .online()
+            .filter(|one| one.id != here.id && one.id != proposer);
         for other in others {
             other.push(Foodgroup::ICBM, subgroup::MESSAGE_TO_CLIENT, body.clone());
         }
@@ -176,7 +181,10 @@ impl State {
 impl User {
     /// The user as the recipient of a message sees it: with the sign-on that sent it, ready or not.
     fn info_with(&self, now: Instant, id: u64) -> UserInfo {
-        let shown = self.instances.iter().filter(|one| one.online || one.id == id);
+        let shown = self
+            .instances
+            .iter()
+            .filter(|one| one.online || one.id == id);
         let shown = shown.map(|instance| &instance.shown);
         rdv_proto::session::unite(&self.name, self.created_unix_s, shown, now)
     }
@@ -190,7 +198,9 @@ fn recipients<'a>(
     outbound: &Outbound,
 ) -> Vec<&'a Instance> {
     let cookie = outbound.message.cookie;
-    let goes_on = outbound.rendezvous.filter(|rendezvous| !rendezvous.begins());
+    let goes_on = outbound
+        .rendezvous
+        .filter(|rendezvous| !rendezvous.begins());
     let party = goes_on.and_then(|_| {
         let proposer = recipient.book.proposer(&sender.name, cookie);
         let taker = || sender.book.taker(&recipient.name, cookie);

@@ -99,8 +99,17 @@ impl Place {
             return;
         };
         let old = std::mem::replace(&mut user.lists, lists);
-        let added: Vec<_> = user.lists.buddies.difference(&old.buddies).cloned().collect();
-        let gone: Vec<_> = old.buddies.difference(&user.lists.buddies).cloned().collect();
+        let added: Vec<_> = user
+            .lists
+            .buddies
+            .difference(&old.buddies)
+            .cloned()
+            .collect();
+        let gone: Vec<_> = old
+            .buddies
+            .difference(&user.lists.buddies)
+            .cloned()
+            .collect();
         let body = Items { items: done }.encode();
         user.tell_others(self.id, edit, &body);
         let using = user.instances.iter().filter(|one| one.uses_list);

@@ -349,7 +349,9 @@ impl User {
         let is_buddy = self.has_as_buddy(name);
         let own = self.instances.iter().filter_map(|one| one.privacy.as_ref());
         self.lists.privacy.allows(name, is_buddy)
-            && own.into_iter().all(|privacy| privacy.allows(name, is_buddy))
+            && own
+                .into_iter()
+                .all(|privacy| privacy.allows(name, is_buddy))
     }
 
     fn has_as_buddy(&self, name: &ScreenName) -> bool {

@@ -46,11 +46,7 @@ impl Session {
         self.send_snac(snac.foodgroup, 0x03, snac.request_id, body);
     }
 
-    fn names(
-        &mut self,
-        snac: &Snac,
-        change: impl FnOnce(Vec<ScreenName>) -> NamesChange,
-    ) {
+    fn names(&mut self, snac: &Snac, change: impl FnOnce(Vec<ScreenName>) -> NamesChange) {
         match NameList::decode(&snac.body) {
             Ok(list) => self.push(Output::Names {
                 request: (snac.foodgroup, snac.request_id),

@@ -14,8 +14,8 @@ use crate::wire::tlv::TlvList;
 
 /// Items of each class, 0 to 25, that a client is told to keep to.
 const ITEMS_PER_CLASS: [u16; 26] = [
-    0x0190, 0x003D, 0x00C8, 0x00C8, 1, 1, 0x0096, 0x000C, 0x000C, 3, 0, 0x0032, 0x0032, 0x0080, 0x00FF, 0x0014, 0x00C8, 1, 0, 1,
-    0x0014, 0, 0, 1, 0, 0,
+    0x0190, 0x003D, 0x00C8, 0x00C8, 1, 1, 0x0096, 0x000C, 0x000C, 3, 0, 0x0032, 0x0032, 0x0080,
+    0x00FF, 0x0014, 0x00C8, 1, 0, 1, 0x0014, 0, 0, 1, 0, 0,
 ];
 /// What else AIM wants to be told, u16 each: bytes of attributes, items of clients, bytes of a name, recent buddies, and so on.
 const OTHER_RIGHTS: [(u16, u16); 10] = [

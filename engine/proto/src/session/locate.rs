@@ -70,9 +70,8 @@ impl Session {
         };
         let profile = text(locate_tlv::PROFILE_MIME, locate_tlv::PROFILE);
         let away = text(locate_tlv::AWAY_MIME, locate_tlv::AWAY);
-        let too_long = |text: &Text| {
-            text.text.len() > usize::from(TEXT_MAX) || text.mime.len() > MIME_MAX
-        };
+        let too_long =
+            |text: &Text| text.text.len() > usize::from(TEXT_MAX) || text.mime.len() > MIME_MAX;
         if profile.iter().chain(&away).any(too_long) {
             return self.send_error(snac.foodgroup, snac.request_id, ErrorCode::REQUEST_DENIED);
         }

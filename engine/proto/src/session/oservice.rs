@@ -198,8 +198,7 @@ impl Session {
         }
         let peer = self.config.peer;
         if let Some(v4) = self.peer_v4() {
-            user.tlvs
-                .push(user_tlv::EXTERNAL_IP, v4.octets().to_vec());
+            user.tlvs.push(user_tlv::EXTERNAL_IP, v4.octets().to_vec());
         }
         let seen = format!("{} {}", peer.ip().to_canonical(), peer.port());
         user.tlvs.push(tlv::SEEN_ADDRESS, seen);

@@ -145,7 +145,10 @@ pub fn unite<'a>(
     }
     let since = instances.clone().map(|shown| shown.since_unix_s).min();
     tlvs = tlvs.with_u32(user_tlv::SIGN_ON_TIME, since.unwrap_or(0));
-    let idle: Option<Vec<u16>> = instances.clone().map(|shown| shown.idle_minutes(now)).collect();
+    let idle: Option<Vec<u16>> = instances
+        .clone()
+        .map(|shown| shown.idle_minutes(now))
+        .collect();
     if let Some(least) = idle.and_then(|idle| idle.into_iter().min()) {
         tlvs = tlvs.with_u16(user_tlv::IDLE, least);
     }
@@ -256,15 +259,23 @@ mod tests {
         let info = unite(&name("alice"), None, [&shown].into_iter(), start());
         assert_eq!(
             bytes(&info),
-            hex("05616c696365 0000 0003 000100020010 000300046553f100 000d0020
-                 094600004c7f11d18222444553540000 094613434c7f11d18222444553540000")
+            hex(
+                "05616c696365 0000 0003 000100020010 000300046553f100 000d0020
+                 094600004c7f11d18222444553540000 094613434c7f11d18222444553540000"
+            )
         );
-        assert_eq!(bytes(&departed(&name("alice"))), hex("05616c696365 0000 0001 000100020010"));
+        assert_eq!(
+            bytes(&departed(&name("alice"))),
+            hex("05616c696365 0000 0001 000100020010")
+        );
     }
 
     #[test]
     fn capabilities_are_united_and_counted_once() {
-        let all = [able(1, &[SEND_FILE, SEND_FILE]), able(2, &[DIRECT_IM, SEND_FILE])];
+        let all = [
+            able(1, &[SEND_FILE, SEND_FILE]),
+            able(2, &[DIRECT_IM, SEND_FILE]),
+        ];
         let info = unite(&name("alice"), None, all.iter(), start());
         assert_eq!(info.capabilities(), [SEND_FILE, DIRECT_IM]);
         assert_eq!(info.tlvs.first(user_tlv::CAPABILITIES).unwrap().len(), 32);
@@ -275,10 +286,14 @@ mod tests {
         let now = start();
         let mut all = [able(1, &[]), able(2, &[])];
         let class = |all: &[Shown; 2]| {
-            unite(&name("alice"), None, all.iter(), now).tlvs.u16(user_tlv::CLASS)
+            unite(&name("alice"), None, all.iter(), now)
+                .tlvs
+                .u16(user_tlv::CLASS)
         };
         let idle = |all: &[Shown; 2]| {
-            unite(&name("alice"), None, all.iter(), now).tlvs.u16(user_tlv::IDLE)
+            unite(&name("alice"), None, all.iter(), now)
+                .tlvs
+                .u16(user_tlv::IDLE)
         };
         assert!(all[0].locate(away()) && !all[0].is_active());
         all[0].set_idle(now, Duration::from_secs(600));
@@ -302,7 +317,10 @@ mod tests {
         let info = unite(&name("100 001"), None, [&shown].into_iter(), start());
         assert_eq!(info.tlvs.u16(user_tlv::CLASS), Some(0x0050));
         assert_eq!(info.tlvs.u32(user_tlv::STATUS), Some(0x20));
-        assert_eq!(info.tlvs.first(user_tlv::ICQ_DIRECT).map(Bytes::len), Some(37));
+        assert_eq!(
+            info.tlvs.first(user_tlv::ICQ_DIRECT).map(Bytes::len),
+            Some(37)
+        );
     }
 
     #[test]

@@ -248,10 +248,17 @@ mod tests {
         assert!(book.take(&name(0), cookie(0), 5));
         assert!(!book.take(&name(0), cookie(0), 6) && !book.take(&name(0), cookie(0), 5));
         assert_eq!(
-            (book.proposer(&name(0), cookie(0)), book.taker(&name(0), cookie(0))),
+            (
+                book.proposer(&name(0), cookie(0)),
+                book.taker(&name(0), cookie(0))
+            ),
             (Some(1), Some(5))
         );
-        assert_eq!(book.proposer(&name(1), cookie(0)), None, "cookies are per peer");
+        assert_eq!(
+            book.proposer(&name(1), cookie(0)),
+            None,
+            "cookies are per peer"
+        );
     }
 
     #[test]

@@ -128,7 +128,9 @@ impl Rates {
         };
         Counted {
             verdict,
-            change: change.filter(|&code| wanted(code)).map(|code| (code, place)),
+            change: change
+                .filter(|&code| wanted(code))
+                .map(|code| (code, place)),
         }
     }
 
@@ -221,15 +223,26 @@ mod tests {
         let (rates, now) = rates(Party::Old);
         let reply = rates.reply(now, 3);
         assert_eq!(
-            reply.members.iter().map(|class| class.id).collect::<Vec<_>>(),
+            reply
+                .members
+                .iter()
+                .map(|class| class.id)
+                .collect::<Vec<_>>(),
             [1, 2, 3, 4, 5]
         );
-        let all: Vec<_> = reply.members.iter().flat_map(|class| &class.members).collect();
+        let all: Vec<_> = reply
+            .members
+            .iter()
+            .flat_map(|class| &class.members)
+            .collect();
         let distinct: BTreeSet<_> = all.iter().collect();
         assert_eq!(distinct.len(), all.len());
         for (foodgroup, _) in OFFERED {
             for subgroup in 1..=last_subgroup(foodgroup) {
-                assert!(all.contains(&&(foodgroup, subgroup)), "{foodgroup:?} {subgroup}");
+                assert!(
+                    all.contains(&&(foodgroup, subgroup)),
+                    "{foodgroup:?} {subgroup}"
+                );
             }
         }
         assert!(reply.members[2].members.contains(&(Foodgroup::ICBM, 6)));

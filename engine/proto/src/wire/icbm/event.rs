@@ -115,7 +115,10 @@ mod tests {
     fn a_typing_event_keeps_its_bytes() {
         let body = hex("0000000000000000 0001 0736323138383935 0002");
         let event = ClientEvent::decode(&body).expect("a good event");
-        assert_eq!((event.name.as_str(), &event.event[..]), ("6218895", &[0, 2][..]));
+        assert_eq!(
+            (event.name.as_str(), &event.event[..]),
+            ("6218895", &[0, 2][..])
+        );
         assert_eq!(event.encode(), body);
         assert!(ClientEvent::decode(&body.slice(..body.len() - 1)).is_err());
     }

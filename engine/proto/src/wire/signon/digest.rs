@@ -71,8 +71,14 @@ mod tests {
     #[test]
     fn so_04_both_digests_are_those_of_the_vectors() {
         let of = |kind| digest(kind, b"1234567890", b"secret");
-        assert_eq!(of(DigestKind::Old), hex("862a71ebc6b0913ac23b3ace99ca9951")[..]);
-        assert_eq!(of(DigestKind::New), hex("054b2494f6d223078f90b1d1333b757f")[..]);
+        assert_eq!(
+            of(DigestKind::Old),
+            hex("862a71ebc6b0913ac23b3ace99ca9951")[..]
+        );
+        assert_eq!(
+            of(DigestKind::New),
+            hex("054b2494f6d223078f90b1d1333b757f")[..]
+        );
     }
 
     #[test]
@@ -83,6 +89,9 @@ mod tests {
         assert_eq!(Roast::Usual.apply(&hex("8043e2b65cf2")), b"secret");
         let java = b"AOL Instant Messenger (TM) version 1.1.19 for Java built 03/24/98";
         assert_eq!(Roast::of(java), Roast::Java);
-        assert_eq!(Roast::of(b"AOL Instant Messenger (TM), version 2.0"), Roast::Usual);
+        assert_eq!(
+            Roast::of(b"AOL Instant Messenger (TM), version 2.0"),
+            Roast::Usual
+        );
     }
 }

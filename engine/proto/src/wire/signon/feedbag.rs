@@ -270,7 +270,10 @@ mod tests {
     #[test]
     fn a_stamp_and_statuses_are_numbers() {
         let body = hex("65bf1234 0007");
-        assert_eq!(FeedbagIfModified::decode(&body).map(|stamp| stamp.encode()), Ok(body));
+        assert_eq!(
+            FeedbagIfModified::decode(&body).map(|stamp| stamp.encode()),
+            Ok(body)
+        );
         let statuses = Statuses::decode(&hex("0000 000c"));
         assert_eq!(statuses.statuses, [Status::OK, Status::TOO_MANY]);
         assert_eq!(statuses.encode(), hex("0000000c"));

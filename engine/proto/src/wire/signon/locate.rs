@@ -10,7 +10,6 @@ use crate::wire::icbm::UserInfo;
 use crate::wire::text::ScreenName;
 use crate::wire::tlv::TlvList;
 
-
 tlv_body! {
     /// 0x0002/0x0003: what the host accepts. Tags 0x0001 profile bytes, 0x0002 capabilities, 0x0005 short capabilities; u16 each.
     pub struct LocateRights;
@@ -284,7 +283,10 @@ mod tests {
         let first = InfoQuery::encode_capabilities(&asked.name);
         assert_eq!(first, hex("0004 03626f62"));
         assert_eq!(InfoQuery::decode_kind(&first), Ok(asked.clone()));
-        assert_eq!(InfoQuery::decode_flags(&hex("00000004 03626f62")), Ok(asked));
+        assert_eq!(
+            InfoQuery::decode_flags(&hex("00000004 03626f62")),
+            Ok(asked)
+        );
         assert!(InfoQuery::decode_flags(&first).is_err());
         let body = hex("03626f62 0000 0001 000100020010 000400026869");
         let reply = InfoReply::decode(&body).expect("a good reply");

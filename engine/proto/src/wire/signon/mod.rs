@@ -2,19 +2,24 @@
 //!
 //! Each type reads and writes the body of the SNACs that its comment names; [`super::snac::Snac`] is the envelope.
 
-mod buddy;
 mod bucp;
+mod buddy;
 mod digest;
 mod feedbag;
 mod locate;
 mod oservice;
 mod rates;
 
-pub use buddy::NameList;
 pub use bucp::{Challenge, ChallengeRequest, GuestWish, Hello, Login, LoginErrorCode, LoginReply};
+pub use buddy::NameList;
 pub use digest::{DigestKind, Roast, digest};
-pub use feedbag::{FeedbagIfModified, FeedbagList, FeedbagStamp, Item, ItemClass, Items, Status, Statuses, item_tlv};
-pub use locate::{IcbmParameters, InfoQuery, InfoReply, LocateInfo, LocateRights, UserList, locate_tlv};
+pub use feedbag::{
+    FeedbagIfModified, FeedbagList, FeedbagStamp, Item, ItemClass, Items, Status, Statuses,
+    item_tlv,
+};
+pub use locate::{
+    IcbmParameters, InfoQuery, InfoReply, LocateInfo, LocateRights, UserList, locate_tlv,
+};
 pub use oservice::{ClientOnline, HostOnline, ServiceReply, ServiceRequest, Tool, Versions};
 pub use rates::{Arrival, RateClass, RateMembers, RateReply, RateSubscription};
 
