@@ -160,9 +160,21 @@ impl Drop for PurpleUser {
         if thread::panicking() {
             let log = fs::read(self.path("debug.log")).unwrap_or_default();
             let log = String::from_utf8_lossy(&log);
-            let skipped = log.lines().count().saturating_sub(80);
+            // Not what it says about its plug-ins, preferences and ciphers.
+            const ABOUT: [&str; 6] = [
+                " oscar: ",
+                " proxy: ",
+                " network: ",
+                " connection: ",
+                " ft: ",
+                " xfer: ",
+            ];
+            let lines: Vec<&str> = log
+                .lines()
+                .filter(|line| ABOUT.iter().any(|about| line.contains(about)))
+                .collect();
             eprintln!("--- end of the debug log of libpurple");
-            for line in log.lines().skip(skipped) {
+            for line in &lines[lines.len().saturating_sub(80)..] {
                 eprintln!("{}", line.escape_debug());
             }
         }
