@@ -1,10 +1,14 @@
 //! What the user may type.
 
+mod host;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use host::{Host, HostVerb, Store, User, UserVerb};
 
 const AFTER: &str = "\
 `rdv CODE` is `rdv receive CODE`.
@@ -55,7 +59,7 @@ pub(crate) enum Verb {
     /// Receive what somebody sends, by the code that they tell you
     #[command(visible_aliases = ["rx", "recv"])]
     Receive(Receive),
-    /// Run a host: it hands out codes and carries the messages of a rendezvous
+    /// Run a host: it hands out codes and carries the messages of a rendezvous; or manage its accounts
     Host(Host),
     /// Run a relay: it joins two connections that cannot meet otherwise
     Relay(Relay),
@@ -156,34 +160,6 @@ impl From<IfExists> for rdv::IfExists {
             IfExists::Fail => Self::Fail,
         }
     }
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Host {
-    /// Where to listen; TLS, plain FLAP and relay connections share the port
-    #[arg(long, value_name = "ADDR:PORT", default_value = "[::]:5190")]
-    pub(crate) listen: Vec<SocketAddr>,
-    /// Run a relay on this address, too; without it the relay shares the port of the host
-    #[arg(long, value_name = "ADDR:PORT")]
-    pub(crate) relay_listen: Option<SocketAddr>,
-    /// Name a relay that runs elsewhere instead of running one
-    #[arg(long, value_name = "ADDR:PORT", conflicts_with = "relay_listen")]
-    pub(crate) relay: Option<String>,
-    /// The address of this machine as the world sees it, if clients connect to another
-    #[arg(long, value_name = "ADDR")]
-    pub(crate) public: Option<std::net::IpAddr>,
-    /// The relay address to tell clients, if it is not the one that they see
-    #[arg(long, value_name = "ADDR:PORT")]
-    pub(crate) relay_public: Option<String>,
-    /// The certificate chain, PEM; without it one is made and kept
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
-    pub(crate) tls_cert: Option<PathBuf>,
-    /// The key of the certificate, PEM
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    pub(crate) tls_key: Option<PathBuf>,
-    /// Where the certificate that was made is kept
-    #[arg(long, value_name = "DIR")]
-    pub(crate) state: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

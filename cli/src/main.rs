@@ -1,5 +1,6 @@
 //! `rdv`: files from one person to another, from the command line.
 
+mod accounts;
 mod args;
 mod embedded;
 mod exit;
@@ -11,13 +12,14 @@ mod serve;
 mod state;
 mod stop;
 mod ui;
+mod users;
 
 use std::ffi::OsString;
 use std::io::Write;
 
 use clap::{CommandFactory, Parser};
 
-use crate::args::{Cli, Verb};
+use crate::args::{Cli, HostVerb, Verb};
 use crate::exit::{Exit, Failure};
 use crate::stop::Stop;
 use crate::ui::Ui;
@@ -60,7 +62,10 @@ async fn run(cli: Cli) -> Exit {
     let ended = match cli.verb {
         Verb::Send(send) => send::run(send, &mut ui, &mut stop).await,
         Verb::Receive(receive) => receive::run(receive, &mut ui, &mut stop).await,
-        Verb::Host(host) => serve::host(host, &ui, stop).await,
+        Verb::Host(host) => match host.verb {
+            Some(HostVerb::User(user)) => users::run(user, &mut ui).await,
+            None => serve::host(host, &ui, stop).await,
+        },
         Verb::Relay(relay) => serve::relay(relay, &ui, stop).await,
         Verb::Completions { shell } => completions(shell),
     };

@@ -308,12 +308,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Receiver<'_, S> {
         loop {
             tokio::select! {
                 biased;
-                event = self.events.recv() => return happened(event),
                 read = self.reader.read(&mut early), if self.read_on => match read {
                     Ok(1..) => return Err(OftFault::EarlyBytes.into()),
                     // It may have gone: what is here is finished all the same.
                     Ok(0) | Err(_) => self.read_on = false,
                 },
+                event = self.events.recv() => return happened(event),
             }
         }
     }
