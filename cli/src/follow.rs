@@ -5,9 +5,9 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use rdv::transfer::Phase;
-use rdv::{Path, Summary, Transfer, TransferEvent};
+use rdv::{Error, Path, Security, Summary, Transfer, TransferEvent};
 
-use crate::exit::{self, Exit, Failure};
+use crate::exit::{Exit, Failure};
 use crate::stop::{self, Stop};
 use crate::ui::{self, TICK, Ui};
 
@@ -29,7 +29,7 @@ type Question = Pin<Box<dyn Future<Output = Option<String>> + Send>>;
 pub(crate) struct Followed {
     pub(crate) outcome: Result<Summary, Failure>,
     pub(crate) path: Option<Path>,
-    pub(crate) verified: bool,
+    pub(crate) security: Option<Security>,
 }
 
 impl Followed {
@@ -41,16 +41,18 @@ impl Followed {
     }
 }
 
+/// `judge` turns an error into the last word.
 pub(crate) async fn follow(
     mut transfer: Transfer,
     ui: &mut Ui,
     consent: Consent,
     stop: &mut Stop,
+    judge: &dyn Fn(&Error) -> Failure,
 ) -> Followed {
     let mut followed = Followed {
         outcome: Err(Failure::new(Exit::OTHER, "ended")),
         path: None,
-        verified: false,
+        security: None,
     };
     let mut question: Option<Question> = None;
     let mut met = false;
@@ -65,21 +67,21 @@ pub(crate) async fn follow(
                     ui.event(&serde_json::json!({ "event": "peer_found" }));
                     ui.say("Found the other side, looking for a path ...");
                 }
-                Some(TransferEvent::Connected { path, verified, .. }) => {
+                Some(TransferEvent::Connected { path, security }) => {
                     met = true;
-                    ui.connected(&path, verified);
+                    ui.connected(&path, security);
                     followed.path = Some(path);
-                    followed.verified = verified;
+                    followed.security = Some(security);
                 }
                 Some(TransferEvent::Offered(offer)) => {
-                    ui.offered(&offer, followed.verified);
+                    ui.offered(&offer, followed.security);
                     match consent {
                         Consent::Given => transfer.accept(),
                         Consent::Ask => question = Some(Box::pin(ui::ask("Accept? [y/N]"))),
                     }
                 }
                 Some(TransferEvent::Ended(outcome)) => {
-                    followed.outcome = outcome.map_err(|error| exit::of(&error));
+                    followed.outcome = outcome.map_err(|error| judge(&error));
                     return followed;
                 }
                 Some(_) => {}

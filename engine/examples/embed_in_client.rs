@@ -8,7 +8,9 @@ use std::path::Path;
 
 use bytes::Bytes;
 use rdv::signaling::{BoxFuture, Incoming, Signaling, SignalingError};
-use rdv::{Engine, ScreenName, Sink, SinkOptions, Source, SourceOptions, TransferEvent, show};
+use rdv::{
+    Engine, OfferOptions, ScreenName, Sink, SinkOptions, Source, SourceOptions, TransferEvent, show,
+};
 use tokio::sync::{Mutex, mpsc};
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -100,7 +102,9 @@ async fn main() -> Result<(), Failure> {
 
 async fn send(engine: &Engine, to: &str, what: &Path) -> Result<(), Failure> {
     let source = Source::paths(vec![what.to_path_buf()], SourceOptions::default())?;
-    let mut transfer = engine.offer(ScreenName::new(to)?, source).await?;
+    let mut transfer = engine
+        .offer(ScreenName::new(to)?, source, OfferOptions::default())
+        .await?;
     while let Some(event) = transfer.next_event().await {
         match event {
             TransferEvent::Connected { path, .. } => println!("connected: {path}"),

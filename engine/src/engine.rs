@@ -3,24 +3,35 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdv_proto::rendezvous::{ConversationId, RelayPolicy};
+use rdv_proto::rendezvous::{ConversationId, LegacySecurity, RelayPolicy};
 use rdv_proto::trust::CodeWords;
+use rdv_proto::wire::service;
 use rdv_proto::wire::text::ScreenName;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 
-use crate::driver::{Command, Direction, Driver, Setup};
+use crate::direct_im::{self, DirectIm, DirectIms};
+use crate::driver::{
+    Command, Direction, Driver, Exits, LegacyWork, Prepare, Prepared, Setup, new_cookie,
+};
 use crate::error::Error;
 use crate::handle::Transfer;
-use crate::signaling::{RelayDirectory, Signaling};
+use crate::proposal::{Proposal, Refused};
+use crate::security::PlainPolicy;
+use crate::service::{OfferOptions, Services};
+use crate::signaling::{RelayDirectory, Signaling, SignalingError};
 use crate::transfer::{Sink, Source};
-use crate::trust::Identity;
+use crate::trust::{Identity, KnownPeers};
 
 /// How many commands may wait for the driver.
 const COMMANDS_MAX: usize = 64;
 
 /// How many proposals may wait for the application; the machine bounds the open ones (`security.md` 6.2: 16).
 const PROPOSALS_MAX: usize = 16;
+
+/// How many refusals may wait to be read; who reads none loses the later ones.
+const REFUSED_MAX: usize = 16;
 
 /// Collects what an [`Engine`] needs; made by [`Engine::builder`].
 pub struct Builder {
@@ -81,6 +92,35 @@ impl Builder {
         self
     }
 
+    /// Which incoming proposals are welcome. Without it: our own kind alone.
+    #[must_use]
+    pub fn services(mut self, services: Services) -> Self {
+        self.setup.services = services;
+        self
+    }
+
+    /// First proposals of others get no answer of any kind: another session of the same account listens, and answers them.
+    #[must_use]
+    pub fn only_outgoing(mut self) -> Self {
+        self.setup.only_outgoing = true;
+        self
+    }
+
+    /// For whom a transfer with an old client may be neither encrypted nor verified. Without it: nobody (S-01).
+    #[must_use]
+    pub fn plain(mut self, policy: impl PlainPolicy) -> Self {
+        self.setup.plain = Arc::new(policy);
+        self
+    }
+
+    /// The peers met before, to be checked (S-03, S-07) and added to. Only of use with an identity that lasts, and where names
+    /// last, too; transfers with a code do without.
+    #[must_use]
+    pub fn known_peers(mut self, peers: KnownPeers) -> Self {
+        self.setup.known_peers = Some(peers);
+        self
+    }
+
     /// Starts the engine on the current tokio runtime.
     ///
     /// # Panics
@@ -89,12 +129,25 @@ impl Builder {
     pub fn build(self) -> Engine {
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
         let (proposals_out, proposals) = mpsc::channel(PROPOSALS_MAX);
-        let task = tokio::spawn(
-            Driver::new(self.setup, receiver, commands.downgrade(), proposals_out).run(),
-        );
+        let (refused_out, refused) = mpsc::channel(REFUSED_MAX);
+        let exits = Exits {
+            proposals: proposals_out,
+            refused: refused_out,
+        };
+        let signaling = Arc::clone(&self.setup.signaling);
+        let plain = Arc::clone(&self.setup.plain);
+        let known_peers = self.setup.known_peers.clone();
+        let direct_ims = self.setup.direct_ims.clone();
+        let driver = Driver::new(self.setup, receiver, commands.downgrade(), exits);
+        let task = tokio::spawn(driver.run());
         Engine {
             commands,
             proposals: tokio::sync::Mutex::new(proposals),
+            refused: tokio::sync::Mutex::new(refused),
+            signaling,
+            plain,
+            known_peers,
+            direct_ims,
             task: std::sync::Mutex::new(Some(task)),
         }
     }
@@ -106,6 +159,11 @@ impl Builder {
 pub struct Engine {
     commands: mpsc::Sender<Command>,
     proposals: tokio::sync::Mutex<mpsc::Receiver<Proposal>>,
+    refused: tokio::sync::Mutex<mpsc::Receiver<Refused>>,
+    signaling: Arc<dyn Signaling>,
+    plain: Arc<dyn PlainPolicy>,
+    known_peers: Option<KnownPeers>,
+    direct_ims: DirectIms,
     task: std::sync::Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -142,30 +200,124 @@ impl Engine {
         words: CodeWords,
         sink: Sink,
     ) -> Result<Transfer, Error> {
-        self.ask(|reply| Command::Propose {
+        self.ask(|reply| Command::Fetch {
             peer,
-            words: Some(words),
-            direction: Direction::Receive(sink),
+            words,
+            sink,
             reply,
         })
         .await
     }
 
-    /// Offers `source` to `peer` without a code. Both sides are encrypted to fresh keys; *who* the other is, the application
-    /// must know by the channel or by the key that [`crate::TransferEvent::Connected`] tells (first contact, `security.md` 5.5).
-    pub async fn offer(&self, peer: ScreenName, source: Source) -> Result<Transfer, Error> {
-        self.ask(|reply| Command::Propose {
+    /// Offers `source` to `peer` without a code, by the service that `options` say. Who the other is, the application must know by
+    /// the channel, by the known peers, or by the key that [`crate::TransferEvent::Connected`] tells (first contact,
+    /// `security.md` 5.5).
+    ///
+    /// An old client is asked for TLS; without it the transfer goes on only if the plain policy allows it for this peer, and the
+    /// peer was never secure before.
+    ///
+    /// # Errors
+    /// [`Error::PeerUnknown`] if the channel knows that nobody of that name is there, [`Error::Incompatible`] if the peer announces
+    /// no service that could take the files.
+    pub async fn offer(
+        &self,
+        peer: ScreenName,
+        source: Source,
+        options: OfferOptions,
+    ) -> Result<Transfer, Error> {
+        let capabilities = self.capabilities(&peer).await?;
+        let service = options.service.choose(capabilities.as_deref())?;
+        let security = self.least_security(&peer).await?;
+        self.ask(|reply| Command::Offer {
             peer,
-            words: None,
-            direction: Direction::Send(source),
+            source,
+            service,
+            batch: options.batch,
+            security,
             reply,
         })
         .await
+    }
+
+    /// Opens a direct IM with `peer`: text, typing and images from machine to machine. Ask the user before: it tells the peer our
+    /// addresses. Done when there is a connection; dropped before, it is called off. A conversation with the same peer that is
+    /// still open ends then.
+    ///
+    /// TLS and plain connections as with [`Engine::offer`].
+    ///
+    /// # Errors
+    /// As [`Engine::offer`]; [`Error::Crossed`] if the peer proposed the same at once and its proposal counts: it comes by
+    /// [`Engine::next_proposal`].
+    pub async fn direct_im(&self, peer: ScreenName) -> Result<DirectIm, Error> {
+        self.must_know(&peer, service::DIRECT_IM).await?;
+        let id = ConversationId {
+            peer,
+            cookie: new_cookie(),
+        };
+        let (work, opened) = self.direct_ims.work(id.clone());
+        let peer = id.peer.clone();
+        let transfer = self.propose_work(id, work).await?;
+        direct_im::connected(peer, transfer, opened).await
+    }
+
+    /// Refuses what a peer does not announce.
+    async fn must_know(&self, peer: &ScreenName, service: Uuid) -> Result<(), Error> {
+        match self.capabilities(peer).await? {
+            Some(known) if !known.contains(&service) => Err(Error::Incompatible {
+                what: "the other side does not offer this".into(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// What a peer announces, where the channel can tell.
+    async fn capabilities(&self, peer: &ScreenName) -> Result<Option<Vec<Uuid>>, Error> {
+        match self.signaling.capabilities(peer).await {
+            Ok(capabilities) => Ok(capabilities),
+            Err(SignalingError::PeerOffline) => Err(Error::PeerUnknown),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn propose_work(&self, id: ConversationId, work: LegacyWork) -> Result<Transfer, Error> {
+        let ConversationId { peer, cookie } = id;
+        let security = self.least_security(&peer).await?;
+        let prepared = Prepared {
+            cookie,
+            work,
+            next: None,
+        };
+        let prepare: Prepare = Box::new(|_| Box::pin(std::future::ready(Ok(prepared))));
+        self.ask(|reply| Command::ProposeWork {
+            peer,
+            security,
+            prepare,
+            reply,
+        })
+        .await
+    }
+
+    /// What an old client of that name is held to.
+    async fn least_security(&self, peer: &ScreenName) -> Result<LegacySecurity, Error> {
+        let allowed = self.plain.allows(peer);
+        let was_secure = match &self.known_peers {
+            Some(known_peers) if allowed => known_peers.was_secure(peer).await?,
+            _ => false,
+        };
+        Ok(match allowed && !was_secure {
+            true => LegacySecurity::Opportunistic,
+            false => LegacySecurity::Required,
+        })
     }
 
     /// The next proposal that came without a code. `None` when the engine has ended; a channel that is lost brings no more.
     pub async fn next_proposal(&self) -> Option<Proposal> {
         self.proposals.lock().await.recv().await
+    }
+
+    /// The next proposal that was refused by a rule, without asking. `None` when the engine has ended.
+    pub async fn next_refused(&self) -> Option<Refused> {
+        self.refused.lock().await.recv().await
     }
 
     /// Cancels what is under way, lets the last messages go out and ends the driver.
@@ -191,54 +343,5 @@ impl Engine {
             .await
             .map_err(|_| Error::EngineEnded)?;
         answer.await.map_err(|_| Error::EngineEnded)?
-    }
-}
-
-/// Somebody's proposal that waits for our user. Dropped unanswered, it is declined.
-pub struct Proposal {
-    pub(crate) id: ConversationId,
-    pub(crate) commands: mpsc::WeakSender<Command>,
-    pub(crate) answered: bool,
-}
-
-impl Proposal {
-    /// Who proposes, as the channel says. In secure mode that is a hint, not a proof.
-    #[must_use]
-    pub fn peer(&self) -> &ScreenName {
-        &self.id.peer
-    }
-
-    /// Agrees to connect. What is offered is told and asked in the channel ([`crate::TransferEvent::Offered`]).
-    pub async fn accept(mut self, sink: Sink) -> Result<Transfer, Error> {
-        self.answered = true;
-        let (reply, answer) = oneshot::channel();
-        let commands = self.commands.upgrade().ok_or(Error::EngineEnded)?;
-        let command = Command::Accept {
-            id: self.id.clone(),
-            sink,
-            reply,
-        };
-        commands
-            .send(command)
-            .await
-            .map_err(|_| Error::EngineEnded)?;
-        answer.await.map_err(|_| Error::EngineEnded)?
-    }
-
-    /// Says no.
-    pub fn decline(self) {
-        drop(self);
-    }
-}
-
-impl Drop for Proposal {
-    fn drop(&mut self) {
-        if !self.answered
-            && let Some(commands) = self.commands.upgrade()
-        {
-            let _ = commands.try_send(Command::Decline {
-                id: self.id.clone(),
-            });
-        }
     }
 }

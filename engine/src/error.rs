@@ -1,5 +1,10 @@
 //! The errors of the front door: one variant for each thing that a caller can act on.
 
+use std::path::PathBuf;
+
+use rdv_proto::trust::Fingerprint;
+use rdv_proto::wire::text::ScreenName;
+
 use crate::signaling::SignalingError;
 use crate::transfer::TransferError;
 
@@ -61,6 +66,9 @@ pub enum Error {
     /// A rate limit or quota was reached.
     #[error("rate limit reached")]
     RateLimited,
+    /// Both sides proposed a direct IM at once, and the proposal of the other side counts. It waits for an answer.
+    #[error("the other side proposed the same at once")]
+    Crossed,
     /// Another device of the same user took it.
     #[error("accepted on another device")]
     AcceptedElsewhere,
@@ -88,6 +96,23 @@ pub enum Error {
     /// No key could be made.
     #[error(transparent)]
     Identity(#[from] crate::trust::IdentityError),
+    /// The peer of that name had another key before (S-07). Nothing was sent.
+    #[error("{} has another key than before: {presented} instead of {known}", rdv_proto::transfer::show(peer.as_str(), 64))]
+    PeerKeyChanged {
+        /// Who.
+        peer: ScreenName,
+        /// The key on file.
+        known: Fingerprint,
+        /// The key that it has now.
+        presented: Fingerprint,
+        /// The file of known peers.
+        file: PathBuf,
+        /// Where the key stands in it, counted from 1.
+        line: usize,
+    },
+    /// The file of known peers cannot be used.
+    #[error(transparent)]
+    KnownPeers(#[from] crate::trust::KnownPeersError),
     /// The engine is shut down.
     #[error("the engine has ended")]
     EngineEnded,

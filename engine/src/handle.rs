@@ -6,6 +6,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::driver::{Command, JobId};
 use crate::error::Error;
+use crate::security::Security;
 use crate::transfer::{Control, Offer, Progress, Summary};
 use crate::transport::Path;
 use rdv_proto::wire::text::ScreenName;
@@ -22,14 +23,12 @@ pub enum TransferEvent {
         /// Its name on the signalling channel.
         peer: ScreenName,
     },
-    /// A lane has proven itself.
+    /// A lane has proven itself. Comes again if a further file to an old client goes another way, or less safely.
     Connected {
         /// How the bytes will travel.
         path: Path,
-        /// SHA-256 of the peer's SubjectPublicKeyInfo.
-        peer_key: [u8; 32],
-        /// Whether a code proved who the peer is; else it is a first contact.
-        verified: bool,
+        /// How safe that is.
+        security: Security,
     },
     /// Receiver only: this is what is offered. Answer with [`Transfer::accept`] or [`Transfer::decline`].
     Offered(Offer),

@@ -5,7 +5,10 @@ mod driver;
 mod engine;
 mod error;
 mod handle;
+mod proposal;
 mod random;
+mod security;
+mod service;
 
 pub mod direct_im;
 pub mod oscar;
@@ -14,18 +17,22 @@ pub mod transfer;
 pub mod transport;
 pub mod trust;
 
-pub use engine::{Builder, Engine, Proposal};
+pub use engine::{Builder, Engine};
 pub use error::{By, Error};
 pub use handle::{Transfer, TransferEvent};
+pub use proposal::{LegacyOffer, Proposal, ProposalKind, Refused, RefusedWhy};
 pub use rdv_proto::rendezvous::RelayPolicy;
 pub use rdv_proto::transfer::show;
 pub use rdv_proto::trust::{Code, CodeError, CodeWords, Fingerprint};
 pub use rdv_proto::wire::text::ScreenName;
+pub use security::{PlainPolicy, Security};
+pub use service::{OfferOptions, ServiceChoice, Services};
 pub use transfer::{
     IfExists, Offer, Progress, Sink, SinkOptions, Source, SourceError, SourceOptions, Summary,
     TransferError,
 };
 pub use transport::{Path, PathKind};
+pub use trust::KnownPeers;
 
 /// Three words for a new code, from the system's random numbers.
 #[must_use]

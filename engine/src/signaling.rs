@@ -12,6 +12,7 @@ use std::pin::Pin;
 use bytes::Bytes;
 use rdv_proto::wire::rendezvous::Cookie;
 use rdv_proto::wire::text::ScreenName;
+use uuid::Uuid;
 
 /// A boxed future, so that [`Signaling`] can be used as `dyn Signaling`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -43,6 +44,17 @@ pub trait Signaling: Send + Sync + 'static {
     /// # Errors
     /// [`SignalingError::Closed`] once the channel is gone and all that arrived before was yielded.
     fn recv(&self) -> BoxFuture<'_, Result<Incoming, SignalingError>>;
+
+    /// The services that `peer` announces; `None` if this channel cannot tell.
+    ///
+    /// # Errors
+    /// [`SignalingError::PeerOffline`] if the channel knows that nobody of that name is there.
+    fn capabilities(
+        &self,
+        _peer: &ScreenName,
+    ) -> BoxFuture<'_, Result<Option<Vec<Uuid>>, SignalingError>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
 }
 
 impl<T: Signaling + ?Sized> Signaling for std::sync::Arc<T> {
@@ -61,6 +73,13 @@ impl<T: Signaling + ?Sized> Signaling for std::sync::Arc<T> {
 
     fn recv(&self) -> BoxFuture<'_, Result<Incoming, SignalingError>> {
         (**self).recv()
+    }
+
+    fn capabilities(
+        &self,
+        peer: &ScreenName,
+    ) -> BoxFuture<'_, Result<Option<Vec<Uuid>>, SignalingError>> {
+        (**self).capabilities(peer)
     }
 }
 
@@ -93,6 +112,9 @@ pub enum SignalingError {
     /// The connection behind the channel is gone.
     #[error("the signalling channel is closed")]
     Closed,
+    /// Nobody of that name is there.
+    #[error("the other side is not signed on")]
+    PeerOffline,
     /// The message is longer than the channel carries.
     #[error("message of {length} bytes, the channel carries {limit}")]
     TooLong {
@@ -121,6 +143,16 @@ pub trait RelayDirectory: Send + Sync + 'static {
 impl<T: RelayDirectory + ?Sized> RelayDirectory for std::sync::Arc<T> {
     fn relay(&self) -> BoxFuture<'_, Result<Option<RelayInfo>, SignalingError>> {
         (**self).relay()
+    }
+}
+
+/// One relay that is always the same: one of the user's own, where the host has none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FixedRelay(pub RelayInfo);
+
+impl RelayDirectory for FixedRelay {
+    fn relay(&self) -> BoxFuture<'_, Result<Option<RelayInfo>, SignalingError>> {
+        Box::pin(std::future::ready(Ok(Some(self.0.clone()))))
     }
 }
 

@@ -6,7 +6,10 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use rdv::signaling::{BoxFuture, Incoming, Signaling, SignalingError};
-use rdv::{By, Engine, Error, ScreenName, Sink, SinkOptions, Source, SourceOptions, TransferEvent};
+use rdv::{
+    By, Engine, Error, OfferOptions, ScreenName, Security, Sink, SinkOptions, Source,
+    SourceOptions, TransferEvent,
+};
 use tokio::sync::mpsc;
 
 /// Who is in the room, and where their lines go.
@@ -146,15 +149,20 @@ async fn two_engines_meet_over_lines_of_text_with_a_code() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_engines_meet_over_lines_of_text_by_name() {
     let two = Two::in_one_room();
-    let sending = two.alice.offer(name("bob"), two.song()).await.unwrap();
+    let sending = two
+        .alice
+        .offer(name("bob"), two.song(), OfferOptions::default())
+        .await
+        .unwrap();
     let proposal = two.bob.next_proposal().await.unwrap();
     assert_eq!(proposal.peer(), &name("alice"));
     let mut receiving = proposal.accept(two.out()).await.unwrap();
     let received = async {
         loop {
             match receiving.next_event().await.unwrap() {
-                TransferEvent::Connected { verified, .. } => {
-                    assert!(!verified, "a first contact proves nothing")
+                TransferEvent::Connected { security, .. } => {
+                    let proven = matches!(security, Security::Verified { .. });
+                    assert!(!proven, "a first contact proves nothing")
                 }
                 TransferEvent::Offered(offer) => {
                     assert_eq!((offer.files, offer.total_bytes), (1, 8));
@@ -174,7 +182,11 @@ async fn two_engines_meet_over_lines_of_text_by_name() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proposal_can_be_declined_before_anybody_connects() {
     let two = Two::in_one_room();
-    let sending = two.alice.offer(name("bob"), two.song()).await.unwrap();
+    let sending = two
+        .alice
+        .offer(name("bob"), two.song(), OfferOptions::default())
+        .await
+        .unwrap();
     two.bob.next_proposal().await.unwrap().decline();
     let sent = sending.finish(|_| true).await;
     assert!(
@@ -247,7 +259,11 @@ async fn one_pair_of_engines_carries_several_transfers_at_once() {
     for index in 0..4 {
         let sending = two
             .alice
-            .offer(name("bob"), Source::text(format!("text {index}")).unwrap())
+            .offer(
+                name("bob"),
+                Source::text(format!("text {index}")).unwrap(),
+                OfferOptions::default(),
+            )
             .await
             .unwrap();
         let receiving = two

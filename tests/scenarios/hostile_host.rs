@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use rdv::{
-    Engine, Error, RelayPolicy, ScreenName, Sink, SinkOptions, Source, SourceOptions, Summary,
-    Transfer, TransferEvent,
+    Engine, Error, OfferOptions, RelayPolicy, ScreenName, Sink, SinkOptions, Source, SourceOptions,
+    Summary, Transfer, TransferEvent,
 };
 use rdv_tests::hostile_host::{
     HostileHost, Leg, Letter, REQUEST_SECURE, Rule, SECURITY, honest, lose, rewrite,
@@ -517,7 +517,11 @@ async fn meet_by_name(rule: Rule) -> (Result<Summary, Error>, bool) {
     };
     let (alice, bob) = (engine("alice"), engine("bob"));
     let sending = alice
-        .offer(ScreenName::new("bob").unwrap(), source(folder.path()))
+        .offer(
+            ScreenName::new("bob").unwrap(),
+            source(folder.path()),
+            OfferOptions::default(),
+        )
         .await
         .unwrap();
     let out = folder.path().join("out");

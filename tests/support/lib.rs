@@ -1,6 +1,7 @@
 //! What the scenarios and the tests of the binary share.
 
 pub mod captures;
+pub mod channel;
 #[cfg(target_os = "linux")]
 pub mod disk;
 #[cfg(target_os = "linux")]
@@ -12,12 +13,17 @@ pub mod hostile_host;
 #[cfg(target_os = "linux")]
 pub mod netns;
 pub mod old_client;
+pub mod old_peer;
 pub mod pair;
 #[cfg(target_os = "linux")]
 pub mod process;
+#[cfg(target_os = "linux")]
+pub mod purple;
 pub mod road;
 pub mod solo;
 pub mod tap;
+#[cfg(target_os = "linux")]
+pub mod wall;
 
 /// The code in the README compiles.
 #[cfg(doctest)]

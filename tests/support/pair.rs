@@ -809,7 +809,7 @@ fn proofs_fit(near: &(bool, Security), far: &(bool, Security)) -> Result<(), Att
                 return Err(AttemptError::WrongProof);
             }
         }
-        (Security::LegacyTls, Security::LegacyTls) => {}
+        (Security::LegacyTls { .. }, Security::LegacyTls { .. }) => {}
         (Security::Plain { .. }, Security::Plain { .. }) => return Ok(()),
         _ => return Err(AttemptError::NotTls),
     }

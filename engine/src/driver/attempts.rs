@@ -8,18 +8,16 @@ use std::time::Duration;
 use rdv_proto::rendezvous::{
     AttemptError, AttemptId, Config, ConversationId, Input, RelayCandidate,
 };
-use rdv_proto::trust::Session;
 use rdv_proto::wire::rendezvous::Cookie;
-use rdv_proto::wire::service;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 
 use super::Setup;
-use crate::transport::attempt::{Arrival, Attempt, Lane, Origin, Report, SecureOrder};
+use crate::transport::attempt::{Arrival, Attempt, Origin, Proven, Report, SecureOrder};
 use crate::transport::gather;
 use crate::transport::join::Join;
-use crate::trust::Identity;
 
 /// How many reports may wait for the driver; an attempt with more to say waits.
 const REPORTS_MAX: usize = 64;
@@ -90,17 +88,17 @@ impl Attempts {
         }
     }
 
-    fn keep(&mut self, attempt: AttemptId, lane: Option<Box<Lane>>) {
+    fn keep(&mut self, attempt: AttemptId, lane: Option<Box<Proven>>) {
         // An attempt that was hung up meanwhile is no longer in the table; its lane closes here.
         if let Some(running) = self.running.get_mut(&attempt) {
             running.lane = lane;
         }
     }
 
-    /// The lane of an attempt that was proven, and what proved it; the attempt is over with it.
-    pub(crate) fn take_lane(&mut self, attempt: AttemptId) -> Option<(Box<Lane>, Session)> {
+    /// The lane of an attempt that was proven, and whether we connected; the attempt is over with it.
+    pub(crate) fn take_lane(&mut self, attempt: AttemptId) -> Option<(Box<Proven>, bool)> {
         let mut running = self.running.remove(&attempt)?;
-        Some((running.lane.take()?, running.session.take()?))
+        Some((running.lane.take()?, running.connector))
     }
 
     pub(crate) fn hang_up(&mut self, attempt: AttemptId) {
@@ -119,7 +117,14 @@ impl Attempts {
         self.spawn(attempt, Origin::Accepted(stream));
     }
 
-    pub(crate) fn relay_create(&mut self, attempt: AttemptId, setup: &Setup) {
+    /// `cookie`: that of the conversation, if an old client is to join with it.
+    pub(crate) fn relay_create(
+        &mut self,
+        attempt: AttemptId,
+        service: Uuid,
+        cookie: Option<Cookie>,
+        setup: &Setup,
+    ) {
         let Some(directory) = setup.relays.clone() else {
             let _ = self.out.try_send(Arrival::Report(Report::Failed {
                 attempt,
@@ -128,19 +133,25 @@ impl Attempts {
             return;
         };
         let name = setup.signaling.local_name();
-        let cookie = Cookie(crate::random::bytes());
         self.spawn(
             attempt,
             Origin::RelayCreate {
                 directory,
                 name,
-                cookie,
-                service: service::NATIVE,
+                cookie: cookie.unwrap_or_else(|| Cookie(crate::random::bytes())),
+                service,
+                legacy: cookie.is_some(),
             },
         );
     }
 
-    pub(crate) fn relay_join(&mut self, attempt: AttemptId, relay: RelayCandidate, setup: &Setup) {
+    pub(crate) fn relay_join(
+        &mut self,
+        attempt: AttemptId,
+        service: Uuid,
+        relay: RelayCandidate,
+        setup: &Setup,
+    ) {
         let name = setup.signaling.local_name();
         let config = Arc::clone(&self.config);
         let join = Join {
@@ -148,24 +159,14 @@ impl Attempts {
             config,
             directory: setup.relays.clone(),
             name,
-            service: service::NATIVE,
+            service,
         };
         self.spawn(attempt, Origin::RelayJoin(join));
     }
 
-    pub(crate) fn secure(
-        &mut self,
-        attempt: AttemptId,
-        session: Session,
-        identity: Arc<Identity>,
-        tls_client: bool,
-    ) {
+    pub(crate) fn secure(&mut self, attempt: AttemptId, order: SecureOrder) {
         if let Some(running) = self.running.get_mut(&attempt) {
-            running.secure(SecureOrder {
-                session,
-                identity,
-                tls_client,
-            });
+            running.secure(order);
         }
     }
 

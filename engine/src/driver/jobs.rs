@@ -1,29 +1,36 @@
 //! Transfers from the driver's side: which conversation serves which, and how each ended.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::mem;
+use std::sync::Arc;
 
-use rdv_proto::rendezvous::{ConversationId, EndReason};
-use rdv_proto::trust::Session;
-use tokio::sync::{mpsc, oneshot};
+use rdv_proto::rendezvous::{ConversationId, EndReason, LegacySecurity};
+use rdv_proto::wire::rendezvous::{CancelReason, Cookie, NakCode};
+use rdv_proto::wire::text::ScreenName;
+use rdv_proto::wire::tlv::TlvList;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 
+use super::legacy::LegacyWork;
 use super::outcome;
+pub(crate) use super::run::Fault;
+use super::run::{Running, Told, Waiting, Work};
+use super::walk::Walk;
 use crate::error::{By, Error};
 use crate::handle::{EVENTS_MAX, TransferEvent};
-use crate::transfer::{self, Control, Offer, Sink, Source, Summary, TransferError};
-use crate::transport::Link;
-use crate::trust::Identity;
-
-/// How long after the loss of its lane a peer's cancel may come and tell why.
-const REASON_TIME: Duration = Duration::from_secs(1);
+use crate::signaling::BoxFuture;
+use crate::transfer::{Control, Sink, Source, Summary, TransferError};
+use crate::transport::Path;
+use crate::transport::attempt::Proven;
+use crate::transport::opening::Opening;
+use crate::trust::{Identity, KnownPeers};
 
 /// Names a transfer within one engine; for a code it is the machine's expectation, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct JobId(pub(crate) u64);
 
-/// Which way the files go.
+/// Which way the files of a native transfer go.
 pub(crate) enum Direction {
     Send(Source),
     Receive(Sink),
@@ -33,60 +40,89 @@ pub(crate) enum Direction {
 enum Payload {
     Send(Walk),
     Receive(Sink),
+    Legacy(LegacyWork),
+    /// What is proposed next to an old client is being made ready; dropped, that ends.
+    Preparing(#[expect(dead_code, reason = "it is there to be dropped")] Task),
 }
 
-/// A source that is being listed while its owner still waits for somebody, so that what cannot be sent is found early.
-struct Walk {
-    /// Ends the waiting: whatever state the list is in, the transfer takes over.
-    start: oneshot::Sender<()>,
-    /// `None`: it cannot be sent, which was reported.
-    source: JoinHandle<Option<Source>>,
+/// A task that ends when nobody wants it any more.
+struct Task(JoinHandle<()>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
-impl Walk {
-    fn begin(mut source: Source, job: JobId, ended: mpsc::Sender<TransferEnded>) -> Self {
-        let (start, started) = oneshot::channel();
-        let source = tokio::spawn(async move {
-            tokio::pin!(started);
-            tokio::select! {
-                _ = &mut started => return Some(source),
-                ready = source.ready() => if let Err(error) = ready {
-                    let outcome = Err(TransferError::Source(error));
-                    let _ = ended.send(TransferEnded { job, outcome }).await;
-                    return None;
-                },
-            }
-            // Dropped unstarted, the source goes with it.
-            started.await.ok().map(|()| source)
-        });
-        Self { start, source }
-    }
+/// A rendezvous of our own with an old client, ready to be proposed.
+pub(crate) struct Prepared {
+    pub(crate) cookie: Cookie,
+    pub(crate) work: LegacyWork,
+    /// The one after it: each file may have one of its own.
+    pub(crate) next: Option<Preparation>,
+}
 
-    async fn source(self) -> Option<Source> {
-        let _ = self.start.send(());
-        self.source.await.ok().flatten()
-    }
+/// Makes a rendezvous ready. Nothing is done before it is awaited.
+pub(crate) type Preparation = BoxFuture<'static, Result<Prepared, TransferError>>;
+
+/// A rendezvous was made ready, or cannot be.
+pub(crate) struct Ready {
+    job: JobId,
+    outcome: Result<Prepared, TransferError>,
+}
+
+/// What is to be proposed to an old client.
+pub(crate) struct Proposing {
+    pub(crate) id: ConversationId,
+    pub(crate) service: Uuid,
+    pub(crate) tags: TlvList,
+    pub(crate) security: LegacySecurity,
 }
 
 /// A transfer task has come to its end, or a source turned out to be none.
 pub(crate) struct TransferEnded {
     pub(crate) job: JobId,
-    pub(crate) outcome: Result<Summary, TransferError>,
+    pub(crate) outcome: Result<Summary, Fault>,
 }
 
-type Waiting = Arc<Mutex<Option<oneshot::Sender<bool>>>>;
+/// How a transfer is tried again if the peer does not know our own kind.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fallback {
+    pub(crate) batch: bool,
+    pub(crate) security: LegacySecurity,
+}
+
+/// What a job for an old client needs beside the rest.
+struct Old {
+    peer: ScreenName,
+    security: LegacySecurity,
+    next: Option<Preparation>,
+    /// What was transferred so far.
+    done: Option<Summary>,
+}
+
+/// How a transfer begins.
+pub(crate) struct Begin {
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) conversation: Option<ConversationId>,
+    /// We propose.
+    pub(crate) initiator: bool,
+    /// A code proves who the peer is.
+    pub(crate) by_code: bool,
+    pub(crate) fallback: Option<Fallback>,
+}
 
 struct Job {
     /// Taken when the transfer starts.
     payload: Option<Payload>,
     receives: bool,
-    identity: Arc<Identity>,
-    conversation: Option<ConversationId>,
-    verified: bool,
+    begin: Begin,
+    old: Option<Old>,
     found: bool,
     events: mpsc::Sender<TransferEvent>,
     control: Control,
     answer: Waiting,
+    told: Told,
     /// Why it was called off while it ran; whatever its task says, that was the reason.
     called_off: Option<By>,
 }
@@ -100,6 +136,21 @@ impl Job {
     fn running(&self) -> bool {
         self.payload.is_none()
     }
+
+    /// Adds what one rendezvous brought.
+    fn add(&mut self, summary: Summary) -> Summary {
+        let Some(done) = self.old.as_mut().and_then(|old| old.done.take()) else {
+            return summary;
+        };
+        Summary {
+            files: done.files + summary.files,
+            bytes: done.bytes.saturating_add(summary.bytes),
+            elapsed: done.elapsed + summary.elapsed,
+            hash: None,
+            left_out: done.left_out.max(summary.left_out),
+            ..summary
+        }
+    }
 }
 
 /// What the handle of a new transfer needs.
@@ -110,76 +161,175 @@ pub(crate) struct Opened {
     pub(crate) answer: Waiting,
 }
 
-/// What a transfer leaves behind at its end.
-pub(crate) struct Over {
-    pub(crate) conversation: Option<ConversationId>,
-    pub(crate) had_lane: bool,
+/// What the machine is to be told when a transfer is over.
+pub(crate) enum Over {
+    /// The conversation has served.
+    Finished(ConversationId),
+    /// The other side is to hear that it failed here.
+    Cancel(ConversationId, CancelReason),
+    /// Nobody came for the code.
+    Unexpect,
 }
 
 pub(crate) struct Jobs {
     jobs: BTreeMap<JobId, Job>,
     by_conversation: BTreeMap<ConversationId, JobId>,
     next: u64,
+    known_peers: Option<KnownPeers>,
     ended: mpsc::Sender<TransferEnded>,
+    ready: mpsc::Sender<Ready>,
 }
 
 impl Jobs {
-    pub(crate) fn new(ended: mpsc::Sender<TransferEnded>) -> Self {
+    pub(crate) fn new(
+        known_peers: Option<KnownPeers>,
+        ended: mpsc::Sender<TransferEnded>,
+        ready: mpsc::Sender<Ready>,
+    ) -> Self {
         Self {
             jobs: BTreeMap::new(),
             by_conversation: BTreeMap::new(),
             next: 1,
+            known_peers,
             ended,
+            ready,
         }
     }
 
-    pub(crate) fn open(
+    /// Opens a transfer of our own kind.
+    pub(crate) fn open(&mut self, direction: Direction, begin: Begin) -> Opened {
+        let job = JobId(self.next);
+        let receives = matches!(direction, Direction::Receive(_));
+        let payload = match direction {
+            Direction::Send(source) => Payload::Send(Walk::begin(source, job, self.ended.clone())),
+            Direction::Receive(sink) => Payload::Receive(sink),
+        };
+        self.insert(Control::new(), payload, receives, begin, None)
+    }
+
+    /// Opens a transfer that an old client has proposed.
+    pub(crate) fn open_proposed(
         &mut self,
-        direction: Direction,
-        identity: Arc<Identity>,
-        conversation: Option<ConversationId>,
-        verified: bool,
+        work: LegacyWork,
+        id: &ConversationId,
+        begin: Begin,
+    ) -> Opened {
+        let old = Old {
+            peer: id.peer.clone(),
+            security: LegacySecurity::Required,
+            next: None,
+            done: None,
+        };
+        self.insert(
+            Control::new(),
+            Payload::Legacy(work),
+            true,
+            begin,
+            Some(old),
+        )
+    }
+
+    /// Opens a transfer to an old client, which is proposed when it is ready ([`Jobs::ready`]).
+    pub(crate) fn open_proposing(
+        &mut self,
+        peer: ScreenName,
+        security: LegacySecurity,
+        begin: Begin,
+        prepare: impl FnOnce(Control) -> Preparation,
+    ) -> Opened {
+        let control = Control::new();
+        let payload = self.prepare(JobId(self.next), prepare(control.clone()));
+        let old = Old {
+            peer,
+            security,
+            next: None,
+            done: None,
+        };
+        self.insert(control, payload, false, begin, Some(old))
+    }
+
+    fn insert(
+        &mut self,
+        control: Control,
+        payload: Payload,
+        receives: bool,
+        begin: Begin,
+        old: Option<Old>,
     ) -> Opened {
         let job = JobId(self.next);
         self.next += 1;
         let (events_out, events) = mpsc::channel(EVENTS_MAX);
-        let control = Control::new();
         let answer = Waiting::default();
-        if let Some(id) = &conversation {
+        if let Some(id) = &begin.conversation {
             self.by_conversation.insert(id.clone(), job);
         }
+        let opened = Opened {
+            job,
+            events,
+            control: control.clone(),
+            answer: Arc::clone(&answer),
+        };
         self.jobs.insert(
             job,
             Job {
-                receives: matches!(direction, Direction::Receive(_)),
-                payload: Some(match direction {
-                    Direction::Send(source) => {
-                        Payload::Send(Walk::begin(source, job, self.ended.clone()))
-                    }
-                    Direction::Receive(sink) => Payload::Receive(sink),
-                }),
-                identity,
-                conversation,
-                verified,
+                payload: Some(payload),
+                receives,
+                begin,
+                old,
                 found: false,
                 events: events_out,
-                control: control.clone(),
-                answer: Arc::clone(&answer),
+                control,
+                answer,
+                told: Told::default(),
                 called_off: None,
             },
         );
-        Opened {
-            job,
-            events,
-            control,
-            answer,
-        }
+        opened
     }
 
-    /// Somebody proposed with the code of this transfer.
+    fn prepare(&self, job: JobId, preparation: Preparation) -> Payload {
+        let ready = self.ready.clone();
+        Payload::Preparing(Task(tokio::spawn(async move {
+            let outcome = preparation.await;
+            let _ = ready.send(Ready { job, outcome }).await;
+        })))
+    }
+
+    /// What is to be proposed now that a rendezvous was made ready. If it cannot be, that ends the transfer.
+    pub(crate) fn ready(&mut self, ready: Ready) -> Option<Proposing> {
+        let Ready {
+            job: job_id,
+            outcome,
+        } = ready;
+        let job = self.jobs.get_mut(&job_id)?;
+        let receives = job.receives;
+        let Prepared { cookie, work, next } = match outcome {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                self.end(job_id, outcome::of_transfer(error, receives));
+                return None;
+            }
+        };
+        let old = job.old.as_mut()?;
+        old.next = next;
+        let proposing = Proposing {
+            id: ConversationId {
+                peer: old.peer.clone(),
+                cookie,
+            },
+            service: work.service,
+            tags: work.tags.clone(),
+            security: old.security,
+        };
+        job.payload = Some(Payload::Legacy(work));
+        self.matched(job_id, proposing.id.clone());
+        Some(proposing)
+    }
+
+    /// Somebody proposed with the code of this transfer, or we have proposed for it.
     pub(crate) fn matched(&mut self, job: JobId, id: ConversationId) {
         if let Some(found) = self.jobs.get_mut(&job) {
-            found.conversation = Some(id.clone());
+            found.begin.conversation = Some(id.clone());
             self.by_conversation.insert(id, job);
         }
     }
@@ -193,7 +343,7 @@ impl Jobs {
         else {
             return;
         };
-        if !std::mem::replace(&mut job.found, true) {
+        if !mem::replace(&mut job.found, true) {
             job.tell(TransferEvent::PeerFound {
                 peer: id.peer.clone(),
             });
@@ -201,7 +351,20 @@ impl Jobs {
     }
 
     pub(crate) fn identity(&self, id: &ConversationId) -> Option<Arc<Identity>> {
-        self.of(id).map(|job| Arc::clone(&job.identity))
+        self.of(id).map(|job| Arc::clone(&job.begin.identity))
+    }
+
+    /// The service of an old client that a conversation is for, and its first words.
+    pub(crate) fn old_service(&self, id: &ConversationId) -> Option<(Uuid, Arc<dyn Opening>)> {
+        match self.of(id)?.payload.as_ref()? {
+            Payload::Legacy(work) => Some((work.service, Arc::clone(&work.opening))),
+            _ => None,
+        }
+    }
+
+    /// Whether we have proposed this.
+    pub(crate) fn is_initiator(&self, id: &ConversationId) -> bool {
+        self.of(id).is_some_and(|job| job.begin.initiator)
     }
 
     fn of(&self, id: &ConversationId) -> Option<&Job> {
@@ -209,7 +372,7 @@ impl Jobs {
     }
 
     /// Hands the lane over: from here on the bytes are the transfer's.
-    pub(crate) fn start(&mut self, id: &ConversationId, link: Link, session: &Session) {
+    pub(crate) fn start(&mut self, id: &ConversationId, proven: Proven, path: Path) {
         self.peer_found(id);
         let Some(&job_id) = self.by_conversation.get(id) else {
             return;
@@ -217,81 +380,150 @@ impl Jobs {
         let Some(job) = self.jobs.get_mut(&job_id) else {
             return;
         };
-        let Some(payload) = job.payload.take() else {
-            return;
+        let work = match job.payload.take() {
+            Some(Payload::Send(walk)) => Work::Send(walk),
+            Some(Payload::Receive(sink)) => Work::Receive(sink),
+            Some(Payload::Legacy(work)) => Work::Legacy(work.run),
+            // A lane comes after what is proposed, and once.
+            Some(Payload::Preparing(_)) | None => return,
         };
-        job.tell(TransferEvent::Connected {
-            path: link.path.clone(),
-            peer_key: session.peer_key_hash(),
-            verified: job.verified,
-        });
-        let control = job.control.clone();
-        let events = job.events.clone();
-        let answer = Arc::clone(&job.answer);
+        let running = Running {
+            peer: id.peer.clone(),
+            path,
+            proven,
+            work,
+            by_code: job.begin.by_code,
+            known_peers: self.known_peers.clone(),
+            events: job.events.clone(),
+            control: job.control.clone(),
+            answer: Arc::clone(&job.answer),
+            told: Arc::clone(&job.told),
+        };
         let ended = self.ended.clone();
         tokio::spawn(async move {
-            let outcome = match payload {
-                Payload::Send(walk) => match walk.source().await {
-                    Some(source) => send(link, source, control.clone()).await,
-                    // Its end was reported when it was found.
-                    None => return,
-                },
-                Payload::Receive(sink) => {
-                    receive(link, sink, control.clone(), events, answer).await
-                }
-            };
-            if matches!(outcome, Err(TransferError::LinkLost(_))) {
-                // The peer's reason may still be on its way through the host.
-                let _ = tokio::time::timeout(REASON_TIME, control.cancelled()).await;
+            if let Some(outcome) = running.run().await {
+                let job = job_id;
+                let _ = ended.send(TransferEnded { job, outcome }).await;
             }
-            let _ = ended
-                .send(TransferEnded {
-                    job: job_id,
-                    outcome,
-                })
-                .await;
         });
     }
 
-    /// A transfer is over. Returns what is over with it.
+    /// A transfer is over, or one rendezvous of it. Returns what is over with it.
     pub(crate) fn transfer_ended(&mut self, ended: TransferEnded) -> Option<Over> {
-        let job = self.remove(ended.job)?;
-        let had_lane = job.running();
+        let job_id = ended.job;
         let outcome = match ended.outcome {
-            Ok(summary) => Ok(summary),
-            Err(error) => Err(match job.called_off {
-                Some(by) => Error::Cancelled { by },
-                None => outcome::of_transfer(error, job.receives),
-            }),
+            Ok(summary) => match self.go_on(job_id, summary) {
+                Ok(served) => return served.map(Over::Finished),
+                Err(summary) => Ok(summary),
+            },
+            Err(fault) => Err(fault),
         };
+        let job = self.remove(job_id)?;
+        let over = over(&job, outcome.as_ref().err());
+        let outcome = outcome.map_err(|fault| match (job.called_off, fault) {
+            (Some(by), _) => Error::Cancelled { by },
+            (None, Fault::Transfer(error)) => outcome::of_transfer(error, job.receives),
+            (None, Fault::Refused(error)) => error,
+        });
         job.tell(TransferEvent::Ended(outcome));
-        Some(Over {
-            conversation: job.conversation,
-            had_lane,
-        })
+        Some(over)
     }
 
-    /// The machine has ended a conversation.
+    /// Makes the next rendezvous of a transfer ready, if there is one; else gives back the summary of all of them.
+    fn go_on(
+        &mut self,
+        job_id: JobId,
+        summary: Summary,
+    ) -> Result<Option<ConversationId>, Summary> {
+        let Some(job) = self.jobs.get_mut(&job_id) else {
+            return Ok(None);
+        };
+        let summary = job.add(summary);
+        let called_off = job.called_off.is_some();
+        let Some(old) = job.old.as_mut() else {
+            return Err(summary);
+        };
+        let Some(next) = old.next.take() else {
+            return Err(summary);
+        };
+        if called_off {
+            // What is across by now stays across, but no more is begun.
+            return Err(summary);
+        }
+        old.done = Some(summary);
+        let served = job.begin.conversation.take();
+        if let Some(id) = &served {
+            self.by_conversation.remove(id);
+        }
+        let payload = self.prepare(job_id, next);
+        if let Some(job) = self.jobs.get_mut(&job_id) {
+            job.payload = Some(payload);
+        }
+        Ok(served)
+    }
+
+    /// The machine has ended a conversation. Returns the transfer that is to be proposed again, in the words of old clients.
     pub(crate) fn conversation_ended(
         &mut self,
         id: &ConversationId,
         reason: &EndReason,
         candidates_exchanged: bool,
-    ) {
-        let Some(&job_id) = self.by_conversation.get(id) else {
-            return;
-        };
-        let Some(job) = self.jobs.get_mut(&job_id) else {
-            return;
-        };
+    ) -> Option<JobId> {
+        let job_id = *self.by_conversation.get(id)?;
+        let job = self.jobs.get_mut(&job_id)?;
         if job.running() {
             // The task ends it, so that what is whole by now stays whole and nothing else stays.
             job.called_off.get_or_insert(By::Peer);
             job.control.cancel_by_peer();
-            return;
+            return None;
         }
-        let error = outcome::of_conversation(reason, candidates_exchanged);
+        let unknown_there = matches!(
+            reason,
+            EndReason::Undeliverable { code: 9 } | EndReason::Refused(Some(NakCode::UNSUPPORTED))
+        );
+        if unknown_there && job.begin.fallback.is_some() {
+            self.by_conversation.remove(id);
+            return Some(job_id);
+        }
+        let error = match &job.old {
+            Some(_) => {
+                let unanswered = job.begin.initiator && !job.found;
+                outcome::of_old_conversation(reason, candidates_exchanged, unanswered)
+            }
+            None => outcome::of_conversation(reason, candidates_exchanged),
+        };
         self.end(job_id, error);
+        None
+    }
+
+    /// Turns a transfer of our own kind that was not understood into one for an old client.
+    pub(crate) fn fall_back(
+        &mut self,
+        job_id: JobId,
+        prepare: impl FnOnce(BoxFuture<'static, Option<Source>>, bool, Control) -> Preparation,
+    ) {
+        let Some(job) = self.jobs.get_mut(&job_id) else {
+            return;
+        };
+        let (Some(fallback), Some(Payload::Send(walk)), Some(id)) = (
+            job.begin.fallback.take(),
+            job.payload.take(),
+            job.begin.conversation.take(),
+        ) else {
+            return;
+        };
+        job.old = Some(Old {
+            peer: id.peer,
+            security: fallback.security,
+            next: None,
+            done: None,
+        });
+        let source = Box::pin(walk.source());
+        let preparation = prepare(source, fallback.batch, job.control.clone());
+        let payload = self.prepare(job_id, preparation);
+        if let Some(job) = self.jobs.get_mut(&job_id) {
+            job.payload = Some(payload);
+        }
     }
 
     /// Ends a transfer that has no lane.
@@ -305,7 +537,7 @@ impl Jobs {
     pub(crate) fn cancel(&mut self, job_id: JobId) -> Option<ConversationId> {
         let job = self.jobs.get_mut(&job_id)?;
         job.called_off.get_or_insert(By::Us);
-        let conversation = job.conversation.clone();
+        let conversation = job.begin.conversation.clone();
         if job.running() {
             job.control.cancel();
         } else if conversation.is_none() {
@@ -319,7 +551,7 @@ impl Jobs {
         self.jobs
             .iter()
             .filter(|(_, job)| !job.running())
-            .map(|(id, job)| (*id, job.conversation.clone()))
+            .map(|(id, job)| (*id, job.begin.conversation.clone()))
             .collect()
     }
 
@@ -330,35 +562,31 @@ impl Jobs {
 
     fn remove(&mut self, job: JobId) -> Option<Job> {
         let job = self.jobs.remove(&job)?;
-        if let Some(id) = &job.conversation {
+        if let Some(id) = &job.begin.conversation {
             self.by_conversation.remove(id);
         }
         Some(job)
     }
 }
 
-/// Sends over the link, from the nomination to the last acknowledgement.
-async fn send(link: Link, source: Source, control: Control) -> Result<Summary, TransferError> {
-    let lane = link.open().await.map_err(TransferError::LinkLost)?;
-    transfer::send(lane, source, control).await
+/// What the end of a transfer means to its conversation.
+fn over(job: &Job, fault: Option<&Fault>) -> Over {
+    let Some(id) = job.begin.conversation.clone() else {
+        return Over::Unexpect;
+    };
+    match fault {
+        // A source that cannot be sent ends what was begun for it, and the other side hears of it.
+        _ if !job.running() => Over::Cancel(id, CancelReason::USER),
+        Some(Fault::Refused(_)) => Over::Cancel(id, CancelReason::UNKNOWN),
+        // On a lane of our own kind the reason was told there. To an old client a CANCEL is the only way to tell it; one whose
+        // connection broke may come back.
+        Some(Fault::Transfer(error)) if job.old.is_some() && told_by_cancel(error) => {
+            Over::Cancel(id, CancelReason::UNKNOWN)
+        }
+        _ => Over::Finished(id),
+    }
 }
 
-/// Receives over the link; the question goes to the holder of the transfer.
-async fn receive(
-    link: Link,
-    sink: Sink,
-    control: Control,
-    events: mpsc::Sender<TransferEvent>,
-    answer: Waiting,
-) -> Result<Summary, TransferError> {
-    let lane = link.open().await.map_err(TransferError::LinkLost)?;
-    let consent = move |offer: Offer| async move {
-        let (out, said) = oneshot::channel();
-        if let Ok(mut answer) = answer.lock() {
-            *answer = Some(out);
-        }
-        let _ = events.try_send(TransferEvent::Offered(offer));
-        said.await.unwrap_or(false)
-    };
-    transfer::receive(lane, sink, consent, control).await
+fn told_by_cancel(error: &TransferError) -> bool {
+    !matches!(error, TransferError::LinkLost(_))
 }

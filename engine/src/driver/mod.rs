@@ -4,10 +4,14 @@
 //! and data plane meet once, when a proven lane is handed to the transfer by value.
 
 mod attempts;
+mod files;
 mod jobs;
+mod legacy;
 mod orders;
 mod outbox;
 mod outcome;
+mod run;
+mod walk;
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,24 +19,32 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdv_proto::rendezvous::{
-    AttemptError, AttemptId, Config, ConversationId, Endpoint, Event, Input, Output, RelayPolicy,
-    Security,
+    self, AttemptError, AttemptId, Config, ConversationId, Endpoint, Event, Input, LegacySecurity,
+    Output, RelayPolicy, Security,
 };
-use rdv_proto::wire::rendezvous::CancelReason;
+use rdv_proto::wire::rendezvous::NakCode;
 use rdv_proto::wire::service;
+use rdv_proto::wire::text::ScreenName;
 use tokio::sync::mpsc;
+use uuid::Uuid;
 
 use self::attempts::Attempts;
-pub(crate) use self::jobs::{Direction, JobId};
-use self::jobs::{Jobs, Over, TransferEnded};
-pub(crate) use self::orders::Command;
+pub(crate) use self::jobs::{Direction, JobId, Prepared};
+use self::jobs::{Jobs, Over, Proposing, Ready, TransferEnded};
+pub(crate) use self::legacy::{LegacyWork, Opened};
+pub(crate) use self::orders::{AcceptAs, Command, Prepare, new_cookie};
 use self::outbox::Outbox;
-use crate::engine::Proposal;
+use crate::direct_im::DirectIms;
 use crate::error::Error;
+use crate::proposal::{self, Proposal, Refused, RefusedWhy};
+use crate::security::PlainPolicy;
+use crate::service::Services;
 use crate::signaling::{Incoming, RelayDirectory, Signaling, SignalingError};
-use crate::transport::attempt::Arrival;
-use crate::transport::{Link, gather};
-use crate::trust::Identity;
+use crate::transport::attempt::legacy::LegacyOrder;
+use crate::transport::attempt::{Arrival, SecureOrder};
+use crate::transport::opening::Terms;
+use crate::transport::{Path, PathKind, gather};
+use crate::trust::{Identity, KnownPeers};
 
 /// What the engine was built with.
 pub(crate) struct Setup {
@@ -44,10 +56,16 @@ pub(crate) struct Setup {
     pub(crate) seen_as: Option<Ipv4Addr>,
     pub(crate) never_dial: BTreeSet<SocketAddr>,
     pub(crate) codes_only: bool,
+    pub(crate) only_outgoing: bool,
+    pub(crate) services: Services,
+    pub(crate) plain: Arc<dyn PlainPolicy>,
+    pub(crate) known_peers: Option<KnownPeers>,
+    pub(crate) direct_ims: DirectIms,
 }
 
 impl Setup {
     pub(crate) fn new(signaling: Arc<dyn Signaling>) -> Self {
+        let direct_ims = DirectIms::new(signaling.local_name());
         Self {
             signaling,
             relays: None,
@@ -57,6 +75,11 @@ impl Setup {
             seen_as: None,
             never_dial: BTreeSet::new(),
             codes_only: false,
+            only_outgoing: false,
+            services: Services::default(),
+            plain: Arc::new(|_: &ScreenName| false),
+            known_peers: None,
+            direct_ims,
         }
     }
 }
@@ -64,16 +87,23 @@ impl Setup {
 /// How long the last messages may take to leave when the engine ends.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Where the driver tells of what others want.
+pub(crate) struct Exits {
+    pub(crate) proposals: mpsc::Sender<Proposal>,
+    pub(crate) refused: mpsc::Sender<Refused>,
+}
+
 pub(crate) struct Driver {
     endpoint: Endpoint,
     setup: Setup,
     commands: mpsc::Receiver<Command>,
     weak_commands: mpsc::WeakSender<Command>,
-    proposals: mpsc::Sender<Proposal>,
+    exits: Exits,
     attempts: Attempts,
     jobs: Jobs,
     outbox: Outbox,
     ended: mpsc::Receiver<TransferEnded>,
+    ready: mpsc::Receiver<Ready>,
     signaling_lost: bool,
 }
 
@@ -82,13 +112,14 @@ impl Driver {
         setup: Setup,
         commands: mpsc::Receiver<Command>,
         weak_commands: mpsc::WeakSender<Command>,
-        proposals: mpsc::Sender<Proposal>,
+        exits: Exits,
     ) -> Self {
         let config = Config {
             services: match setup.codes_only {
                 true => BTreeSet::new(),
-                false => BTreeSet::from([service::NATIVE]),
+                false => setup.services.capabilities().into_iter().collect(),
             },
+            only_outgoing: setup.only_outgoing,
             first_word_decides: setup.codes_only,
             interfaces: gather::own_subnets(),
             verified: setup.seen_as,
@@ -98,16 +129,18 @@ impl Driver {
             ..Config::default()
         };
         let (ended_out, ended) = mpsc::channel(16);
+        let (ready_out, ready) = mpsc::channel(16);
         Self {
             endpoint: Endpoint::new(setup.signaling.local_name(), config.clone()),
             attempts: Attempts::new(Arc::new(config)),
-            jobs: Jobs::new(ended_out),
+            jobs: Jobs::new(setup.known_peers.clone(), ended_out, ready_out),
             outbox: Outbox::spawn(Arc::clone(&setup.signaling)),
             setup,
             commands,
             weak_commands,
-            proposals,
+            exits,
             ended,
+            ready,
             signaling_lost: false,
         }
     }
@@ -124,6 +157,7 @@ impl Driver {
                 },
                 arrival = self.attempts.next() => self.arrived(arrival),
                 Some(ended) = self.ended.recv() => self.transfer_ended(ended),
+                Some(ready) = self.ready.recv() => self.ready(ready),
                 incoming = signaling.recv(), if !self.signaling_lost => self.incoming(incoming),
                 () = sleep_until(timeout) => self.input(Input::Timeout),
             }
@@ -149,11 +183,19 @@ impl Driver {
                 }
                 Output::StopListening { id } => self.attempts.stop_listening(&id),
                 Output::Dial { attempt, to, .. } => self.attempts.dial(attempt, to),
-                Output::RelayCreate { attempt, .. } => {
-                    self.attempts.relay_create(attempt, &self.setup)
+                Output::RelayCreate {
+                    id,
+                    attempt,
+                    cookie,
+                } => {
+                    let service = self.service(&id);
+                    self.attempts
+                        .relay_create(attempt, service, cookie, &self.setup)
                 }
-                Output::RelayJoin { attempt, relay, .. } => {
-                    self.attempts.relay_join(attempt, relay, &self.setup)
+                Output::RelayJoin { id, attempt, relay } => {
+                    let service = self.service(&id);
+                    self.attempts
+                        .relay_join(attempt, service, relay, &self.setup)
                 }
                 Output::Secure {
                     id,
@@ -174,14 +216,16 @@ impl Driver {
         match event {
             Event::Matched { expectation, id } => self.jobs.matched(JobId(expectation), id),
             Event::Keyed { id } => self.jobs.peer_found(&id),
-            Event::Proposed { id, .. } => self.proposed(id),
+            Event::Proposed { id, offer } => self.proposed(id, &offer),
+            Event::Refused { id, service, nak } => self.refused(id, service, nak),
             // The machine establishes only what was proven, and what was proven left its lane with us.
             Event::Established {
                 id, attempt, path, ..
             } => match self.attempts.take_lane(attempt) {
-                Some((lane, session)) => {
-                    self.jobs
-                        .start(&id, Link::new(lane, &session, &path), &session)
+                Some((proven, connector)) => {
+                    let kind = self.path_kind(&id, connector, &path);
+                    let remote = proven.lane.remote();
+                    self.jobs.start(&id, *proven, Path { kind, remote })
                 }
                 None => self.endpoint.handle_input(
                     now(),
@@ -197,15 +241,39 @@ impl Driver {
                 candidates_exchanged,
             } => {
                 self.attempts.stop_listening(&id);
-                self.jobs
+                let again = self
+                    .jobs
                     .conversation_ended(&id, &reason, candidates_exchanged);
+                if let Some(job) = again {
+                    self.fall_back(job);
+                }
             }
             Event::Expired { expectation } => self.jobs.end(JobId(expectation), Error::CodeExpired),
             _ => {}
         }
     }
 
-    /// Native conversations only: the engine proposes and welcomes no other.
+    /// Which way a lane takes, as people are told. `connector`: we dialled.
+    fn path_kind(&self, id: &ConversationId, connector: bool, path: &rendezvous::Path) -> PathKind {
+        match path {
+            rendezvous::Path::Relay(_) => PathKind::Relay,
+            // Old clients: the one that was proposed to dials, unless it cannot.
+            rendezvous::Path::Direct(_)
+                if self.jobs.old_service(id).is_some()
+                    && self.jobs.is_initiator(id) == connector =>
+            {
+                PathKind::Redirect
+            }
+            rendezvous::Path::Direct(_) => PathKind::Direct,
+        }
+    }
+
+    /// The service that a conversation is for.
+    fn service(&self, id: &ConversationId) -> Uuid {
+        let old = self.jobs.old_service(id);
+        old.map_or(service::NATIVE, |(service, _)| service)
+    }
+
     fn secure(
         &mut self,
         id: &ConversationId,
@@ -213,28 +281,107 @@ impl Driver {
         tls_client: bool,
         security: Security,
     ) {
-        match (self.jobs.identity(id), security) {
-            (Some(identity), Security::Native(session)) => {
-                self.attempts.secure(attempt, session, identity, tls_client)
+        let Some(order) = self.secure_order(id, tls_client, security) else {
+            let error = AttemptError::Local;
+            let failed = Input::Failed { attempt, error };
+            return self.endpoint.handle_input(now(), failed);
+        };
+        self.attempts.secure(attempt, order);
+    }
+
+    fn secure_order(
+        &self,
+        id: &ConversationId,
+        tls_client: bool,
+        security: Security,
+    ) -> Option<SecureOrder> {
+        let identity = self.jobs.identity(id)?;
+        let (tls, zero_cookie_counts) = match security {
+            Security::Native(session) => {
+                return Some(SecureOrder::Native {
+                    session,
+                    identity,
+                    tls_client,
+                });
             }
-            _ => self.endpoint.handle_input(
+            Security::LegacyTls { zero_cookie_counts } => (Some(identity), zero_cookie_counts),
+            Security::Plain { zero_cookie_counts } => (None, zero_cookie_counts),
+        };
+        let (_, opening) = self.jobs.old_service(id)?;
+        let terms = Terms {
+            connector: tls_client,
+            zero_cookie_counts,
+        };
+        Some(SecureOrder::Legacy(LegacyOrder {
+            tls,
+            terms,
+            opening,
+        }))
+    }
+
+    fn proposed(&mut self, id: ConversationId, offer: &rendezvous::Offer) {
+        let Some(kind) = proposal::kind(offer) else {
+            return self.endpoint.handle_input(
                 now(),
-                Input::Failed {
-                    attempt,
-                    error: AttemptError::Local,
+                Input::Refuse {
+                    id,
+                    nak: NakCode::UNSUPPORTED,
                 },
-            ),
+            );
+        };
+        let proposal = Proposal::new(
+            id,
+            kind,
+            offer.secure,
+            self.weak_commands.clone(),
+            self.setup.known_peers.clone(),
+            self.setup.direct_ims.clone(),
+        );
+        // If nobody listens, or too many wait, dropping it declines.
+        let _ = self.exits.proposals.try_send(proposal);
+    }
+
+    fn refused(&mut self, id: ConversationId, service: Uuid, nak: NakCode) {
+        let why = match nak {
+            NakCode::SECURITY_MISMATCH if service != service::NATIVE => RefusedWhy::Plain,
+            NakCode::UNSUPPORTED => RefusedWhy::Service,
+            _ => RefusedWhy::Other,
+        };
+        let _ = self.exits.refused.try_send(Refused { peer: id.peer, why });
+    }
+
+    /// What a transfer has made ready is proposed.
+    fn ready(&mut self, ready: Ready) {
+        if let Some(Proposing {
+            id,
+            service,
+            tags,
+            security,
+        }) = self.jobs.ready(ready)
+        {
+            let proposal = rendezvous::Proposal::Legacy {
+                service,
+                service_tags: tags,
+                security,
+            };
+            let relay = self.setup.relay_policy;
+            self.input(Input::Propose {
+                id,
+                proposal,
+                relay,
+            });
+        }
+        if self.signaling_lost {
+            self.give_up_negotiating();
         }
     }
 
-    fn proposed(&mut self, id: ConversationId) {
-        let proposal = Proposal {
-            id,
-            commands: self.weak_commands.clone(),
-            answered: false,
-        };
-        // If nobody listens, or too many wait, dropping it declines.
-        let _ = self.proposals.try_send(proposal);
+    /// What old clients of that name are held to when they propose.
+    fn least_security(&self, peer: &ScreenName) -> LegacySecurity {
+        match self.setup.plain.allows(peer) {
+            true => LegacySecurity::Opportunistic,
+            false => LegacySecurity::Required,
+        }
     }
 
     fn arrived(&mut self, arrival: Arrival) {
@@ -251,7 +398,10 @@ impl Driver {
 
     fn incoming(&mut self, incoming: Result<Incoming, SignalingError>) {
         match incoming {
-            Ok(Incoming::Message { from, body }) => self.input(Input::Signal { from, body }),
+            Ok(Incoming::Message { from, body }) => {
+                self.endpoint.config_mut().legacy_security = self.least_security(&from);
+                self.input(Input::Signal { from, body })
+            }
             Ok(Incoming::Undelivered { to, cookie, code }) => {
                 self.input(Input::Undelivered { to, cookie, code })
             }
@@ -274,23 +424,9 @@ impl Driver {
     fn transfer_ended(&mut self, ended: TransferEnded) {
         let job = ended.job;
         match self.jobs.transfer_ended(ended) {
-            // A source that cannot be sent ends what was begun for it, and the other side hears of it.
-            Some(Over {
-                conversation: Some(id),
-                had_lane: false,
-            }) => {
-                self.input(Input::Cancel {
-                    id,
-                    reason: CancelReason::USER,
-                });
-            }
-            Some(Over {
-                conversation: Some(id),
-                had_lane: true,
-            }) => self.input(Input::Finished { id }),
-            Some(Over {
-                conversation: None, ..
-            }) => self.input(Input::Unexpect { expectation: job.0 }),
+            Some(Over::Cancel(id, reason)) => self.input(Input::Cancel { id, reason }),
+            Some(Over::Finished(id)) => self.input(Input::Finished { id }),
+            Some(Over::Unexpect) => self.input(Input::Unexpect { expectation: job.0 }),
             None => {}
         }
     }

@@ -3,19 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdv_proto::rendezvous::{self, Answer, ConversationId, Input};
+use rdv_proto::rendezvous::{self, Answer, ConversationId, Input, LegacySecurity};
 use rdv_proto::trust::{CodeWords, Randomness, Secret};
-use rdv_proto::wire::rendezvous::{CancelReason, Cookie};
+use rdv_proto::wire::rendezvous::{CancelReason, Cookie, NakCode};
 use rdv_proto::wire::service;
 use rdv_proto::wire::text::ScreenName;
 use tokio::sync::oneshot;
 
-use super::jobs::{Direction, JobId, Opened};
-use super::{Driver, now};
+use super::jobs::{Begin, Direction, Fallback, JobId, Opened, Preparation};
+use super::legacy::LegacyWork;
+use super::{Driver, files, now};
 use crate::error::Error;
 use crate::handle::Transfer;
+use crate::proposal::LegacyOffer;
 use crate::random;
-use crate::transfer::Sink;
+use crate::service::Chosen;
+use crate::transfer::{Control, Sink, Source};
 use crate::trust::Identity;
 
 /// What the front door asks for.
@@ -26,24 +29,60 @@ pub(crate) enum Command {
         expires: Option<Duration>,
         reply: oneshot::Sender<Result<Transfer, Error>>,
     },
-    Propose {
+    Fetch {
         peer: ScreenName,
-        words: Option<CodeWords>,
-        direction: Direction,
+        words: CodeWords,
+        sink: Sink,
+        reply: oneshot::Sender<Result<Transfer, Error>>,
+    },
+    Offer {
+        peer: ScreenName,
+        source: Source,
+        service: Chosen,
+        batch: bool,
+        /// What an old client is held to.
+        security: LegacySecurity,
+        reply: oneshot::Sender<Result<Transfer, Error>>,
+    },
+    /// A service of old clients other than the sending of files.
+    ProposeWork {
+        peer: ScreenName,
+        /// What the peer is held to.
+        security: LegacySecurity,
+        prepare: Prepare,
         reply: oneshot::Sender<Result<Transfer, Error>>,
     },
     Accept {
         id: ConversationId,
-        sink: Sink,
+        how: AcceptAs,
         reply: oneshot::Sender<Result<Transfer, Error>>,
     },
     Decline {
+        id: ConversationId,
+    },
+    /// Without a word.
+    Ignore {
+        id: ConversationId,
+    },
+    /// By a rule of security.
+    Refuse {
         id: ConversationId,
     },
     Cancel {
         job: JobId,
     },
 }
+
+/// What a proposal was accepted as.
+pub(crate) enum AcceptAs {
+    Native(Sink),
+    SendFile(Sink, LegacyOffer),
+    /// Another service of old clients.
+    Work(LegacyWork),
+}
+
+/// Makes a rendezvous ready for a transfer that this is the control of.
+pub(crate) type Prepare = Box<dyn FnOnce(Control) -> Preparation + Send>;
 
 impl Driver {
     pub(super) fn command(&mut self, command: Command) {
@@ -57,20 +96,60 @@ impl Driver {
                 let transfer = self.expect(words, direction, expires);
                 let _ = reply.send(transfer);
             }
-            Command::Propose {
+            Command::Fetch {
                 peer,
                 words,
-                direction,
+                sink,
                 reply,
             } => {
-                let transfer = self.propose(peer, words, direction);
+                let direction = Direction::Receive(sink);
+                let transfer = self.propose(peer, Some(words), direction, None);
                 let _ = reply.send(transfer);
             }
-            Command::Accept { id, sink, reply } => {
-                let transfer = self.accept(id, sink);
-                let _ = reply.send(transfer);
+            Command::Offer {
+                peer,
+                source,
+                service,
+                batch,
+                security,
+                reply,
+            } => {
+                let old = Fallback { batch, security };
+                let _ = reply.send(match service {
+                    Chosen::Native => self.propose(peer, None, Direction::Send(source), None),
+                    Chosen::NativeFirst => {
+                        self.propose(peer, None, Direction::Send(source), Some(old))
+                    }
+                    Chosen::SendFile => {
+                        let prepare = move |control| files::offer(source, old.batch, control);
+                        self.propose_old(peer, old.security, Box::new(prepare))
+                    }
+                });
+            }
+            Command::ProposeWork {
+                peer,
+                security,
+                prepare,
+                reply,
+            } => {
+                let _ = reply.send(self.propose_old(peer, security, prepare));
+            }
+            Command::Accept { id, how, reply } => {
+                let _ = reply.send(match how {
+                    AcceptAs::Native(sink) => self.accept(id, sink),
+                    AcceptAs::SendFile(sink, offer) => {
+                        let work = files::accept(&id, sink, &offer);
+                        self.accept_old(id, work)
+                    }
+                    AcceptAs::Work(work) => self.accept_old(id, work),
+                });
             }
             Command::Decline { id } => self.input(Input::Decline { id }),
+            Command::Ignore { id } => self.input(Input::Finished { id }),
+            Command::Refuse { id } => self.input(Input::Refuse {
+                id,
+                nak: NakCode::SECURITY_MISMATCH,
+            }),
             Command::Cancel { job } => self.cancel(job),
         }
         if self.signaling_lost {
@@ -85,7 +164,14 @@ impl Driver {
         expires: Option<Duration>,
     ) -> Result<Transfer, Error> {
         let identity = self.new_identity()?;
-        let opened = self.jobs.open(direction, Arc::clone(&identity), None, true);
+        let begin = Begin {
+            identity: Arc::clone(&identity),
+            conversation: None,
+            initiator: false,
+            by_code: true,
+            fallback: None,
+        };
+        let opened = self.jobs.open(direction, begin);
         self.input(Input::Expect {
             expectation: opened.job.0,
             service: service::NATIVE,
@@ -104,18 +190,21 @@ impl Driver {
         peer: ScreenName,
         words: Option<CodeWords>,
         direction: Direction,
+        fallback: Option<Fallback>,
     ) -> Result<Transfer, Error> {
         let identity = self.new_identity()?;
         let id = ConversationId {
             peer,
             cookie: new_cookie(),
         };
-        let opened = self.jobs.open(
-            direction,
-            Arc::clone(&identity),
-            Some(id.clone()),
-            words.is_some(),
-        );
+        let begin = Begin {
+            identity: Arc::clone(&identity),
+            conversation: Some(id.clone()),
+            initiator: true,
+            by_code: words.is_some(),
+            fallback,
+        };
+        let opened = self.jobs.open(direction, begin);
         let secret = words.map_or(Secret::None, Secret::Code);
         let proposal = rendezvous::Proposal::Native {
             service: service::NATIVE,
@@ -133,12 +222,14 @@ impl Driver {
 
     fn accept(&mut self, id: ConversationId, sink: Sink) -> Result<Transfer, Error> {
         let identity = self.new_identity()?;
-        let opened = self.jobs.open(
-            Direction::Receive(sink),
-            Arc::clone(&identity),
-            Some(id.clone()),
-            false,
-        );
+        let begin = Begin {
+            identity: Arc::clone(&identity),
+            conversation: Some(id.clone()),
+            initiator: false,
+            by_code: false,
+            fallback: None,
+        };
+        let opened = self.jobs.open(Direction::Receive(sink), begin);
         let answer = Answer::Native {
             key_hash: identity.key_hash,
             random: randomness(),
@@ -148,6 +239,45 @@ impl Driver {
             answer,
             relay: self.setup.relay_policy,
         });
+        Ok(self.handle(opened))
+    }
+
+    fn propose_old(
+        &mut self,
+        peer: ScreenName,
+        security: LegacySecurity,
+        prepare: Prepare,
+    ) -> Result<Transfer, Error> {
+        let begin = Begin {
+            identity: self.new_identity()?,
+            conversation: None,
+            initiator: true,
+            by_code: false,
+            fallback: None,
+        };
+        let opened = self.jobs.open_proposing(peer, security, begin, prepare);
+        Ok(self.handle(opened))
+    }
+
+    /// The peer does not know our own kind: what was to be sent is proposed in the words of old clients.
+    pub(super) fn fall_back(&mut self, job: JobId) {
+        self.jobs.fall_back(job, files::offer_listed);
+    }
+
+    fn accept_old(&mut self, id: ConversationId, work: LegacyWork) -> Result<Transfer, Error> {
+        let begin = Begin {
+            identity: self.new_identity()?,
+            conversation: Some(id.clone()),
+            initiator: false,
+            by_code: false,
+            fallback: None,
+        };
+        let opened = self.jobs.open_proposed(work, &id, begin);
+        let answer = Answer::Legacy {
+            security: self.least_security(&id.peer),
+        };
+        let relay = self.setup.relay_policy;
+        self.input(Input::Accept { id, answer, relay });
         Ok(self.handle(opened))
     }
 
@@ -197,7 +327,7 @@ fn randomness() -> Randomness {
 }
 
 /// A cookie from the system's generator, never all zero (T-01).
-fn new_cookie() -> Cookie {
+pub(crate) fn new_cookie() -> Cookie {
     loop {
         let cookie = Cookie(random::bytes());
         if !cookie.is_zero() {

@@ -17,6 +17,7 @@ pub(super) fn of_conversation(reason: &EndReason, candidates_exchanged: bool) ->
         EndReason::Cancelled(reason) => Error::Refused {
             what: format!("cancelled, reason {}", reason.0),
         },
+        EndReason::Superseded => Error::Crossed,
         EndReason::Declined => Error::Declined { by: By::Us },
         EndReason::Withdrawn(_) => Error::Cancelled { by: By::Us },
         EndReason::Undeliverable { code: 4 } => Error::PeerUnknown,
@@ -51,6 +52,33 @@ pub(super) fn of_conversation(reason: &EndReason, candidates_exchanged: bool) ->
         _ => Error::Refused {
             what: format!("{reason:?}"),
         },
+    }
+}
+
+/// Why a conversation with an old client ended before it had a lane. They say less, and some of it in other words. `unanswered`:
+/// we proposed, and this is the first answer.
+pub(super) fn of_old_conversation(
+    reason: &EndReason,
+    candidates_exchanged: bool,
+    unanswered: bool,
+) -> Error {
+    match reason {
+        // One word for "no", "not now" and "enough"; Miranda gives no reason at all.
+        EndReason::Cancelled(CancelReason::USER | CancelReason::UNKNOWN) => {
+            match unanswered && !candidates_exchanged {
+                true => Error::Declined { by: By::Peer },
+                false => Error::Cancelled { by: By::Peer },
+            }
+        }
+        EndReason::Security(SecurityFault::NotSecure) => Error::Security {
+            by: By::Us,
+            what: "the other side does not encrypt, and without that nothing is sent to it or taken from it",
+        },
+        EndReason::SecurityRefusedByPeer => Error::Security {
+            by: By::Peer,
+            what: "the other side refused the terms: it wants encryption, and the request for it was missing or could not be met",
+        },
+        other => of_conversation(other, candidates_exchanged),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Our end of a relay session: CREATE or JOIN, then wait for READY. What follows READY is the peer's and stays in the stream.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -65,6 +65,14 @@ pub struct Created {
 #[derive(Debug)]
 #[must_use = "the session ends when this is dropped"]
 pub struct Waiting(TcpStream);
+
+impl Waiting {
+    /// Where the relay was reached.
+    #[must_use]
+    pub fn relay(&self) -> Option<SocketAddr> {
+        self.0.peer_addr().ok()
+    }
+}
 
 /// Opens a session on the relay at `address` (`HOST:PORT`) under `cookie`. The name is our own.
 ///

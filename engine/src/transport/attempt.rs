@@ -2,10 +2,13 @@
 //!
 //! Dropping the handle hangs up: the task is aborted and its socket closed with it.
 
-use std::net::SocketAddr;
+pub(crate) mod legacy;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use rdv_proto::rendezvous::{
     AttemptError, AttemptId, ConversationId, RelayAddress, RelayCandidate,
 };
@@ -15,18 +18,18 @@ use rdv_proto::wire::rendezvous::Cookie;
 use rdv_proto::wire::text::ScreenName;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+use self::legacy::LegacyOrder;
+use super::Lane;
 use super::ars::{self, ArsError};
 use super::join::{Join, JoinError};
+use super::opening::OpeningError;
 use super::tls::{self, Deadlines, SecureError};
 use crate::signaling::RelayDirectory;
 use crate::trust::Identity;
-
-/// One authenticated connection of a session, positioned behind BIND (and, where it was nominated by the peer, behind USE).
-pub(crate) type Lane = tokio_rustls::TlsStream<TcpStream>;
 
 /// The frame that nominates a lane: `[len = 1][type = USE]` (link control 0x01).
 pub(crate) const USE_FRAME: [u8; 5] = [0, 0, 0, 1, FrameType::USE.0];
@@ -36,6 +39,29 @@ const LANE: u32 = 0;
 
 /// One TCP connect may take this long (`security.md` 6.4: candidates are dropped after 5 s).
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Orders that an attempt can get: one, and another one in its place.
+const ORDERS_MAX: usize = 2;
+
+/// A connection whose other end has proven itself.
+pub(crate) struct Proven {
+    /// Positioned behind the proof.
+    pub(crate) lane: Lane,
+    pub(crate) proof: Proof,
+}
+
+/// What proved it.
+pub(crate) enum Proof {
+    /// Both keys, and BIND (and, where the peer nominated it, USE).
+    Native(Session),
+    /// The first words of an old service.
+    Legacy {
+        /// As they came.
+        first: Bytes,
+        /// Over TLS: SHA-256 of the SubjectPublicKeyInfo that the other end showed.
+        key: Option<[u8; 32]>,
+    },
+}
 
 /// What an attempt tells the driver, in this order, ending with `Failed` if it does.
 pub(crate) enum Report {
@@ -48,13 +74,17 @@ pub(crate) enum Report {
     Connected { attempt: AttemptId },
     /// The other end of an accepted connection has sent its first byte.
     Heard { attempt: AttemptId },
-    /// TLS and BIND are done. The controller gets the lane at once; the other side when the lane is nominated.
+    /// The other end has proven itself. The controller gets the lane at once, so do both with an old client; else the other side
+    /// gets it when the lane is nominated.
     Secured {
         attempt: AttemptId,
-        lane: Option<Box<Lane>>,
+        lane: Option<Box<Proven>>,
     },
     /// The controller's USE arrived.
-    Nominated { attempt: AttemptId, lane: Box<Lane> },
+    Nominated {
+        attempt: AttemptId,
+        lane: Box<Proven>,
+    },
     /// It came to nothing.
     Failed {
         attempt: AttemptId,
@@ -86,26 +116,33 @@ pub(crate) enum Origin {
         name: ScreenName,
         cookie: Cookie,
         service: Uuid,
+        /// The peer is an old client, which can be told IPv4 alone.
+        legacy: bool,
     },
     /// We join the peer's relay session.
     RelayJoin(Join),
 }
 
-/// The order to put TLS and BIND on a connected attempt.
-pub(crate) struct SecureOrder {
-    pub(crate) session: Session,
-    pub(crate) identity: Arc<Identity>,
-    pub(crate) tls_client: bool,
+/// How a connected attempt is to be secured.
+pub(crate) enum SecureOrder {
+    /// TLS with both keys, then BIND.
+    Native {
+        session: Session,
+        identity: Arc<Identity>,
+        tls_client: bool,
+    },
+    /// As old clients do.
+    Legacy(LegacyOrder),
 }
 
 /// A running attempt; dropped, it hangs up.
 pub(crate) struct Attempt {
     task: JoinHandle<()>,
-    secure: Option<oneshot::Sender<SecureOrder>>,
+    orders: mpsc::Sender<SecureOrder>,
+    /// Whether we connected (dialled, joined), as opposed to waited.
+    pub(crate) connector: bool,
     /// The proven lane, from `Secured` or `Nominated` until the transfer takes it.
-    pub(crate) lane: Option<Box<Lane>>,
-    /// What secures it, from the order on.
-    pub(crate) session: Option<Session>,
+    pub(crate) lane: Option<Box<Proven>>,
 }
 
 impl Attempt {
@@ -114,40 +151,51 @@ impl Attempt {
         origin: Origin,
         reports: mpsc::Sender<Arrival>,
     ) -> Self {
-        let (secure, order) = oneshot::channel();
+        let (orders, mut received) = mpsc::channel(ORDERS_MAX);
+        let connector = matches!(origin, Origin::Dial(_) | Origin::RelayJoin(_));
+        let reporter = Reporter { attempt, reports };
         let task = tokio::spawn(async move {
-            if let Err(error) = run(attempt, origin, order, &reports).await {
+            if let Err(error) = run(&reporter, origin, &mut received).await {
                 tracing::debug!(attempt = attempt.0, %error, "attempt failed");
-                report(
-                    &reports,
-                    Report::Failed {
-                        attempt,
-                        error: error.into(),
-                    },
-                )
-                .await;
+                let error = error.into();
+                reporter.say(Report::Failed { attempt, error }).await;
             }
         });
         Self {
             task,
-            secure: Some(secure),
+            orders,
+            connector,
             lane: None,
-            session: None,
         }
     }
 
-    /// Starts TLS and BIND. A second order is ignored.
+    /// Starts the proof. A second order takes the place of the first one if that has not begun to talk.
     pub(crate) fn secure(&mut self, order: SecureOrder) {
-        if let Some(secure) = self.secure.take() {
-            self.session = Some(order.session.clone());
-            let _ = secure.send(order);
-        }
+        let _ = self.orders.try_send(order);
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+/// Tells the driver about one attempt.
+struct Reporter {
+    attempt: AttemptId,
+    reports: mpsc::Sender<Arrival>,
+}
+
+impl Reporter {
+    /// The driver outlives its attempts; if it is gone, so is this task in a moment.
+    async fn say(&self, report: Report) {
+        let _ = self.reports.send(Arrival::Report(report)).await;
+    }
+
+    async fn heard(&self) {
+        let attempt = self.attempt;
+        self.say(Report::Heard { attempt }).await;
     }
 }
 
@@ -166,6 +214,8 @@ enum Why {
     Join(JoinError),
     #[error("{0}")]
     Secure(#[from] SecureError),
+    #[error("{0}")]
+    Opening(#[from] OpeningError),
     #[error("the lane closed before it was nominated")]
     NotNominated,
     #[error("given up")]
@@ -193,58 +243,71 @@ impl From<Why> for AttemptError {
             Why::DialTimeout | Why::Relay(ArsError::Timeout(_)) => Self::TimedOut,
             Why::Relay(ArsError::Refused(code)) => Self::Relay(code.0),
             Why::NoRelay | Why::Join(_) | Why::Relay(ArsError::Unreachable(_)) => Self::Unreachable,
-            Why::Secure(SecureError::HandshakeTimedOut | SecureError::BindTimedOut) => {
-                Self::TimedOut
-            }
+            Why::Secure(SecureError::HandshakeTimedOut | SecureError::BindTimedOut)
+            | Why::Opening(OpeningError::TimedOut) => Self::TimedOut,
+            Why::Secure(SecureError::NotTls) => Self::NotTls,
+            Why::Opening(OpeningError::Foreign | OpeningError::WrongCookie) => Self::WrongProof,
             Why::Secure(SecureError::WrongKey | SecureError::Tls(_)) => Self::Tls,
             Why::Secure(SecureError::BindMismatch) => Self::WrongProof,
-            Why::Relay(_) | Why::Secure(_) | Why::NotNominated | Why::Dropped => Self::Closed,
+            Why::Relay(_) | Why::Secure(_) | Why::Opening(_) | Why::NotNominated | Why::Dropped => {
+                Self::Closed
+            }
         }
     }
 }
 
 async fn run(
-    attempt: AttemptId,
+    reporter: &Reporter,
     origin: Origin,
-    order: oneshot::Receiver<SecureOrder>,
-    reports: &mpsc::Sender<Arrival>,
+    orders: &mut mpsc::Receiver<SecureOrder>,
 ) -> Result<(), Why> {
-    let stream = connect(attempt, origin, reports).await?;
-    let order = order.await.map_err(|_| Why::Dropped)?;
-    if !order.tls_client {
-        // Who only connects and says nothing makes room first (`security.md` 6.2).
-        stream.readable().await.map_err(Why::Dial)?;
-        report(reports, Report::Heard { attempt }).await;
+    let attempt = reporter.attempt;
+    let stream = connect(reporter, origin).await?;
+    match orders.recv().await.ok_or(Why::Dropped)? {
+        SecureOrder::Native {
+            session,
+            identity,
+            tls_client,
+        } => {
+            if !tls_client {
+                // Who only connects and says nothing makes room first (`security.md` 6.2).
+                stream.readable().await.map_err(Why::Dial)?;
+                reporter.heard().await;
+            }
+            native(reporter, stream, session, &identity, tls_client).await
+        }
+        SecureOrder::Legacy(order) => {
+            let lane = legacy::prove(stream, order, orders, reporter).await?;
+            let lane = Some(Box::new(lane));
+            reporter.say(Report::Secured { attempt, lane }).await;
+            Ok(())
+        }
     }
-    let mut lane = tls::secure(
-        stream,
-        &order.session,
-        &order.identity,
-        order.tls_client,
-        LANE,
-        Deadlines::default(),
-    )
-    .await?;
-    if order.session.role() == Role::Answerer {
+}
+
+async fn native(
+    reporter: &Reporter,
+    stream: TcpStream,
+    session: Session,
+    identity: &Identity,
+    tls_client: bool,
+) -> Result<(), Why> {
+    let attempt = reporter.attempt;
+    let deadlines = Deadlines::default();
+    let stream = tls::secure(stream, &session, identity, tls_client, LANE, deadlines).await?;
+    let mut lane = Lane::Tls(Box::new(stream));
+    if session.role() == Role::Answerer {
         // The sender of C2 is the controller: it nominates, so the lane goes to the driver as it is.
-        report(
-            reports,
-            Report::Secured {
-                attempt,
-                lane: Some(Box::new(lane)),
-            },
-        )
-        .await;
+        let proof = Proof::Native(session);
+        let lane = Some(Box::new(Proven { lane, proof }));
+        reporter.say(Report::Secured { attempt, lane }).await;
         return Ok(());
     }
-    report(
-        reports,
-        Report::Secured {
-            attempt,
-            lane: None,
-        },
-    )
-    .await;
+    let not_yet = Report::Secured {
+        attempt,
+        lane: None,
+    };
+    reporter.say(not_yet).await;
     let mut frame = [0; USE_FRAME.len()];
     lane.read_exact(&mut frame)
         .await
@@ -252,23 +315,15 @@ async fn run(
     if frame != USE_FRAME {
         return Err(Why::NotNominated);
     }
-    report(
-        reports,
-        Report::Nominated {
-            attempt,
-            lane: Box::new(lane),
-        },
-    )
-    .await;
+    let proof = Proof::Native(session);
+    let lane = Box::new(Proven { lane, proof });
+    reporter.say(Report::Nominated { attempt, lane }).await;
     Ok(())
 }
 
 /// Brings up the TCP stream that TLS will stand on, and reports it where the machine does not know yet.
-async fn connect(
-    attempt: AttemptId,
-    origin: Origin,
-    reports: &mpsc::Sender<Arrival>,
-) -> Result<TcpStream, Why> {
+async fn connect(reporter: &Reporter, origin: Origin) -> Result<TcpStream, Why> {
+    let attempt = reporter.attempt;
     let stream = match origin {
         Origin::Accepted(stream) => {
             let _ = stream.set_nodelay(true);
@@ -283,25 +338,50 @@ async fn connect(
             name,
             cookie,
             service,
+            legacy,
         } => {
             let info = directory.relay().await.ok().flatten().ok_or(Why::NoRelay)?;
             let address = relay_address(&info.address).ok_or(Why::NoRelay)?;
             let (waiting, created) =
                 ars::create(&info.address, &name, cookie, service, info.ticket.clone()).await?;
+            let address = match legacy {
+                true => told_to_old(&address, &waiting, created.ip).ok_or(Why::NoRelay)?,
+                false => address,
+            };
             let relay = RelayCandidate {
                 address,
                 token: created.token,
                 cookie,
                 ticket: info.ticket,
             };
-            report(reports, Report::RelayCreated { attempt, relay }).await;
+            reporter.say(Report::RelayCreated { attempt, relay }).await;
             ars::wait_ready(waiting).await?
         }
         Origin::RelayJoin(join) => join.run().await?,
     };
     let _ = stream.set_nodelay(true);
-    report(reports, Report::Connected { attempt }).await;
+    reporter.say(Report::Connected { attempt }).await;
     Ok(stream)
+}
+
+/// Where an old client is sent: to the address of CREATED (the relay knows best), or where we reached the relay ourselves. The
+/// port is said only where our own kind looks (L-25).
+fn told_to_old(
+    known: &RelayAddress,
+    waiting: &ars::Waiting,
+    created: Ipv4Addr,
+) -> Option<RelayAddress> {
+    let port = match known {
+        RelayAddress::Socket(address) => address.port(),
+        RelayAddress::Name { port, .. } => *port,
+    };
+    let reached = waiting.relay().map(|relay| relay.ip().to_canonical());
+    let ip = match reached {
+        _ if !created.is_unspecified() => created,
+        Some(IpAddr::V4(reached)) => reached,
+        _ => return None,
+    };
+    Some(RelayAddress::Socket((ip, port).into()))
 }
 
 /// `HOST:PORT` as a directory gives it.
@@ -314,9 +394,4 @@ fn relay_address(text: &str) -> Option<RelayAddress> {
         host: host.to_owned(),
         port: port.parse().ok()?,
     })
-}
-
-async fn report(reports: &mpsc::Sender<Arrival>, report: Report) {
-    // The driver outlives its attempts; if it is gone, so is this task in a moment.
-    let _ = reports.send(Arrival::Report(report)).await;
 }

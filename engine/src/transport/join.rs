@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use rdv_proto::rendezvous::{Config, RelayAddress, RelayCandidate};
 use rdv_proto::wire::text::ScreenName;
 use tokio::net::TcpStream;
@@ -16,7 +17,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::ars::{self, ArsError};
-use crate::signaling::RelayDirectory;
+use crate::signaling::{RelayDirectory, RelayInfo};
 
 /// How long the peer's address is alone in the race.
 const HEAD_START: Duration = Duration::from_millis(800);
@@ -79,35 +80,37 @@ impl Join {
     /// At the address that the peer named.
     async fn at_named(&self) -> Result<TcpStream, JoinError> {
         let address = allowed(&self.relay.address, &self.config).await?;
-        Ok(self.at(&address.to_string()).await?)
+        let address = address.to_string();
+        let ticket = match &self.relay.ticket {
+            Some(ticket) => Some(ticket.clone()),
+            // An old client has none to give. At our own relay ours is good.
+            None => self
+                .own()
+                .await
+                .filter(|own| own.address == address)
+                .and_then(|own| own.ticket),
+        };
+        Ok(self.at(&address, ticket).await?)
     }
 
     /// At the address that our own host gave us, if it is another.
     async fn at_own(&self) -> Option<TcpStream> {
-        let own = self.directory.as_ref()?.relay().await.ok().flatten()?;
+        let own = self.own().await?;
         let named = self.relay.address.to_string();
         if own.address == named || port(&own.address) != port(&named) {
             return None;
         }
-        self.at(&own.address).await.ok()
+        let ticket = self.relay.ticket.clone().or(own.ticket);
+        self.at(&own.address, ticket).await.ok()
     }
 
-    async fn at(&self, address: &str) -> Result<TcpStream, ArsError> {
-        let RelayCandidate {
-            token,
-            cookie,
-            ticket,
-            ..
-        } = &self.relay;
-        ars::join(
-            address,
-            &self.name,
-            *token,
-            *cookie,
-            self.service,
-            ticket.clone(),
-        )
-        .await
+    async fn own(&self) -> Option<RelayInfo> {
+        self.directory.as_ref()?.relay().await.ok().flatten()
+    }
+
+    async fn at(&self, address: &str, ticket: Option<Bytes>) -> Result<TcpStream, ArsError> {
+        let RelayCandidate { token, cookie, .. } = &self.relay;
+        ars::join(address, &self.name, *token, *cookie, self.service, ticket).await
     }
 }
 
@@ -129,7 +132,6 @@ async fn allowed(address: &RelayAddress, config: &Config) -> Result<SocketAddr, 
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use rdv_proto::wire::ars::{Command, ErrorCode, Frame};
     use rdv_proto::wire::rendezvous::Cookie;
     use rdv_proto::wire::service;
@@ -138,7 +140,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::signaling::{BoxFuture, RelayInfo, SignalingError};
+    use crate::signaling::{BoxFuture, SignalingError};
 
     struct Own(SocketAddr);
 

@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::{fmt, io};
 
-use rdv_proto::rendezvous;
 use rdv_proto::trust::{Role, Session};
 use tokio::io::AsyncWriteExt;
 
-use super::attempt::{Lane, USE_FRAME};
+use super::Lane;
+use super::attempt::USE_FRAME;
 
 /// How the bytes of a lane travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +15,9 @@ use super::attempt::{Lane, USE_FRAME};
 pub enum PathKind {
     /// From machine to machine.
     Direct,
-    /// Over an ARS relay, which sees only TLS records.
+    /// From machine to machine, with an old client: the one that was proposed to could not reach the other, and was dialled instead.
+    Redirect,
+    /// Over an ARS relay, which sees what the path sees.
     Relay,
 }
 
@@ -23,7 +25,7 @@ pub enum PathKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Path {
-    /// Direct or by relay.
+    /// Direct, redirected or by relay.
     pub kind: PathKind,
     /// The other end of our TCP connection: the peer, or the relay.
     pub remote: Option<SocketAddr>,
@@ -33,6 +35,7 @@ impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
             PathKind::Direct => "direct",
+            PathKind::Redirect => "redirect",
             PathKind::Relay => "relay",
         })
     }
@@ -44,24 +47,16 @@ impl fmt::Display for Path {
 /// numbered per link, not per lane, so that further lanes can take over (`MOVED`, `FROM`, `RESUME`, link control 0x05 to
 /// 0x07) without a change to the frames.
 pub struct Link {
-    pub(crate) lane: Box<Lane>,
+    pub(crate) lane: Lane,
     /// Whether we are the controller, whose first frame on the lane is `USE`.
     pub(crate) nominate: bool,
-    /// The path of the lane.
-    pub path: Path,
 }
 
 impl Link {
-    pub(crate) fn new(lane: Box<Lane>, session: &Session, path: &rendezvous::Path) -> Self {
-        let remote = lane.get_ref().0.peer_addr().ok();
-        let kind = match path {
-            rendezvous::Path::Direct(_) => PathKind::Direct,
-            rendezvous::Path::Relay(_) => PathKind::Relay,
-        };
+    pub(crate) fn new(lane: Lane, session: &Session) -> Self {
         Self {
             lane,
             nominate: session.role() == Role::Answerer,
-            path: Path { kind, remote },
         }
     }
 
@@ -69,7 +64,7 @@ impl Link {
     ///
     /// # Errors
     /// The lane broke while it was nominated.
-    pub(crate) async fn open(mut self) -> io::Result<Box<Lane>> {
+    pub(crate) async fn open(mut self) -> io::Result<Lane> {
         if self.nominate {
             self.lane.write_all(&USE_FRAME).await?;
             self.lane.flush().await?;

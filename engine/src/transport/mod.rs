@@ -8,7 +8,10 @@ pub mod connect;
 pub mod gather;
 pub(crate) mod join;
 pub mod lan;
+mod lane;
 mod link;
+pub(crate) mod opening;
 pub mod tls;
 
+pub use lane::Lane;
 pub use link::{Link, Path, PathKind};

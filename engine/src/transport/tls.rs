@@ -20,6 +20,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream, client};
 use crate::trust::{
     HostKeyError, HostTrust, Identity, KnownHosts, KnownHostsError,
     host::HostKeyVerifier,
+    key_hash,
     known_hosts::KnownHost,
     peer::{self, WRONG_KEY},
     tls_error,
@@ -67,6 +68,9 @@ pub enum SecureError {
     /// No TLS 1.3, no certificate, another protocol, garbage, or the other side refused us.
     #[error("TLS failed")]
     Tls(#[source] rustls::Error),
+    /// The other side does not speak TLS at all.
+    #[error("the other side does not speak TLS")]
+    NotTls,
     /// The connection broke.
     #[error("the connection broke")]
     Io(#[source] io::Error),
@@ -108,6 +112,53 @@ where
         .await
         .map_err(|_| SecureError::BindTimedOut)??;
     Ok(stream)
+}
+
+/// Secures a connected stream to an old client: TLS 1.3, any certificate, and the SHA-256 of its SubjectPublicKeyInfo. Who it
+/// is remains to be shown by what it says next.
+///
+/// # Errors
+/// [`SecureError`]; the stream is closed then. [`SecureError::NotTls`] if the other end speaks something else.
+pub async fn secure_legacy<S>(
+    stream: S,
+    identity: &Identity,
+    tls_client: bool,
+    deadline: Duration,
+) -> Result<(TlsStream<S>, [u8; 32]), SecureError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let handshake = async {
+        let mut stream: TlsStream<S> = if tls_client {
+            let config = peer::legacy_client_config(identity).map_err(SecureError::Tls)?;
+            let connector = TlsConnector::from(Arc::new(config));
+            connector.connect(unnamed(), stream).await?.into()
+        } else {
+            let config = peer::legacy_server_config(identity).map_err(SecureError::Tls)?;
+            TlsAcceptor::from(Arc::new(config))
+                .accept(stream)
+                .await?
+                .into()
+        };
+        match &mut stream {
+            TlsStream::Client(stream) => stream.get_mut().1.set_buffer_limit(Some(BUFFER_LIMIT)),
+            TlsStream::Server(stream) => stream.get_mut().1.set_buffer_limit(Some(BUFFER_LIMIT)),
+        }
+        Ok(stream)
+    };
+    let stream = timeout(deadline, handshake)
+        .await
+        .map_err(|_| SecureError::HandshakeTimedOut)?
+        .map_err(|error| match error {
+            SecureError::Tls(rustls::Error::InvalidMessage(_)) => SecureError::NotTls,
+            other => other,
+        })?;
+    let certificates = stream.get_ref().1.peer_certificates();
+    let key = certificates
+        .and_then(<[_]>::first)
+        .and_then(|certificate| key_hash(certificate).ok())
+        .ok_or(SecureError::Tls(rustls::Error::NoCertificatesPresented))?;
+    Ok((stream, key))
 }
 
 /// The handshake, and the exporter value that BIND needs.

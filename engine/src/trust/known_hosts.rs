@@ -1,19 +1,16 @@
 //! The file of host keys seen before: one line `HOST:PORT FINGERPRINT` each, `#` begins a comment.
 //!
-//! Written as a whole into a new file that takes the old one's place, under a lock, mode 0600. A line
-//! that cannot be read is an error: skipped, it would turn a changed key into a first visit.
+//! A line that cannot be read is an error: skipped, it would turn a changed key into a first visit.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Read as _, Write as _},
+    io,
     path::{Path, PathBuf},
 };
 
 use rdv_proto::trust::Fingerprint;
 use thiserror::Error;
 
-/// Bytes of the file; a larger one is not ours.
-const FILE_LEN_MAX: u64 = 1 << 20;
+use super::private_file::{Failure, PrivateFile, appended, entries};
 
 /// What is wrong with the file of known hosts.
 #[derive(Debug, Error)]
@@ -37,6 +34,12 @@ pub enum KnownHostsError {
     },
 }
 
+impl From<Failure> for KnownHostsError {
+    fn from((path, source): Failure) -> Self {
+        Self::Io { path, source }
+    }
+}
+
 /// A host that was seen before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KnownHost {
@@ -49,18 +52,20 @@ pub struct KnownHost {
 /// The file of known hosts. It need not exist yet.
 #[derive(Debug, Clone)]
 pub struct KnownHosts {
-    path: PathBuf,
+    file: PrivateFile,
 }
 
 impl KnownHosts {
     /// The file at `path`; nothing is read yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+        Self {
+            file: PrivateFile::new(path),
+        }
     }
 
     /// Where the file is.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.file.path()
     }
 
     /// What is known of the host at `address` (`HOST:PORT`, in any case).
@@ -68,7 +73,7 @@ impl KnownHosts {
     /// # Errors
     /// [`KnownHostsError`]; a file that does not exist is none.
     pub fn lookup(&self, address: &str) -> Result<Option<KnownHost>, KnownHostsError> {
-        self.find(&self.read()?, address)
+        self.find(&self.file.read()?, address)
     }
 
     /// Keeps the key of a host seen for the first time, and gives back what is now on file: another
@@ -81,48 +86,22 @@ impl KnownHosts {
         address: &str,
         fingerprint: Fingerprint,
     ) -> Result<KnownHost, KnownHostsError> {
-        if let Some(folder) = self.path.parent() {
-            create_private_folder(folder).map_err(self.at(folder))?;
-        }
-        let lock_path = self.beside("lock");
-        let _lock = private_file()
-            .open(&lock_path)
-            .and_then(|file| file.lock().map(|()| file))
-            .map_err(self.at(&lock_path))?;
-
-        let mut text = self.read()?;
-        if let Some(known) = self.find(&text, address)? {
-            return Ok(known);
-        }
-        if !text.is_empty() && !text.ends_with('\n') {
-            text.push('\n');
-        }
-        let line = text.lines().count() + 1;
-        text.push_str(&format!("{} {fingerprint}\n", address.to_lowercase()));
-        self.replace(&text)?;
-        Ok(KnownHost { fingerprint, line })
-    }
-
-    fn read(&self) -> Result<String, KnownHostsError> {
-        let mut text = String::new();
-        let read = File::open(&self.path)
-            .and_then(|file| file.take(FILE_LEN_MAX).read_to_string(&mut text));
-        match read {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-            Err(source) => Err(self.at(&self.path)(source)),
-            Ok(_) => Ok(text),
-        }
+        self.file.update(|text| {
+            if let Some(known) = self.find(&text, address)? {
+                return Ok((None, known));
+            }
+            let entry = format!("{} {fingerprint}", address.to_lowercase());
+            let (text, line) = appended(text, &entry);
+            Ok((Some(text), KnownHost { fingerprint, line }))
+        })
     }
 
     fn find(&self, text: &str, address: &str) -> Result<Option<KnownHost>, KnownHostsError> {
         let mut found = None;
-        for (line, content) in (1..).zip(text.lines()) {
-            let content = content.split('#').next().unwrap_or_default();
-            let mut words = content.split_whitespace();
-            let Some(host) = words.next() else { continue };
-            let fingerprint = words.next().and_then(|word| word.parse().ok());
-            let (Some(fingerprint), None) = (fingerprint, words.next()) else {
-                let path = self.path.clone();
+        for (line, words) in entries(text) {
+            let fingerprint = words.get(1).and_then(|word| word.parse().ok());
+            let (Some(fingerprint), [host, _]) = (fingerprint, &words[..]) else {
+                let path = self.path().to_owned();
                 return Err(KnownHostsError::Line { path, line });
             };
             if found.is_none() && host.to_lowercase() == address.to_lowercase() {
@@ -131,57 +110,11 @@ impl KnownHosts {
         }
         Ok(found)
     }
-
-    fn replace(&self, text: &str) -> Result<(), KnownHostsError> {
-        let new_path = self.beside("new");
-        let write = || {
-            // A leftover of a process that was killed; the lock is ours.
-            match fs::remove_file(&new_path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-            let mut file = private_file().create_new(true).open(&new_path)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&new_path, &self.path)
-        };
-        write().map_err(self.at(&new_path))
-    }
-
-    /// A file next to ours.
-    fn beside(&self, extension: &str) -> PathBuf {
-        let mut name = self.path.clone().into_os_string();
-        name.push(".");
-        name.push(extension);
-        name.into()
-    }
-
-    fn at(&self, path: &Path) -> impl FnOnce(io::Error) -> KnownHostsError + use<> {
-        let path = path.to_owned();
-        move |source| KnownHostsError::Io { path, source }
-    }
-}
-
-/// Opens for writing, and creates readable by the user alone.
-fn private_file() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
-}
-
-fn create_private_folder(folder: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::thread;
+    use std::{fs, thread};
 
     use super::*;
 

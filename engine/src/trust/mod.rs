@@ -3,16 +3,20 @@
 //! Between peers only the SHA-256 of a certificate's SubjectPublicKeyInfo counts: it travels in the
 //! security block of the negotiation, and [`peer`] compares it inside the handshake on both sides.
 //! A host is known by its key as well ([`host`]): pinned by the user, or kept from the first visit
-//! in a file ([`known_hosts`]). The arithmetic behind it is in [`rdv_proto::trust`].
+//! in a file ([`known_hosts`]); peers with names are kept likewise ([`known_peers`]). The arithmetic behind it is in [`rdv_proto::trust`].
 
 pub mod host;
 pub mod identity;
 pub mod known_hosts;
+pub mod known_peers;
 pub mod peer;
+pub mod private_file;
 
 pub use host::{HostKeyError, HostTrust};
 pub use identity::{Identity, IdentityError, key_hash};
 pub use known_hosts::{KnownHosts, KnownHostsError};
+pub use known_peers::{KnownPeer, KnownPeers, KnownPeersError};
+pub use private_file::PrivateFile;
 
 use rustls::{
     SupportedProtocolVersion,

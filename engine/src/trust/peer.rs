@@ -75,6 +75,37 @@ pub fn server_config(
     Ok(config)
 }
 
+/// Configuration of the side that dialled an old client: any certificate will do, and is asked for its key afterwards.
+///
+/// # Errors
+/// If `identity` does not hold a usable key.
+pub fn legacy_client_config(identity: &Identity) -> Result<ClientConfig, Error> {
+    let mut config = ClientConfig::builder_with_provider(Arc::new(provider()))
+        .with_protocol_versions(VERSIONS)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyKey))
+        .with_client_auth_cert(vec![identity.cert.clone()], identity.key.clone_key())?;
+    config.resumption = Resumption::disabled();
+    config.enable_sni = false;
+    config.enable_early_data = false;
+    Ok(config)
+}
+
+/// Configuration of the side that an old client dialled. It demands a certificate, too.
+///
+/// # Errors
+/// If `identity` does not hold a usable key.
+pub fn legacy_server_config(identity: &Identity) -> Result<ServerConfig, Error> {
+    let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
+        .with_protocol_versions(VERSIONS)?
+        .with_client_cert_verifier(Arc::new(AnyKey))
+        .with_single_cert(vec![identity.cert.clone()], identity.key.clone_key())?;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.max_early_data_size = 0;
+    Ok(config)
+}
+
 fn peer_provider() -> Arc<CryptoProvider> {
     Arc::new(CryptoProvider {
         signature_verification_algorithms: ED25519_ONLY,
@@ -169,6 +200,87 @@ impl ClientCertVerifier for PinnedKey {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         ED25519_ONLY.supported_schemes()
+    }
+}
+
+/// Believes in any key whose holder signs the handshake: encrypted, not verified.
+#[derive(Debug)]
+struct AnyKey;
+
+/// All signatures that *ring* can check.
+fn any_signature() -> WebPkiSupportedAlgorithms {
+    provider().signature_verification_algorithms
+}
+
+impl ServerCertVerifier for AnyKey {
+    fn verify_server_cert(
+        &self,
+        _certificate: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(PeerIncompatible::Tls12NotOffered.into())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &any_signature())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        any_signature().supported_schemes()
+    }
+}
+
+impl ClientCertVerifier for AnyKey {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _certificate: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(PeerIncompatible::Tls12NotOffered.into())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &any_signature())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        any_signature().supported_schemes()
     }
 }
 

@@ -296,7 +296,7 @@ fn r_24_an_accept_may_change_the_terms() {
     let attempt = solo.knock([192, 0, 2, 10]);
     assert!(matches!(
         solo.secured.last(),
-        Some((_, false, Security::LegacyTls))
+        Some((_, false, Security::LegacyTls { .. }))
     ));
     solo.hear(Message::accept(COOKIE, SEND_FILE));
     assert!(
@@ -400,7 +400,7 @@ fn r_33_a_proposal_that_asks_for_tls_gets_tls() {
     solo.input(Input::Connected { attempt });
     assert!(matches!(
         solo.secured.last(),
-        Some((_, true, Security::LegacyTls))
+        Some((_, true, Security::LegacyTls { .. }))
     ));
     assert!(
         solo.last_message().request_secure(),

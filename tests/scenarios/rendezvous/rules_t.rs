@@ -525,7 +525,10 @@ fn t_11_on_a_relay_nothing_is_secured_before_ready() {
     let attempt = solo.created[0];
     solo.input(Input::Connected { attempt });
     assert!(
-        matches!(solo.secured.last(), Some((_, false, Security::LegacyTls))),
+        matches!(
+            solo.secured.last(),
+            Some((_, false, Security::LegacyTls { .. }))
+        ),
         "who created it is the server"
     );
 }

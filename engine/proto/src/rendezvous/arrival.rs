@@ -33,7 +33,7 @@ impl Endpoint {
             self.match_expectation(now, id, &message, expectation);
             return;
         }
-        if !begins {
+        if !begins || self.config.only_outgoing {
             return;
         }
         if message.check().is_err() {
@@ -218,7 +218,8 @@ impl Endpoint {
     /// Refuses a first proposal without asking anyone: NAK, then CANCEL (L-11).
     pub(super) fn refuse(&mut self, now: Instant, id: ConversationId, service: Uuid, nak: NakCode) {
         self.send(&id, &Signal::client_error(id.cookie, nak), false);
-        self.send_cancel(now, id, service);
+        self.send_cancel(now, id.clone(), service);
+        self.desk.event(Event::Refused { id, service, nak });
     }
 
     fn send_cancel(&mut self, now: Instant, id: ConversationId, service: Uuid) {

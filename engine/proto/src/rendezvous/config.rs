@@ -20,6 +20,8 @@ pub struct Config {
     /// Services whose incoming proposals are put before the user. The native service belongs here
     /// only if proposals without a code are welcome; codes work without. Others get NAK 0x00.
     pub services: BTreeSet<Uuid>,
+    /// First proposals of others get no answer of any kind: another session of the same user listens, and answers them.
+    pub only_outgoing: bool,
     /// We are known only as the owner of the number of a code, which the host has bound to whoever spoke to it first: any
     /// first proposal is the one guess that the code allows, whatever it is like (S-06).
     pub first_word_decides: bool,
@@ -53,6 +55,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             services: BTreeSet::new(),
+            only_outgoing: false,
             first_word_decides: false,
             native_services: BTreeSet::from([NATIVE]),
             legacy_security: LegacySecurity::Required,

@@ -16,6 +16,7 @@ use super::{
     AttemptId, Config, ConversationId, EndReason, Event, Input, Output, Proposal, RelayPolicy,
 };
 use crate::trust::{CodeWords, Randomness};
+use crate::wire::rendezvous::CancelReason;
 use crate::wire::text::ScreenName;
 
 /// All conversations of one signed-on user.
@@ -143,6 +144,10 @@ impl Endpoint {
                 self.handle(now, &id, Happening::UserAccepted { answer, relay });
             }
             Input::Decline { id } => self.with(now, &id, Conversation::decline),
+            Input::Refuse { id, nak } => self.with(now, &id, |conversation, context| {
+                let ending = Ending::refuse(EndReason::Declined, nak, CancelReason::UNKNOWN);
+                conversation.end(context, ending);
+            }),
             Input::Cancel { id, reason } => self.with(now, &id, |conversation, context| {
                 conversation.end(
                     context,

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::trust::{CodeWords, Randomness, Secret};
-use crate::wire::rendezvous::{CancelReason, Cookie};
+use crate::wire::rendezvous::{CancelReason, Cookie, NakCode};
 use crate::wire::text::ScreenName;
 use crate::wire::tlv::TlvList;
 
@@ -100,6 +100,14 @@ pub enum Input {
     Decline {
         /// Which conversation.
         id: ConversationId,
+    },
+    /// The program says no to [`Event::Proposed`](super::Event::Proposed) by a rule of its own,
+    /// and why: NAK, then CANCEL 0.
+    Refuse {
+        /// Which conversation.
+        id: ConversationId,
+        /// What the peer is told.
+        nak: NakCode,
     },
     /// The user, or the program, gives the conversation up, in whatever state it is.
     Cancel {

@@ -101,13 +101,13 @@ impl Legacy {
         let Some(lane) = self.race.lane(attempt) else {
             return;
         };
+        let zero_cookie_counts = match &lane.way {
+            Way::Accepted(from) => self.announced.contains(&from.ip().to_canonical()),
+            Way::Dialled(_) | Way::Created | Way::Joined(_) => true,
+        };
         let session = if self.secure {
-            Security::LegacyTls
+            Security::LegacyTls { zero_cookie_counts }
         } else {
-            let zero_cookie_counts = match &lane.way {
-                Way::Accepted(from) => self.announced.contains(&from.ip()),
-                Way::Dialled(_) | Way::Created | Way::Joined(_) => true,
-            };
             Security::Plain { zero_cookie_counts }
         };
         let id = common.id.clone();

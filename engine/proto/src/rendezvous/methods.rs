@@ -99,12 +99,13 @@ impl Legacy {
         &mut self,
         common: &Common,
         context: &mut Context<'_>,
-        relay: RelayCandidate,
+        mut relay: RelayCandidate,
     ) -> Option<Wish> {
-        if let RelayAddress::Socket(address) = &relay.address
-            && !context.config.relay_allowed(*address)
-        {
-            return Some(Wish::Any);
+        if let RelayAddress::Socket(address) = &mut relay.address {
+            match context.config.relay_reached_at(*address) {
+                Some(reached) => *address = reached,
+                None => return Some(Wish::Any),
+            }
         }
         let attempt = context.desk.new_attempt(&common.id);
         let way = Way::Joined(relay.address.clone());

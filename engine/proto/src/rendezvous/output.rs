@@ -106,8 +106,12 @@ pub enum Output {
 pub enum Security {
     /// TLS 1.3 with both keys checked, then BIND.
     Native(Session),
-    /// TLS as old clients speak it, from the first byte on. Encrypted, not verified.
-    LegacyTls,
+    /// TLS as old clients speak it, from the first byte on. Encrypted, not verified: the cookie
+    /// in the first header still tells a stranger from the peer.
+    LegacyTls {
+        /// As in [`Security::Plain`].
+        zero_cookie_counts: bool,
+    },
     /// No TLS. The cookie in the first header is all the proof there is.
     Plain {
         /// Whether eight zero bytes count as the cookie in a prompt (L-16): we dialled, or the
@@ -127,6 +131,16 @@ pub enum Event {
         id: ConversationId,
         /// What is proposed. Foreign text: escape it before it is shown.
         offer: Offer,
+    },
+    /// A first proposal was refused without asking the user: nobody wants its service, its terms
+    /// of security are not ours, it cannot be read, or too many wait. There is no conversation.
+    Refused {
+        /// Which conversation it would have been.
+        id: ConversationId,
+        /// The service that it named.
+        service: Uuid,
+        /// What the peer was told.
+        nak: NakCode,
     },
     /// A first proposal used an expectation up. The conversation follows, or its end.
     Matched {
@@ -180,8 +194,8 @@ pub struct Offer {
     pub key_hash: Option<[u8; 32]>,
     /// The tags from 0x2711 on but the security block, as they came in the first proposal.
     pub service_tags: TlvList,
-    /// The raw INVITATION (tag 0x000C), at most 2,048 bytes of it.
-    pub invitation: Option<Bytes>,
+    /// The words to the user (tag 0x000C), decoded, of at most 2,048 bytes.
+    pub invitation: Option<String>,
 }
 
 /// Which way a lane takes.

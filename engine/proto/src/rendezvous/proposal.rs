@@ -8,7 +8,6 @@ use super::candidate::Named;
 use super::common::Common;
 use super::limits::RELAY_PORT;
 use super::{CandidateKind, LocalCandidate, Offer, RelayAddress, RelayCandidate};
-use crate::limits::INVITATION;
 use crate::trust::Terms;
 use crate::wire::rendezvous::{Message, SequenceNumber, tag};
 use crate::wire::security::{SecurityBlock, item};
@@ -222,12 +221,11 @@ pub(super) fn offer(message: &Message) -> Offer {
     let params = message.params();
     let tags = params.0.iter().filter(|tlv| of_service(tlv.tag)).cloned();
     let block = message.security_block().and_then(Result::ok);
-    let invitation = params.last(tag::INVITATION);
     Offer {
         service: message.service,
         secure: message.request_secure(),
         key_hash: block.and_then(|block| block.key()),
         service_tags: tags.collect(),
-        invitation: invitation.map(|words| words.slice(..words.len().min(INVITATION))),
+        invitation: message.invitation(),
     }
 }

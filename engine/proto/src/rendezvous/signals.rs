@@ -105,6 +105,7 @@ impl Endpoint {
         let (cookie, service) = (Cookie(*cookie), Uuid::from_bytes(*service));
         let id = ConversationId { peer: from, cookie };
         if !cookie.is_zero()
+            && !self.config.only_outgoing
             && !self.conversations.contains_key(&id)
             && !self.memory.knows(now, &id)
         {
