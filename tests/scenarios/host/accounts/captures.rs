@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use rdv_proto::session::{
     Admission, FeedbagRequest, Output, RateTable, Session, SessionConfig, Sessions, Shown,
 };
