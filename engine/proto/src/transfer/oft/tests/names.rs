@@ -159,3 +159,31 @@ fn the_question_shows_the_name_that_the_file_gets() {
     assert_eq!(proposed_name("\\*", true).as_str(), "unnamed");
     assert_eq!(proposed_name("../../x", false).as_str(), ".._.._x");
 }
+
+#[test]
+fn a_name_that_one_of_the_two_character_sets_cannot_say_is_the_same() {
+    let heard = |proposed: &str, named: &str| {
+        let name = proposed.to_owned();
+        let mut receiver = OftReceive::new(ReceiveTerms { name, ..terms() });
+        let heard = receiver.handle(&super::named(&[named]));
+        match heard {
+            Ok(ReceivedEvent::Offered(incoming)) => Some(incoming.path.as_str().to_owned()),
+            _ => None,
+        }
+    };
+    for (proposed, named) in [
+        ("日本.bin", "????.bin"),
+        ("na?ve.txt", "naïve.txt"),
+        ("na\u{FFFD}ve.txt", "naïve.txt"),
+    ] {
+        let saved = clean_path([proposed]).as_str().to_owned();
+        assert_eq!(heard(proposed, named), Some(saved), "{proposed:?}");
+    }
+    for (proposed, named) in [
+        ("日本.bin", "????.exe"),
+        ("日本", "файл"),
+        ("naive.txt", "nave.txt"),
+    ] {
+        assert_eq!(heard(proposed, named), None, "{proposed:?}");
+    }
+}
