@@ -119,6 +119,8 @@ pub struct Proposal {
     secure: bool,
     commands: mpsc::WeakSender<Command>,
     known_peers: Option<KnownPeers>,
+    /// Told when it is not open any more.
+    gone: oneshot::Receiver<Error>,
     answered: bool,
 }
 
@@ -129,6 +131,7 @@ impl Proposal {
         secure: bool,
         commands: mpsc::WeakSender<Command>,
         known_peers: Option<KnownPeers>,
+        gone: oneshot::Receiver<Error>,
     ) -> Self {
         Self {
             id,
@@ -136,6 +139,7 @@ impl Proposal {
             secure,
             commands,
             known_peers,
+            gone,
             answered: false,
         }
     }
@@ -163,12 +167,21 @@ impl Proposal {
         }
     }
 
+    /// Waits until there is nothing to answer any more, and says why: the other side has withdrawn it, or nobody answered in time.
+    /// Cancel-safe.
+    pub async fn gone(&mut self) -> Error {
+        let why = (&mut self.gone).await;
+        self.answered = true;
+        why.unwrap_or(Error::EngineEnded)
+    }
+
     /// Agrees to connect and to receive into `sink`. From our own kind what is offered is told and asked in the channel
     /// ([`crate::TransferEvent::Offered`]); an old client's files are thereby accepted.
     ///
     /// # Errors
     /// [`Error::PeerKeyChanged`] and [`Error::Security`] if the known peers say that this is another, or was never plain
-    /// (S-03, S-07): the peer is refused. [`Error::Incompatible`] for a proposal that brings no files.
+    /// (S-03, S-07): the peer is refused. [`Error::Incompatible`] for a proposal that brings no files. If it is not open any more,
+    /// what [`Proposal::gone`] says.
     pub async fn accept(mut self, sink: Sink) -> Result<Transfer, Error> {
         self.judge().await?;
         let how = match &self.kind {
@@ -184,7 +197,10 @@ impl Proposal {
         let (reply, answer) = oneshot::channel();
         let id = self.id.clone();
         self.command(Command::Accept { id, how, reply }).await?;
-        answer.await.map_err(|_| Error::EngineEnded)?
+        match answer.await.map_err(|_| Error::EngineEnded)? {
+            Some(transfer) => transfer,
+            None => Err(self.gone().await),
+        }
     }
 
     /// Says no.

@@ -35,6 +35,17 @@ impl Said {
         self.0.borrow().iter().map(word).collect()
     }
 
+    /// Waits until as much was said, and compares.
+    ///
+    /// # Panics
+    /// If something else was said.
+    pub async fn assert(&self, words: &[&str]) {
+        let mut said = self.0.subscribe();
+        let all = said.wait_for(|said| said.len() >= words.len()).await;
+        drop(all.expect("the channel is there"));
+        assert_eq!(self.words(), words);
+    }
+
     /// Waits until that was said.
     pub async fn wait_for(&self, wanted: &str) -> Signal {
         let mut said = self.0.subscribe();

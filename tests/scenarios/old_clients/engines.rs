@@ -142,7 +142,7 @@ async fn each_of_several_files_has_a_rendezvous_of_its_own() {
     assert_eq!(sent.lane(), (PathKind::Direct, "plain"), "told once");
     let summary = sent.outcome.unwrap();
     assert_eq!((summary.files, summary.bytes), (3, 6));
-    assert_eq!(said.words(), ["P1", "P1", "P1"]);
+    said.assert(&["P1", "P1", "P1"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -164,7 +164,7 @@ async fn a_batch_has_one_rendezvous_for_all_files() {
     assert_eq!(sent.outcome.unwrap().files, 2);
     let saved = received.outcome.unwrap();
     assert_eq!((saved.files, saved.bytes), (2, 3));
-    assert_eq!(said.words(), ["P1"]);
+    said.assert(&["P1"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -215,7 +215,7 @@ async fn a_peer_that_turns_out_not_to_know_our_own_kind_gets_the_old_one() {
     let (sent, received) = tokio::join!(end(sending), end(receiving));
     assert_eq!(sent.lane(), (PathKind::Direct, "encrypted"));
     assert_eq!(received.lane(), (PathKind::Direct, "encrypted"));
-    assert_eq!(said.words(), ["P1", "P1"]);
+    said.assert(&["P1", "P1"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -254,6 +254,6 @@ async fn a_no_is_told_as_a_no() {
         matches!(outcome, Err(Error::Declined { by: By::Peer })),
         "{outcome:?}"
     );
-    assert_eq!(bob_said.words(), ["N1", "C1"]);
+    bob_said.assert(&["N1", "C1"]).await;
     assert!(town.nothing_arrived());
 }
