@@ -1,10 +1,17 @@
 //! What the user may type.
 
+mod account;
+mod host;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use rdv::ScreenName;
+
+pub(crate) use account::{AccountVerb, Contact, ContactVerb, Login};
+pub(crate) use host::{Host, HostVerb, Store, User, UserVerb};
 
 const AFTER: &str = "\
 `rdv CODE` is `rdv receive CODE`.
@@ -49,13 +56,19 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Send files, folders or a text to whoever enters the code that is shown
+    /// Send files, folders or a text: to whoever enters the code that is shown, or to somebody by name (--to)
     #[command(visible_alias = "tx")]
     Send(Send),
-    /// Receive what somebody sends, by the code that they tell you
+    /// Receive what somebody sends: by the code that they tell you, or with an account from whoever you know (--listen)
     #[command(visible_aliases = ["rx", "recv"])]
     Receive(Receive),
-    /// Run a host: it hands out codes and carries the messages of a rendezvous
+    /// Sign on to a host with a name and a password, which are kept; or forget them
+    #[command(subcommand)]
+    Account(AccountVerb),
+    /// Whom you know at a host
+    #[command(subcommand)]
+    Contact(ContactVerb),
+    /// Run a host: it hands out codes and carries the messages of a rendezvous; or manage its accounts
     Host(Host),
     /// Run a relay: it joins two connections that cannot meet otherwise
     Relay(Relay),
@@ -79,6 +92,31 @@ pub(crate) struct Send {
     /// How long the code stays good, such as 30m, 1h or 2d
     #[arg(long, value_name = "D", default_value = "1h", value_parser = humantime::parse_duration)]
     pub(crate) expire: Duration,
+    /// Send to this user of the host that you are signed on to; no code is needed
+    #[arg(long, value_name = "NAME")]
+    pub(crate) to: Option<ScreenName>,
+    #[command(flatten)]
+    pub(crate) user: AsUser,
+    /// To an old client: send all files over one connection; not every one can take that
+    #[arg(long, requires = "to")]
+    pub(crate) batch: bool,
+}
+
+/// How to deal with the other users of a host.
+#[derive(Debug, Args)]
+pub(crate) struct AsUser {
+    /// Which of your accounts, as NAME or NAME@HOST:PORT; needed if there are several
+    #[arg(long, value_name = "NAME")]
+    pub(crate) account: Option<String>,
+    /// Old clients may send or get files without encryption, which anyone between you can read and change
+    #[arg(long)]
+    pub(crate) allow_plain: bool,
+    /// Do as old clients do: no transfers of our own kind
+    #[arg(long)]
+    pub(crate) no_native: bool,
+    /// A relay of your own, for hosts that have none
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) relay_server: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -92,9 +130,20 @@ pub(crate) struct Receive {
     /// The folder to write into; made if it is missing
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     pub(crate) output: PathBuf,
-    /// Accept what is offered without asking
+    /// Accept what is offered without asking; with --listen only from --from and from contacts
     #[arg(short, long)]
     pub(crate) yes: bool,
+    /// Stay signed on and take what users of the host send
+    #[arg(short, long, conflicts_with_all = ["code", "code_file"])]
+    pub(crate) listen: bool,
+    /// Take files from this user and from nobody else; may be repeated
+    #[arg(long, value_name = "NAME", requires = "listen")]
+    pub(crate) from: Vec<ScreenName>,
+    /// End after so many transfers
+    #[arg(long, value_name = "N", requires = "listen", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+    #[command(flatten)]
+    pub(crate) user: AsUser,
     /// What to do if a name is taken
     #[arg(long, value_enum, default_value_t = IfExists::Rename, value_name = "WHAT")]
     pub(crate) if_exists: IfExists,
@@ -137,6 +186,8 @@ pub(crate) enum RelayUse {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum IfExists {
+    /// Go on with a file of an old client that broke off, if it still is the same; else as `rename`
+    Resume,
     /// Take a free name such as `name (1).ext`
     Rename,
     /// Replace the old file when the new one is whole
@@ -150,40 +201,13 @@ pub(crate) enum IfExists {
 impl From<IfExists> for rdv::IfExists {
     fn from(what: IfExists) -> Self {
         match what {
+            IfExists::Resume => Self::Resume,
             IfExists::Rename => Self::Rename,
             IfExists::Overwrite => Self::Overwrite,
             IfExists::Skip => Self::Skip,
             IfExists::Fail => Self::Fail,
         }
     }
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Host {
-    /// Where to listen; TLS, plain FLAP and relay connections share the port
-    #[arg(long, value_name = "ADDR:PORT", default_value = "[::]:5190")]
-    pub(crate) listen: Vec<SocketAddr>,
-    /// Run a relay on this address, too; without it the relay shares the port of the host
-    #[arg(long, value_name = "ADDR:PORT")]
-    pub(crate) relay_listen: Option<SocketAddr>,
-    /// Name a relay that runs elsewhere instead of running one
-    #[arg(long, value_name = "ADDR:PORT", conflicts_with = "relay_listen")]
-    pub(crate) relay: Option<String>,
-    /// The address of this machine as the world sees it, if clients connect to another
-    #[arg(long, value_name = "ADDR")]
-    pub(crate) public: Option<std::net::IpAddr>,
-    /// The relay address to tell clients, if it is not the one that they see
-    #[arg(long, value_name = "ADDR:PORT")]
-    pub(crate) relay_public: Option<String>,
-    /// The certificate chain, PEM; without it one is made and kept
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
-    pub(crate) tls_cert: Option<PathBuf>,
-    /// The key of the certificate, PEM
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    pub(crate) tls_key: Option<PathBuf>,
-    /// Where the certificate that was made is kept
-    #[arg(long, value_name = "DIR")]
-    pub(crate) state: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -1,17 +1,24 @@
 //! `rdv host` and `rdv relay`.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
-use rdv::Fingerprint;
+use rdv::{Fingerprint, show};
 use rdv_host::{Host, HostConfig, HostError, IdentitySource, Relay, RelayConfig, RelaySource};
 
+use crate::accounts;
 use crate::args;
 use crate::exit::{Exit, Failure};
-use crate::state;
 use crate::stop::Stop;
 use crate::ui::Ui;
 
+/// Longest path on one line.
+const PATH_SHOWN_MAX: usize = 400;
+/// Where old clients join a relay, whatever they are told.
+const LEGACY_RELAY_PORT: u16 = 5190;
+
 pub(crate) async fn host(args: args::Host, ui: &Ui, stop: Stop) -> Result<Exit, Failure> {
+    let url = accounts::url(&args.store)?;
     let relay = match (args.relay_listen, args.relay) {
         (Some(address), _) => RelaySource::Listen(vec![address]),
         (None, Some(address)) => RelaySource::Foreign(address),
@@ -22,12 +29,28 @@ pub(crate) async fn host(args: args::Host, ui: &Ui, stop: Stop) -> Result<Exit, 
         relay,
         identity: identity(
             args.tls_cert.as_deref().zip(args.tls_key.as_deref()),
-            args.state,
+            &args.store,
         )?,
         relay_public: args.relay_public,
         public_address: args.public,
+        museum: args.museum,
+        accounts: match &url {
+            Some(url) => Some(accounts::open(url).await?),
+            None => None,
+        },
         ..HostConfig::default()
     };
+    let served = match (&config.accounts, &url) {
+        (Some(accounts), Some(url)) => {
+            let count = accounts
+                .count()
+                .await
+                .map_err(|error| accounts::failed(&error))?;
+            format!("{count}, in {}", show(url, PATH_SHOWN_MAX))
+        }
+        _ => "none, for there is no folder to keep them in; name a database with --db".to_owned(),
+    };
+    let relay_source = config.relay.clone();
     let host = Host::bind(config)
         .await
         .map_err(|error| cannot_start(&error))?;
@@ -41,8 +64,38 @@ pub(crate) async fn host(args: args::Host, ui: &Ui, stop: Stop) -> Result<Exit, 
         "Fingerprint: {}",
         Fingerprint::of(&host.fingerprint())
     ));
+    ui.must_say(format!("Accounts: {served}"));
+    if url.is_some() {
+        for note in notes_for_old_clients(&relay_source, &host.relay_addrs(), args.museum) {
+            ui.say(note);
+        }
+    }
     ui.say("Clients use it with --host HOST:PORT; to be sure of it on the first visit, with --host-key FINGERPRINT, too.");
     run(stop, |asked| host.run(asked)).await
+}
+
+/// What the operator should know if old clients are to be served.
+fn notes_for_old_clients(
+    relay: &RelaySource,
+    addresses: &[SocketAddr],
+    museum: bool,
+) -> Vec<&'static str> {
+    let mut notes = Vec::new();
+    match relay {
+        RelaySource::Foreign(_) => notes.push(
+            "Note: old clients cannot use a relay that runs elsewhere; their files go directly or not at all.",
+        ),
+        _ if addresses.iter().all(|address| address.port() != LEGACY_RELAY_PORT) => notes.push(
+            "Note: old clients look for relays on port 5190 alone, so that they cannot use this one; see --relay-listen.",
+        ),
+        _ => {}
+    }
+    if museum {
+        notes.push(
+            "Note: with --museum very old clients send passwords that anybody on the way can read.",
+        );
+    }
+    notes
 }
 
 pub(crate) async fn relay(args: args::Relay, ui: &Ui, stop: Stop) -> Result<Exit, Failure> {
@@ -75,28 +128,17 @@ async fn run<F: Future<Output = ()>>(
 
 type Asked = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
-fn identity(
-    pem: Option<(&Path, &Path)>,
-    kept: Option<std::path::PathBuf>,
-) -> Result<IdentitySource, Failure> {
+fn identity(pem: Option<(&Path, &Path)>, store: &args::Store) -> Result<IdentitySource, Failure> {
     if let Some((certificate, key)) = pem {
         return Ok(IdentitySource::Pem {
             certificate: read(certificate)?,
             key: read(key)?,
         });
     }
-    let folder = kept
-        .or_else(|| state::folder().map(|folder| folder.join("host")))
-        .ok_or_else(|| {
-            Failure::new(
-                Exit::FILES,
-                "there is no home folder to keep the certificate in; name one with --state",
-            )
-        })?;
-    std::fs::create_dir_all(&folder).map_err(|error| {
+    let folder = accounts::folder(store)?.ok_or_else(|| {
         Failure::new(
             Exit::FILES,
-            format!("cannot make \"{}\": {error}", folder.display()),
+            "there is no home folder to keep the certificate in; name one with --state",
         )
     })?;
     Ok(IdentitySource::Kept(folder))

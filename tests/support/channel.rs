@@ -1,6 +1,6 @@
 //! A signalling channel in memory that is listened to, and meddled with on its way.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use rdv::ScreenName;

@@ -3,6 +3,8 @@
 mod early;
 mod faults;
 mod hostile;
+mod oft_hostile;
+mod oft_resume;
 mod oft_ways;
 mod old;
 mod raw;

@@ -77,7 +77,7 @@ async fn crowd(there: SocketAddr, cookie: Cookie) -> Vec<TcpStream> {
             2 => drop(stranger.shutdown().await),
             _ => {
                 let wrong = answer(&prompt("song", b"la la la"), Kind::ACK, cookie);
-                drop(write(&mut stranger, &wrong).await);
+                write(&mut stranger, &wrong).await;
             }
         }
         crowd.push(stranger);

@@ -12,9 +12,9 @@ use super::raw::Raw;
 use super::*;
 
 /// A stream that breaks after so many bytes were read from it.
-struct Cut<S> {
-    stream: S,
-    left: usize,
+pub(super) struct Cut<S> {
+    pub(super) stream: S,
+    pub(super) left: usize,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Cut<S> {
@@ -26,13 +26,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Cut<S> {
         if self.left == 0 {
             return Poll::Ready(Err(std::io::ErrorKind::ConnectionReset.into()));
         }
-        let mut part = out.take(self.left);
+        let most = out.remaining().min(self.left);
+        let mut part = ReadBuf::new(out.initialize_unfilled_to(most));
         std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, &mut part))?;
         let read = part.filled().len();
-        let initialized = part.initialized().len();
-        debug_assert!(initialized >= read);
         self.left -= read;
-        out.set_filled(out.filled().len() + read);
+        out.advance(read);
         Poll::Ready(Ok(()))
     }
 }
@@ -375,10 +374,10 @@ async fn f_1_names_that_cannot_be_sent_are_found_before_anything_goes_out() {
 }
 
 /// A file system of 4 MiB, if this user may mount one.
-struct SmallDisk(PathBuf);
+pub(super) struct SmallDisk(pub(super) PathBuf);
 
 impl SmallDisk {
-    fn mount(at: &Path) -> Option<Self> {
+    pub(super) fn mount(at: &Path) -> Option<Self> {
         fs::create_dir(at).unwrap();
         let mounted = std::process::Command::new("mount")
             .args(["-t", "tmpfs", "-o", "size=4m", "rdv-test"])

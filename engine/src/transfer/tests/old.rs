@@ -87,7 +87,9 @@ pub(super) async fn exchange(source: Source, batch: bool, sink: Sink) -> Vec<(En
             receive_over(b, sink.clone(), terms, &theirs)
         ));
     }
-    assert_eq!(control.progress().phase, Phase::Over);
+    if ended.iter().all(|(sent, _)| sent.is_ok()) {
+        assert_eq!(control.progress().phase, Phase::Over);
+    }
     ended
 }
 
