@@ -4,14 +4,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use rdv_proto::rendezvous::{
-    AttemptError, EndReason, Event, Input, LegacySecurity, Path, RelayAddress, RelayPolicy,
-    Security, SecurityFault, WrongCodeSeenBy,
+    AttemptError, EndReason, Event, Input, LegacySecurity, Path, RelayPolicy, Security,
+    SecurityFault, WrongCodeSeenBy,
 };
 use rdv_proto::trust::Secret;
 use rdv_proto::wire::rendezvous::{CancelReason, Message, MessageKind, tag};
 use rdv_proto::wire::service::SEND_FILE;
 use rdv_proto::wire::signal::Signal;
-use rdv_tests::pair::{ALICE, BOB, Pair, edited, relay_address};
+use rdv_tests::pair::{ALICE, BOB, Pair, edited};
 use rdv_tests::road::{Meddler, Relay, Road, Tcp};
 use rdv_tests::solo::{COOKIE, Solo, first, proposal, with_file};
 
@@ -242,18 +242,23 @@ fn s_10_the_peer_sees_the_same_whatever_became_of_its_addresses() {
 
 #[test]
 fn s_10_a_foreign_relay_inside_our_network_is_not_joined() {
-    let join = |infrastructure: Vec<SocketAddr>| {
-        let mut solo = Solo::default();
-        solo.endpoint.config_mut().infrastructure = infrastructure;
-        solo.hear(with_file(proposal(1).with_relay([10, 0, 0, 1].into(), 7)));
-        solo.accept(ANY, AUTO);
-        let joined = solo.joined.iter().map(|(_, relay)| relay.address.clone());
-        joined.collect::<Vec<_>>()
-    };
-    assert_eq!(join(Vec::new()), []);
-    // The relay of our own host may have an inner address for the peer: then it is where we reach it.
-    let own = relay_address();
-    assert_eq!(join(vec![own]), [RelayAddress::Socket(own)]);
+    let inside = [10, 0, 0, 1];
+    let mut solo = Solo::default();
+    let elsewhere = [SocketAddr::from((inside, 5443))];
+    let named = proposal(1).with_relay(inside.into(), 7);
+    solo.hear(with_file(named.with_addr_list(&elsewhere)));
+    solo.accept(ANY, AUTO);
+    assert!(solo.joined.is_empty());
+    // With the port of our host it may be our host, as the peer reaches it. It is joined where we reach it.
+    let mut solo = Solo::default();
+    solo.hear(with_file(proposal(1).with_relay(inside.into(), 7)));
+    solo.accept(ANY, AUTO);
+    let joined: Vec<_> = solo
+        .joined
+        .iter()
+        .map(|(_, relay)| relay.address.to_string())
+        .collect();
+    assert_eq!(joined, ["192.0.2.80:5190"]);
 }
 
 #[test]
