@@ -33,3 +33,5 @@ mod signals;
 mod strangers;
 #[path = "cli/terminal.rs"]
 mod terminal;
+#[path = "cli/users.rs"]
+mod users;

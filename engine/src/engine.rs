@@ -3,13 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdv_proto::rendezvous::{LegacySecurity, RelayPolicy};
+use rdv_proto::rendezvous::{ConversationId, LegacySecurity, RelayPolicy};
 use rdv_proto::trust::CodeWords;
+use rdv_proto::wire::service;
 use rdv_proto::wire::text::ScreenName;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 
-use crate::driver::{Command, Direction, Driver, Exits, Setup};
+use crate::direct_im::{self, DirectIm, DirectIms};
+use crate::driver::{
+    Command, Direction, Driver, Exits, LegacyWork, Prepare, Prepared, Setup, new_cookie,
+};
 use crate::error::Error;
 use crate::handle::Transfer;
 use crate::proposal::{Proposal, Refused};
@@ -132,6 +137,7 @@ impl Builder {
         let signaling = Arc::clone(&self.setup.signaling);
         let plain = Arc::clone(&self.setup.plain);
         let known_peers = self.setup.known_peers.clone();
+        let direct_ims = self.setup.direct_ims.clone();
         let driver = Driver::new(self.setup, receiver, commands.downgrade(), exits);
         let task = tokio::spawn(driver.run());
         Engine {
@@ -141,6 +147,7 @@ impl Builder {
             signaling,
             plain,
             known_peers,
+            direct_ims,
             task: std::sync::Mutex::new(Some(task)),
         }
     }
@@ -156,6 +163,7 @@ pub struct Engine {
     signaling: Arc<dyn Signaling>,
     plain: Arc<dyn PlainPolicy>,
     known_peers: Option<KnownPeers>,
+    direct_ims: DirectIms,
     task: std::sync::Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -217,11 +225,7 @@ impl Engine {
         source: Source,
         options: OfferOptions,
     ) -> Result<Transfer, Error> {
-        let capabilities = match self.signaling.capabilities(&peer).await {
-            Ok(capabilities) => capabilities,
-            Err(SignalingError::PeerOffline) => return Err(Error::PeerUnknown),
-            Err(error) => return Err(error.into()),
-        };
+        let capabilities = self.capabilities(&peer).await?;
         let service = options.service.choose(capabilities.as_deref())?;
         let security = self.least_security(&peer).await?;
         self.ask(|reply| Command::Offer {
@@ -230,6 +234,64 @@ impl Engine {
             service,
             batch: options.batch,
             security,
+            reply,
+        })
+        .await
+    }
+
+    /// Opens a direct IM with `peer`: text, typing and images from machine to machine. Ask the user before: it tells the peer our
+    /// addresses. Done when there is a connection; dropped before, it is called off. A conversation with the same peer that is
+    /// still open ends then.
+    ///
+    /// TLS and plain connections as with [`Engine::offer`].
+    ///
+    /// # Errors
+    /// As [`Engine::offer`]; [`Error::Crossed`] if the peer proposed the same at once and its proposal counts: it comes by
+    /// [`Engine::next_proposal`].
+    pub async fn direct_im(&self, peer: ScreenName) -> Result<DirectIm, Error> {
+        self.must_know(&peer, service::DIRECT_IM).await?;
+        let id = ConversationId {
+            peer,
+            cookie: new_cookie(),
+        };
+        let (work, opened) = self.direct_ims.work(id.clone());
+        let peer = id.peer.clone();
+        let transfer = self.propose_work(id, work).await?;
+        direct_im::connected(peer, transfer, opened).await
+    }
+
+    /// Refuses what a peer does not announce.
+    async fn must_know(&self, peer: &ScreenName, service: Uuid) -> Result<(), Error> {
+        match self.capabilities(peer).await? {
+            Some(known) if !known.contains(&service) => Err(Error::Incompatible {
+                what: "the other side does not offer this".into(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// What a peer announces, where the channel can tell.
+    async fn capabilities(&self, peer: &ScreenName) -> Result<Option<Vec<Uuid>>, Error> {
+        match self.signaling.capabilities(peer).await {
+            Ok(capabilities) => Ok(capabilities),
+            Err(SignalingError::PeerOffline) => Err(Error::PeerUnknown),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn propose_work(&self, id: ConversationId, work: LegacyWork) -> Result<Transfer, Error> {
+        let ConversationId { peer, cookie } = id;
+        let security = self.least_security(&peer).await?;
+        let prepared = Prepared {
+            cookie,
+            work,
+            next: None,
+        };
+        let prepare: Prepare = Box::new(|_| Box::pin(std::future::ready(Ok(prepared))));
+        self.ask(|reply| Command::ProposeWork {
+            peer,
+            security,
+            prepare,
             reply,
         })
         .await

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use crate::Fingerprint;
+use crate::direct_im::{self, DirectIm, DirectIms};
 use crate::driver::{AcceptAs, Command};
 use crate::error::Error;
 use crate::handle::Transfer;
@@ -28,7 +29,7 @@ pub enum ProposalKind {
     SendFile(LegacyOffer),
     /// An old client asks for the files that are shared.
     GetFile,
-    /// Somebody wants to talk from machine to machine.
+    /// Somebody wants to talk from machine to machine. Answer with [`Proposal::accept_direct_im`].
     DirectIm {
         /// Whether TLS is asked for.
         secure: bool,
@@ -133,6 +134,7 @@ pub struct Proposal {
     secure: bool,
     commands: mpsc::WeakSender<Command>,
     known_peers: Option<KnownPeers>,
+    direct_ims: DirectIms,
     answered: bool,
 }
 
@@ -143,6 +145,7 @@ impl Proposal {
         secure: bool,
         commands: mpsc::WeakSender<Command>,
         known_peers: Option<KnownPeers>,
+        direct_ims: DirectIms,
     ) -> Self {
         Self {
             id,
@@ -150,6 +153,7 @@ impl Proposal {
             secure,
             commands,
             known_peers,
+            direct_ims,
             answered: false,
         }
     }
@@ -183,8 +187,7 @@ impl Proposal {
     /// # Errors
     /// [`Error::PeerKeyChanged`] and [`Error::Security`] if the known peers say that this is another, or was never plain
     /// (S-03, S-07): the peer is refused. [`Error::Incompatible`] for a proposal that brings no files.
-    pub async fn accept(mut self, sink: Sink) -> Result<Transfer, Error> {
-        self.judge().await?;
+    pub async fn accept(self, sink: Sink) -> Result<Transfer, Error> {
         let how = match &self.kind {
             ProposalKind::Native { .. } => AcceptAs::Native(sink),
             ProposalKind::SendFile(offer) => AcceptAs::SendFile(sink, offer.clone()),
@@ -194,6 +197,28 @@ impl Proposal {
                 });
             }
         };
+        self.accept_as(how).await
+    }
+
+    /// Agrees to talk to who proposed a direct IM, which tells that side our addresses. Done when there is a connection; dropped
+    /// before, it is called off. A conversation with the same peer that is still open ends then.
+    ///
+    /// # Errors
+    /// As [`Proposal::accept`]; and every way in which no connection comes about.
+    pub async fn accept_direct_im(self) -> Result<DirectIm, Error> {
+        if !matches!(self.kind, ProposalKind::DirectIm { .. }) {
+            return Err(Error::Incompatible {
+                what: "the proposal is none of a direct IM".into(),
+            });
+        }
+        let (work, opened) = self.direct_ims.work(self.id.clone());
+        let peer = self.id.peer.clone();
+        let transfer = self.accept_as(AcceptAs::Work(work)).await?;
+        direct_im::connected(peer, transfer, opened).await
+    }
+
+    async fn accept_as(mut self, how: AcceptAs) -> Result<Transfer, Error> {
+        self.judge().await?;
         self.answered = true;
         let (reply, answer) = oneshot::channel();
         let id = self.id.clone();

@@ -1,6 +1,7 @@
 //! Scenarios, a module per subject.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod direct_im;
 mod embed;
 mod fuzz_smoke;
 mod host;
@@ -10,4 +11,5 @@ mod oft;
 mod old_clients;
 mod oscar;
 mod rendezvous;
+mod replay;
 mod wire;

@@ -6,7 +6,7 @@
 mod attempts;
 mod files;
 mod jobs;
-pub(crate) mod legacy;
+mod legacy;
 mod orders;
 mod outbox;
 mod outcome;
@@ -29,10 +29,12 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use self::attempts::Attempts;
-pub(crate) use self::jobs::{Direction, JobId};
+pub(crate) use self::jobs::{Direction, JobId, Prepared};
 use self::jobs::{Jobs, Over, Proposing, Ready, TransferEnded};
-pub(crate) use self::orders::{AcceptAs, Command};
+pub(crate) use self::legacy::{LegacyWork, Opened};
+pub(crate) use self::orders::{AcceptAs, Command, Prepare, new_cookie};
 use self::outbox::Outbox;
+use crate::direct_im::DirectIms;
 use crate::error::Error;
 use crate::proposal::{self, Proposal, Refused, RefusedWhy};
 use crate::security::PlainPolicy;
@@ -58,10 +60,12 @@ pub(crate) struct Setup {
     pub(crate) services: Services,
     pub(crate) plain: Arc<dyn PlainPolicy>,
     pub(crate) known_peers: Option<KnownPeers>,
+    pub(crate) direct_ims: DirectIms,
 }
 
 impl Setup {
     pub(crate) fn new(signaling: Arc<dyn Signaling>) -> Self {
+        let direct_ims = DirectIms::new(signaling.local_name());
         Self {
             signaling,
             relays: None,
@@ -75,6 +79,7 @@ impl Setup {
             services: Services::default(),
             plain: Arc::new(|_: &ScreenName| false),
             known_peers: None,
+            direct_ims,
         }
     }
 }
@@ -330,6 +335,7 @@ impl Driver {
             offer.secure,
             self.weak_commands.clone(),
             self.setup.known_peers.clone(),
+            self.setup.direct_ims.clone(),
         );
         // If nobody listens, or too many wait, dropping it declines.
         let _ = self.exits.proposals.try_send(proposal);
