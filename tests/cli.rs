@@ -31,3 +31,5 @@ mod signals;
 mod strangers;
 #[path = "cli/terminal.rs"]
 mod terminal;
+#[path = "cli/users.rs"]
+mod users;

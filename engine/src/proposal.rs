@@ -2,6 +2,7 @@
 
 use rdv_proto::rendezvous::{self, ConversationId};
 use rdv_proto::transfer::oft::proposed_name;
+use rdv_proto::transfer::{Entry, EntryKind, Mark};
 use rdv_proto::wire::service::{self, SendFileOffer};
 use rdv_proto::wire::text::ScreenName;
 use tokio::sync::{mpsc, oneshot};
@@ -51,6 +52,8 @@ pub struct LegacyOffer {
     pub secure: bool,
     /// Words to the user.
     pub invitation: Option<String>,
+    /// Why the name deserves a look (S-25).
+    pub mark: Option<Mark>,
 }
 
 /// A proposal that was refused by a rule, without asking.
@@ -92,8 +95,19 @@ pub(crate) fn kind(offer: &rendezvous::Offer) -> Option<ProposalKind> {
 
 fn legacy_offer(offer: &rendezvous::Offer) -> Option<LegacyOffer> {
     let told = SendFileOffer::from_tags(&offer.service_tags)?.ok()?;
+    let entry = Entry {
+        kind: match told.folder {
+            true => EntryKind::Folder,
+            false => EntryKind::File,
+        },
+        path: proposed_name(&told.name, told.folder),
+        size: told.bytes,
+        mtime: None,
+        mode: 0,
+    };
     Some(LegacyOffer {
-        name: proposed_name(&told.name, told.folder).as_str().to_owned(),
+        mark: entry.mark(),
+        name: entry.path.as_str().to_owned(),
         files: told.files.into(),
         bytes: told.bytes,
         folder: told.folder,

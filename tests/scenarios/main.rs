@@ -12,4 +12,5 @@ mod oft;
 mod old_clients;
 mod oscar;
 mod rendezvous;
+mod replay;
 mod wire;

@@ -17,9 +17,13 @@ pub mod old_peer;
 pub mod pair;
 #[cfg(target_os = "linux")]
 pub mod process;
+#[cfg(target_os = "linux")]
+pub mod purple;
 pub mod road;
 pub mod solo;
 pub mod tap;
+#[cfg(target_os = "linux")]
+pub mod wall;
 
 /// The code in the README compiles.
 #[cfg(doctest)]

@@ -1,6 +1,7 @@
 //! File bytes between a secured stream and the disk.
 //!
-//! [`send()`] and [`receive()`] run the native protocol over one stream; `rdv_proto::transfer` decides which frame may come, this room moves the bytes.
+//! [`send()`] and [`receive()`] run the native protocol over one stream, `oft` that of old clients; `rdv_proto::transfer` decides which frame may come,
+//! this room moves the bytes.
 //!
 //! ```text
 //! disk -> blocks (thread: read, hash, pack) -> send (frames out, acks in)  ~~>  receive (frames in, acks out) -> writer, arriving (thread: hash, write)
