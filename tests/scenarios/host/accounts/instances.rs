@@ -75,11 +75,43 @@ async fn h_20_who_answers_with_a_proposal_has_taken_it_up_too() {
         here.expect_rendezvous().await.1.cancel_reason(),
         CancelReason::ACCEPTED_ELSEWHERE
     );
-    // A late accept of the other one changes nothing.
+    // What the other one still has to say is dropped.
     here.rendezvous("alice", &Message::accept(COOKIE, SEND_FILE), TlvList::new())
         .await;
-    alice.expect_rendezvous().await;
+    here.refuse(ClientError::rendezvous(
+        COOKIE,
+        "alice".parse().unwrap(),
+        NakCode(1),
+    ))
+    .await;
+    here.expect_nothing().await;
+    alice.expect_nothing().await;
     there.expect_nothing().await;
+}
+
+#[tokio::test]
+async fn h_20_a_cookie_that_is_used_again_is_another_rendezvous() {
+    let town = Town::new().await;
+    let password = town.account("alice").await;
+    let mut alice = town.sign_on("alice", &password).await;
+    let [mut here, mut there] = twice(&town, "bob").await;
+    let accept = Message::accept(COOKIE, SEND_FILE);
+    for (taker, other) in [(0, 1), (1, 0)] {
+        let mut bobs = [&mut here, &mut there];
+        // The first cookie of libpurple is the same each time that it is started.
+        alice.rendezvous("bob", &first(), TlvList::new()).await;
+        for bob in &mut bobs {
+            assert_eq!(bob.expect_rendezvous().await.1, first());
+        }
+        bobs[taker]
+            .rendezvous("alice", &accept, TlvList::new())
+            .await;
+        assert_eq!(alice.expect_rendezvous().await.1, accept);
+        let cancel = bobs[other].expect_rendezvous().await.1;
+        assert_eq!(cancel.cancel_reason(), CancelReason::ACCEPTED_ELSEWHERE);
+        alice.leave().await;
+        alice = town.sign_on("alice", &password).await;
+    }
 }
 
 #[tokio::test]
