@@ -1,6 +1,7 @@
 //! Accounts, and the old clients that sign on to them.
 
 mod messages;
+mod relay;
 mod sign_on;
 
 use std::net::SocketAddr;
