@@ -6,6 +6,7 @@ mod instances;
 mod lists;
 mod messages;
 mod presence;
+mod relay;
 mod sign_on;
 
 use std::net::SocketAddr;
