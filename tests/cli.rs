@@ -21,6 +21,8 @@ mod large;
 mod names;
 #[path = "cli/networks.rs"]
 mod networks;
+#[path = "cli/old_peers.rs"]
+mod old_peers;
 #[path = "cli/programs.rs"]
 mod programs;
 #[path = "cli/refusals.rs"]
