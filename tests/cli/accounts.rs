@@ -301,6 +301,27 @@ fn s_25_a_person_is_asked_all_that_there_is_to_decide() {
 }
 
 #[test]
+fn a_question_about_what_was_withdrawn_goes_away() {
+    let host = host();
+    let (alice, bob) = (user(&host, "alice"), user(&host, "bob"));
+    small_file(&alice, "a");
+    let mut bobs = bob.run_on_terminal(["receive", "--listen", "-o", "in", "--count", "1"]);
+    bobs.expect("waiting for files");
+    for service in [&["a"][..], &["a", "--no-native"]] {
+        let mut sender = send(&alice, "bob", service);
+        bobs.expect("[y/N]");
+        sender.ctrl_c();
+        sender.finish().expect_code(130);
+        bobs.expect("cancelled");
+    }
+    let sender = send(&alice, "bob", &["a", "--no-native"]);
+    bobs.expect("Accept? [y/N]");
+    bobs.type_line("y");
+    sender.finish().expect_code(0);
+    bobs.finish().expect_code(0);
+}
+
+#[test]
 fn a_listener_survives_its_host_and_is_there_again() {
     let host = host();
     let (alice, bob) = (user(&host, "alice"), user(&host, "bob"));
