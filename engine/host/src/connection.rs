@@ -86,7 +86,6 @@ impl Arrival {
             peer: self.peer,
             listener: self.listener,
             arrived: self.arrived,
-            to_show: Vec::new(),
         };
         let sequence = u16::from_be_bytes(sequence) >> 1;
         let mut writer = std::pin::pin!(outgoing.write_to(writing, sequence, limits.keep_alive));
@@ -126,8 +125,6 @@ struct Client {
     peer: SocketAddr,
     listener: usize,
     arrived: Instant,
-    /// Who is still to be shown to the client, which gets them as fast as it reads.
-    to_show: Vec<ScreenName>,
 }
 
 /// Where a client that is signed on belongs.
@@ -210,10 +207,14 @@ impl Client {
 
     /// Does what the session wants done; says whether the connection ended by it.
     async fn carry_out(&mut self) -> Option<Ended> {
+        let stall = self.shared.limits.stall;
         while let Some(output) = self.session.poll_output() {
             match output {
                 Output::Send(channel, data) => {
-                    if !self.queue.push(channel, data) {
+                    // A long answer goes out as fast as the client reads; what others send does not wait for that.
+                    if self.queue.wait_for_room(stall).await.is_none()
+                        || !self.queue.push(channel, data)
+                    {
                         return Some(Ended::Gone);
                     }
                 }
@@ -232,18 +233,17 @@ impl Client {
                     Some(Seat::Account(place)) => {
                         let accounts = self.shared.accounts.as_ref();
                         let shown = serve_account(&mut self.session, place, accounts, other).await;
-                        self.to_show.extend(shown);
+                        let mut shown = &shown[..];
+                        while !shown.is_empty() {
+                            let Some(room) = self.queue.wait_for_room(stall).await else {
+                                return Some(Ended::Gone);
+                            };
+                            let (now, later) = shown.split_at(shown.len().min(room));
+                            place.show(Instant::now(), now);
+                            shown = later;
+                        }
                     }
                 },
-            }
-            if let Some(Seat::Account(place)) = &self.seat {
-                while !self.to_show.is_empty() {
-                    // Others are bounded by the queue, the client's own answers by its reading.
-                    if !self.queue.wait_for_room().await {
-                        return Some(Ended::Gone);
-                    }
-                    self.to_show = place.show(Instant::now(), std::mem::take(&mut self.to_show));
-                }
             }
         }
         None
@@ -406,8 +406,8 @@ async fn serve_account(
         Output::Idle(idle) => place.set_idle(now, idle),
         Output::Status(change) => place.set_status(now, change),
         Output::Parameters(parameters) => place.set_parameters(parameters),
-        Output::OwnInfo { request_id } => place.own_info(|number, created, shown| {
-            session.own_info(now, request_id, number, created, shown.iter().copied());
+        Output::OwnInfo { request_id } => place.own_info(|number, shown| {
+            session.own_info(now, request_id, number, shown.iter().copied());
         }),
         Output::UserInfo { request_id, query } => {
             let found = place.user_info(now, &query);

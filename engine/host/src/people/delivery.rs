@@ -204,7 +204,7 @@ impl User {
             .iter()
             .filter(|one| one.online || one.id == id);
         let shown = shown.map(|instance| &instance.shown);
-        rdv_proto::session::unite(&self.name, self.created_unix_s, shown, now)
+        rdv_proto::session::unite(&self.name, shown, now)
     }
 }
 
