@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::Fingerprint;
 use crate::direct_im::{self, DirectIm, DirectIms};
 use crate::driver::{AcceptAs, Command, LegacyWork};
-use crate::error::Error;
+use crate::error::{By, Error};
 use crate::handle::Transfer;
 use crate::transfer::Sink;
 use crate::trust::KnownPeers;
@@ -134,6 +134,8 @@ pub struct Proposal {
     secure: bool,
     commands: mpsc::WeakSender<Command>,
     known_peers: Option<KnownPeers>,
+    /// Told when it is not open any more; `None` once that was told.
+    gone: Option<oneshot::Receiver<Error>>,
     direct_ims: DirectIms,
     answered: bool,
 }
@@ -145,6 +147,7 @@ impl Proposal {
         secure: bool,
         commands: mpsc::WeakSender<Command>,
         known_peers: Option<KnownPeers>,
+        gone: oneshot::Receiver<Error>,
         direct_ims: DirectIms,
     ) -> Self {
         Self {
@@ -153,6 +156,7 @@ impl Proposal {
             secure,
             commands,
             known_peers,
+            gone: Some(gone),
             direct_ims,
             answered: false,
         }
@@ -185,12 +189,25 @@ impl Proposal {
         }
     }
 
+    /// Waits until there is nothing to answer any more, and says why: the other side has withdrawn it, or nobody answered in time.
+    /// Cancel-safe.
+    pub async fn gone(&mut self) -> Error {
+        let Some(gone) = &mut self.gone else {
+            return Error::Cancelled { by: By::Peer };
+        };
+        let why = gone.await;
+        self.gone = None;
+        self.answered = true;
+        why.unwrap_or(Error::EngineEnded)
+    }
+
     /// Agrees to connect and to receive into `sink`. From our own kind what is offered is told and asked in the channel
     /// ([`crate::TransferEvent::Offered`]); an old client's files are thereby accepted.
     ///
     /// # Errors
     /// [`Error::PeerKeyChanged`] and [`Error::Security`] if the known peers say that this is another, or was never plain
-    /// (S-03, S-07): the peer is refused. [`Error::Incompatible`] for a proposal that brings no files.
+    /// (S-03, S-07): the peer is refused. [`Error::Incompatible`] for a proposal that brings no files. If it is not open any more,
+    /// what [`Proposal::gone`] says.
     pub async fn accept(self, sink: Sink) -> Result<Transfer, Error> {
         let how = match &self.kind {
             ProposalKind::Native { .. } => AcceptAs::Native(sink),
@@ -232,7 +249,10 @@ impl Proposal {
         let (reply, answer) = oneshot::channel();
         let id = self.id.clone();
         self.command(Command::Accept { id, how, reply }).await?;
-        answer.await.map_err(|_| Error::EngineEnded)?
+        match answer.await.map_err(|_| Error::EngineEnded)? {
+            Some(transfer) => transfer,
+            None => Err(self.gone().await),
+        }
     }
 
     /// Says no.

@@ -13,7 +13,7 @@ mod outcome;
 mod run;
 mod walk;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ use rdv_proto::rendezvous::{
 use rdv_proto::wire::rendezvous::NakCode;
 use rdv_proto::wire::service;
 use rdv_proto::wire::text::ScreenName;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use self::attempts::Attempts;
@@ -104,6 +104,8 @@ pub(crate) struct Driver {
     exits: Exits,
     attempts: Attempts,
     jobs: Jobs,
+    /// Proposals of others that nobody has answered; the machine bounds them.
+    offered: BTreeMap<ConversationId, oneshot::Sender<Error>>,
     outbox: Outbox,
     ended: mpsc::Receiver<TransferEnded>,
     ready: mpsc::Receiver<Ready>,
@@ -137,6 +139,7 @@ impl Driver {
             endpoint: Endpoint::new(setup.signaling.local_name(), config.clone()),
             attempts: Attempts::new(Arc::new(config)),
             jobs: Jobs::new(setup.known_peers.clone(), ended_out, ready_out),
+            offered: BTreeMap::new(),
             outbox: Outbox::spawn(Arc::clone(&setup.signaling)),
             setup,
             commands,
@@ -244,6 +247,9 @@ impl Driver {
                 candidates_exchanged,
             } => {
                 self.attempts.stop_listening(&id);
+                if let Some(gone) = self.offered.remove(&id) {
+                    let _ = gone.send(outcome::of_conversation(&reason, candidates_exchanged));
+                }
                 let again = self
                     .jobs
                     .conversation_ended(&id, &reason, candidates_exchanged);
@@ -332,12 +338,15 @@ impl Driver {
                 },
             );
         };
+        let (gone_out, gone) = oneshot::channel();
+        self.offered.insert(id.clone(), gone_out);
         let proposal = Proposal::new(
             id,
             kind,
             offer.secure,
             self.weak_commands.clone(),
             self.setup.known_peers.clone(),
+            gone,
             self.setup.direct_ims.clone(),
         );
         if let (ProposalKind::GetFile, Some(share)) = (proposal.kind(), &self.setup.share) {

@@ -55,7 +55,8 @@ pub(crate) enum Command {
     Accept {
         id: ConversationId,
         how: AcceptAs,
-        reply: oneshot::Sender<Result<Transfer, Error>>,
+        /// `None`: there is nothing to accept any more.
+        reply: oneshot::Sender<Option<Result<Transfer, Error>>>,
     },
     Decline {
         id: ConversationId,
@@ -135,17 +136,21 @@ impl Driver {
                 let _ = reply.send(self.propose_old(peer, security, prepare));
             }
             Command::Accept { id, how, reply } => {
-                let _ = reply.send(match how {
+                let open = self.offered.remove(&id).is_some();
+                let _ = reply.send(open.then(|| match how {
                     AcceptAs::Native(sink) => self.accept(id, sink),
                     AcceptAs::SendFile(sink, offer) => {
                         let work = files::accept(&id, sink, &offer);
                         self.accept_old(id, work)
                     }
                     AcceptAs::Work(work) => self.accept_old(id, work),
-                });
+                }));
             }
             Command::Decline { id } => self.input(Input::Decline { id }),
-            Command::Ignore { id } => self.input(Input::Finished { id }),
+            Command::Ignore { id } => {
+                self.offered.remove(&id);
+                self.input(Input::Finished { id })
+            }
             Command::Refuse { id } => self.input(Input::Refuse {
                 id,
                 nak: NakCode::SECURITY_MISMATCH,
