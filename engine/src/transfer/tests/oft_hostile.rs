@@ -404,6 +404,8 @@ async fn a_resume_that_was_not_asked_for_is_refused() {
             ),
             _ => assert_eq!(fault(received), OftFault::ResumeOffset(19_999)),
         }
+        // What came from somebody who breaks the rules is not kept.
+        assert_eq!(desk.arrived().len(), if round == 0 { 2 } else { 0 });
     }
 }
 
