@@ -13,6 +13,11 @@ docs:
 test:
     cargo test --workspace --locked
 
+# Files to and from a real OSCAR client; installs what that needs (Debian, root).
+interop:
+    tests/interop/prepare --install
+    RDV_TESTS_SKIP_NOTHING=1 cargo test -p rdv-cli --test interop --locked
+
 # Codec, state machine and throughput, each beside a plain copy on the same road.
 bench:
     cargo bench -p rdv-benches

@@ -1,5 +1,6 @@
 //! What the user may type.
 
+mod account;
 mod host;
 
 use std::net::SocketAddr;
@@ -7,7 +8,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use rdv::ScreenName;
 
+pub(crate) use account::{AccountVerb, Contact, ContactVerb, Login};
 pub(crate) use host::{Host, HostVerb, Store, User, UserVerb};
 
 const AFTER: &str = "\
@@ -53,12 +56,18 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Send files, folders or a text to whoever enters the code that is shown
+    /// Send files, folders or a text: to whoever enters the code that is shown, or to somebody by name (--to)
     #[command(visible_alias = "tx")]
     Send(Send),
-    /// Receive what somebody sends, by the code that they tell you
+    /// Receive what somebody sends: by the code that they tell you, or with an account from whoever you know (--listen)
     #[command(visible_aliases = ["rx", "recv"])]
     Receive(Receive),
+    /// Sign on to a host with a name and a password, which are kept; or forget them
+    #[command(subcommand)]
+    Account(AccountVerb),
+    /// Whom you know at a host
+    #[command(subcommand)]
+    Contact(ContactVerb),
     /// Run a host: it hands out codes and carries the messages of a rendezvous; or manage its accounts
     Host(Host),
     /// Run a relay: it joins two connections that cannot meet otherwise
@@ -83,6 +92,31 @@ pub(crate) struct Send {
     /// How long the code stays good, such as 30m, 1h or 2d
     #[arg(long, value_name = "D", default_value = "1h", value_parser = humantime::parse_duration)]
     pub(crate) expire: Duration,
+    /// Send to this user of the host that you are signed on to; no code is needed
+    #[arg(long, value_name = "NAME")]
+    pub(crate) to: Option<ScreenName>,
+    #[command(flatten)]
+    pub(crate) user: AsUser,
+    /// To an old client: send all files over one connection; not every one can take that
+    #[arg(long, requires = "to")]
+    pub(crate) batch: bool,
+}
+
+/// How to deal with the other users of a host.
+#[derive(Debug, Args)]
+pub(crate) struct AsUser {
+    /// Which of your accounts, as NAME or NAME@HOST:PORT; needed if there are several
+    #[arg(long, value_name = "NAME")]
+    pub(crate) account: Option<String>,
+    /// Old clients may send or get files without encryption, which anyone between you can read and change
+    #[arg(long)]
+    pub(crate) allow_plain: bool,
+    /// Do as old clients do: no transfers of our own kind
+    #[arg(long)]
+    pub(crate) no_native: bool,
+    /// A relay of your own, for hosts that have none
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) relay_server: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -96,9 +130,20 @@ pub(crate) struct Receive {
     /// The folder to write into; made if it is missing
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     pub(crate) output: PathBuf,
-    /// Accept what is offered without asking
+    /// Accept what is offered without asking; with --listen only from --from and from contacts
     #[arg(short, long)]
     pub(crate) yes: bool,
+    /// Stay signed on and take what users of the host send
+    #[arg(short, long, conflicts_with_all = ["code", "code_file"])]
+    pub(crate) listen: bool,
+    /// Take files from this user and from nobody else; may be repeated
+    #[arg(long, value_name = "NAME", requires = "listen")]
+    pub(crate) from: Vec<ScreenName>,
+    /// End after so many transfers
+    #[arg(long, value_name = "N", requires = "listen", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+    #[command(flatten)]
+    pub(crate) user: AsUser,
     /// What to do if a name is taken
     #[arg(long, value_enum, default_value_t = IfExists::Rename, value_name = "WHAT")]
     pub(crate) if_exists: IfExists,
@@ -141,6 +186,8 @@ pub(crate) enum RelayUse {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum IfExists {
+    /// Go on with a file of an old client that broke off, if it still is the same; else as `rename`
+    Resume,
     /// Take a free name such as `name (1).ext`
     Rename,
     /// Replace the old file when the new one is whole
@@ -154,6 +201,7 @@ pub(crate) enum IfExists {
 impl From<IfExists> for rdv::IfExists {
     fn from(what: IfExists) -> Self {
         match what {
+            IfExists::Resume => Self::Resume,
             IfExists::Rename => Self::Rename,
             IfExists::Overwrite => Self::Overwrite,
             IfExists::Skip => Self::Skip,

@@ -2,7 +2,10 @@
 
 use rdv::signaling::SignalingError;
 use rdv::transfer::{AbortReason, Fault};
-use rdv::{By, Error, TransferError};
+use rdv::{By, Error, ScreenName, TransferError, show};
+
+/// Longest name in a sentence.
+const PEER_SHOWN_MAX: usize = 64;
 
 /// What the process ends with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,10 +111,70 @@ pub(crate) fn of(error: &Error) -> Failure {
     Failure::new(exit, advice)
 }
 
+/// The same for a transfer with a peer that has a name, where no code is used up.
+pub(crate) fn with_peer(error: &Error, peer: &ScreenName) -> Failure {
+    let who = show(peer.as_str(), PEER_SHOWN_MAX);
+    let (exit, sentence) = match error {
+        Error::PeerUnknown => (
+            Exit::NOBODY,
+            format!("{who} is not signed on, or does not want to hear from you"),
+        ),
+        Error::PeerSilent => (Exit::NOBODY, format!("{who} does not answer")),
+        Error::Declined { by: By::Us } => (Exit::DECLINED, format!("declined; {who} was told")),
+        Error::Declined { by: By::Peer } => (Exit::DECLINED, format!("{who} declined")),
+        Error::Cancelled { by: By::Us } => (Exit::DECLINED, format!("cancelled; {who} was told")),
+        Error::Cancelled { by: By::Peer } => (Exit::DECLINED, format!("{who} cancelled")),
+        Error::Security { by, what } => {
+            let found = match by {
+                By::Us => format!("not safe enough with {who}: {what}"),
+                By::Peer => format!("{who} refused, because it is not safe enough: {what}"),
+            };
+            (Exit::SECURITY, found)
+        }
+        Error::WrongCode { .. } => (
+            Exit::SECURITY,
+            format!("the other end is not {who}, or the host changed the messages"),
+        ),
+        Error::PeerKeyChanged {
+            known,
+            presented,
+            file,
+            line,
+            ..
+        } => (
+            Exit::SECURITY,
+            format!(
+                "{who} has another key than before: it was {known} and now is {presented} (line {line} of {}). Ask {who} on another way;                  if it is right, forget the old one: rdv contact forget {who}",
+                file.display()
+            ),
+        ),
+        Error::NoPath => (
+            Exit::NO_PATH,
+            format!(
+                "no connection to {who} worked; a relay helps (--relay auto, --relay-server ADDR:PORT)"
+            ),
+        ),
+        Error::RateLimited => (
+            Exit::LIMIT,
+            format!("{who} takes no more for now; try again later"),
+        ),
+        Error::Incompatible { what } => (
+            Exit::INCOMPATIBLE,
+            format!("nothing that {who} and you both can do: {what}"),
+        ),
+        Error::Signaling(_) => (Exit::HOST, "the connection to the host is lost".to_owned()),
+        Error::AcceptedElsewhere => (Exit::ELSEWHERE, "accepted on another device".to_owned()),
+        other => (class_of(other), other.to_string()),
+    };
+    Failure::new(exit, sentence)
+}
+
 fn class_of(error: &Error) -> Exit {
     match error {
         Error::Incompatible { .. } => Exit::INCOMPATIBLE,
         Error::HostRefused { .. } => Exit::HOST,
+        Error::PeerKeyChanged { .. } => Exit::SECURITY,
+        Error::KnownPeers(_) | Error::Identity(_) => Exit::FILES,
         Error::Transfer(error) => class_of_transfer(error),
         _ => Exit::OTHER,
     }

@@ -5,9 +5,9 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use rdv::transfer::Phase;
-use rdv::{Path, Security, Summary, Transfer, TransferEvent};
+use rdv::{Error, Path, Security, Summary, Transfer, TransferEvent};
 
-use crate::exit::{self, Exit, Failure};
+use crate::exit::{Exit, Failure};
 use crate::stop::{self, Stop};
 use crate::ui::{self, TICK, Ui};
 
@@ -41,11 +41,13 @@ impl Followed {
     }
 }
 
+/// `judge` turns an error into the last word.
 pub(crate) async fn follow(
     mut transfer: Transfer,
     ui: &mut Ui,
     consent: Consent,
     stop: &mut Stop,
+    judge: &dyn Fn(&Error) -> Failure,
 ) -> Followed {
     let mut followed = Followed {
         outcome: Err(Failure::new(Exit::OTHER, "ended")),
@@ -65,7 +67,7 @@ pub(crate) async fn follow(
                     ui.event(&serde_json::json!({ "event": "peer_found" }));
                     ui.say("Found the other side, looking for a path ...");
                 }
-                Some(TransferEvent::Connected { path, security, .. }) => {
+                Some(TransferEvent::Connected { path, security }) => {
                     met = true;
                     ui.connected(&path, security);
                     followed.path = Some(path);
@@ -79,7 +81,7 @@ pub(crate) async fn follow(
                     }
                 }
                 Some(TransferEvent::Ended(outcome)) => {
-                    followed.outcome = outcome.map_err(|error| exit::of(&error));
+                    followed.outcome = outcome.map_err(|error| judge(&error));
                     return followed;
                 }
                 Some(_) => {}

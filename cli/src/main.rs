@@ -2,24 +2,33 @@
 
 mod accounts;
 mod args;
+mod contact;
 mod embedded;
 mod exit;
 mod follow;
+mod incoming;
+mod kept;
+mod keyboard;
+mod listen;
+mod login;
 mod receive;
 mod road;
 mod send;
+mod send_to;
 mod serve;
+mod signed_on;
 mod state;
 mod stop;
 mod ui;
 mod users;
+mod welcome;
 
 use std::ffi::OsString;
 use std::io::Write;
 
 use clap::{CommandFactory, Parser};
 
-use crate::args::{Cli, HostVerb, Verb};
+use crate::args::{AccountVerb, Cli, ContactVerb, HostVerb, Verb};
 use crate::exit::{Exit, Failure};
 use crate::stop::Stop;
 use crate::ui::Ui;
@@ -55,6 +64,8 @@ async fn run(cli: Cli) -> Exit {
     let json = match &cli.verb {
         Verb::Send(send) => send.road.json,
         Verb::Receive(receive) => receive.road.json,
+        Verb::Account(AccountVerb::List { json })
+        | Verb::Contact(ContactVerb::List { json, .. }) => *json,
         _ => false,
     };
     let mut ui = Ui::new(json, cli.global.quiet);
@@ -62,6 +73,8 @@ async fn run(cli: Cli) -> Exit {
     let ended = match cli.verb {
         Verb::Send(send) => send::run(send, &mut ui, &mut stop).await,
         Verb::Receive(receive) => receive::run(receive, &mut ui, &mut stop).await,
+        Verb::Account(verb) => login::run(verb, &mut ui, &mut stop).await,
+        Verb::Contact(verb) => contact::run(verb, &ui),
         Verb::Host(host) => match host.verb {
             Some(HostVerb::User(user)) => users::run(user, &mut ui).await,
             None => serve::host(host, &ui, stop).await,

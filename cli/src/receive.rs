@@ -7,6 +7,7 @@ use rdv::{Code, Sink, SinkOptions};
 use crate::args;
 use crate::exit::{self, Exit, Failure};
 use crate::follow::{Consent, follow};
+use crate::listen;
 use crate::road::{Visit, owner_of};
 use crate::stop::Stop;
 use crate::ui::{self, Ui};
@@ -19,6 +20,9 @@ pub(crate) async fn run(
     ui: &mut Ui,
     stop: &mut Stop,
 ) -> Result<Exit, Failure> {
+    if args.listen {
+        return listen::run(args, ui, stop).await;
+    }
     stop.limit(args.road.timeout);
     if !args.yes && !ui::can_ask() {
         return Err(Failure::new(
@@ -48,7 +52,7 @@ pub(crate) async fn run(
     } else {
         Consent::Ask
     };
-    let followed = follow(transfer, ui, consent, stop).await;
+    let followed = follow(transfer, ui, consent, stop, &exit::of).await;
     let path = followed.path_name();
     let outcome = followed.outcome.map_err(|failure| visit.judge(failure));
     stop.leave(async {

@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdv::oscar::{Client, HostSecurity, OscarError, Owner, SignOn};
-use rdv::signaling::{RelayDirectory, Signaling};
+use rdv::oscar::{Client, HostSecurity, LoginErrorCode, OscarError, Owner, SignOn};
+use rdv::signaling::{RelayDirectory, RelayInfo, Signaling};
 use rdv::transport::lan::{self, LanError};
 use rdv::transport::tls::{HostKeyStatus, HostTlsError};
 use rdv::trust::{HostTrust, KnownHosts};
@@ -33,7 +33,7 @@ pub(crate) struct Meeting {
 impl Meeting {
     pub(crate) async fn open(road: &Road, expire: Duration, ui: &Ui) -> Result<Self, Failure> {
         let (embedded, address, trust) = match &road.host {
-            Some(host) => (None, with_port(host)?, trust(road)?),
+            Some(host) => (None, with_port(host)?, trust(road.host_key.as_deref())?),
             None => {
                 let embedded = Embedded::start(ui).await?;
                 let address = embedded.own_address();
@@ -43,7 +43,7 @@ impl Meeting {
         let owner = Owner::connect(&address, &trust, expire, SIGN_ON_TIMEOUT)
             .await
             .map_err(|error| refused(&address, &error))?;
-        tell_key(&address, &owner.client(), ui);
+        tell_host(&address, &owner.client(), ui);
         let number = owner.local_name().as_str().parse();
         let number = number.map_err(|_| Failure::new(Exit::HOST, "the host gave no number"))?;
         Ok(Self {
@@ -132,6 +132,17 @@ pub(crate) fn owner_of(number: u32) -> Result<ScreenName, Failure> {
 }
 
 async fn engine(builder: rdv::Builder, client: &Client, relay: RelayUse) -> Engine {
+    let known = client.relay().await.ok().flatten();
+    on_host(builder, client, known, relay).codes_only().build()
+}
+
+/// What an engine must know of the host that it speaks through, and of the relay that it may use there.
+pub(crate) fn on_host(
+    builder: rdv::Builder,
+    client: &Client,
+    known: Option<RelayInfo>,
+    relay: RelayUse,
+) -> rdv::Builder {
     let policy = match relay {
         RelayUse::Auto => RelayPolicy::Auto,
         RelayUse::Only => RelayPolicy::Only,
@@ -143,29 +154,31 @@ async fn engine(builder: rdv::Builder, client: &Client, relay: RelayUse) -> Engi
             IpAddr::V4(address) => Some(address),
             IpAddr::V6(_) => None,
         });
-    let own_relay = client.relay().await.ok().flatten();
-    let own_relay = own_relay.and_then(|relay| relay.address.parse().ok());
+    let known = known.and_then(|relay| relay.address.parse().ok());
     builder
         .relay_policy(policy)
         .host_on_this_machine(client.host_is_local())
         .seen_as(seen_as)
-        .never_dial([client.host_address()].into_iter().chain(own_relay))
-        .codes_only()
-        .build()
+        .never_dial([client.host_address()].into_iter().chain(known))
 }
 
 /// Signs on as a visitor to the host that the user named.
 async fn named(address: &str, road: &Road, ui: &Ui) -> Result<Client, Failure> {
-    let client = Client::connect(address, &trust(road)?, SignOn::Join, SIGN_ON_TIMEOUT)
-        .await
-        .map_err(|error| refused(address, &error))?;
-    tell_key(address, &client, ui);
+    let client = Client::connect(
+        address,
+        &trust(road.host_key.as_deref())?,
+        SignOn::Join,
+        SIGN_ON_TIMEOUT,
+    )
+    .await
+    .map_err(|error| refused(address, &error))?;
+    tell_host(address, &client, ui);
     Ok(client)
 }
 
 /// Which key a named host must have.
-fn trust(road: &Road) -> Result<HostTrust, Failure> {
-    if let Some(key) = &road.host_key {
+pub(crate) fn trust(host_key: Option<&str>) -> Result<HostTrust, Failure> {
+    if let Some(key) = host_key {
         let key = key.parse::<Fingerprint>();
         let key = key.map_err(|error| {
             Failure::new(
@@ -184,7 +197,8 @@ fn trust(road: &Road) -> Result<HostTrust, Failure> {
     Ok(HostTrust::FirstUse(KnownHosts::new(file)))
 }
 
-fn tell_key(address: &str, client: &Client, ui: &Ui) {
+/// Says what is to be said of the connection to a host.
+pub(crate) fn tell_host(address: &str, client: &Client, ui: &Ui) {
     match client.host_security() {
         HostSecurity::Tls { key, status } => match status {
             HostKeyStatus::FirstUse => ui.say(format!(
@@ -262,12 +276,11 @@ fn not_found(error: &LanError) -> Failure {
     }
 }
 
-fn refused(address: &str, error: &OscarError) -> Failure {
+/// Why a sign-on failed, or why an account is gone.
+pub(crate) fn refused(address: &str, error: &OscarError) -> Failure {
     let sentence = match error {
         OscarError::Unreachable { source, .. } => {
-            format!(
-                "host {address} cannot be reached ({source}); check the address, or leave --host out to meet in the local network"
-            )
+            format!("host {address} cannot be reached ({source}); check the address")
         }
         OscarError::TlsFailed {
             source: HostTlsError::Key(key),
@@ -278,6 +291,16 @@ fn refused(address: &str, error: &OscarError) -> Failure {
         OscarError::TlsFailed { source, .. } => {
             format!("no secure connection to host {address}: {source}")
         }
+        OscarError::Refused {
+            code: LoginErrorCode::WRONG_PASSWORD,
+        } => format!("host {address} does not know that name and password"),
+        OscarError::OldSignOnOnly => format!(
+            "host {address} knows the old sign-on only, in which the password is badly protected; if you want that, sign on with --plain-host"
+        ),
+        OscarError::SignedOnElsewhere => {
+            format!("host {address} signed us off because the account signed on from another place")
+        }
+        OscarError::AccountDeleted => format!("host {address} has deleted the account"),
         OscarError::Refused { code } => {
             format!("host {address} refused the sign-on ({code:?}); try again later")
         }
@@ -287,7 +310,7 @@ fn refused(address: &str, error: &OscarError) -> Failure {
 }
 
 /// `HOST` is `HOST:5190`; a bare IPv6 address gets its brackets.
-fn with_port(host: &str) -> Result<String, Failure> {
+pub(crate) fn with_port(host: &str) -> Result<String, Failure> {
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(SocketAddr::new(ip, HOST_PORT).to_string());
     }

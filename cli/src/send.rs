@@ -11,13 +11,21 @@ use crate::embedded::Embedded;
 use crate::exit::{self, Exit, Failure};
 use crate::follow::{Consent, follow};
 use crate::road::Meeting;
+use crate::send_to;
 use crate::stop::Stop;
 use crate::ui::Ui;
 
 /// How long the list of files may take before the code is shown without it.
 const LISTING_HEAD_START: Duration = Duration::from_millis(400);
 
-pub(crate) async fn run(args: args::Send, ui: &mut Ui, stop: &mut Stop) -> Result<Exit, Failure> {
+pub(crate) async fn run(
+    mut args: args::Send,
+    ui: &mut Ui,
+    stop: &mut Stop,
+) -> Result<Exit, Failure> {
+    if let Some(to) = args.to.take() {
+        return send_to::run(args, to, ui, stop).await;
+    }
     stop.limit(args.road.timeout);
     let source = match &args.text {
         Some(text) => Source::text(text.clone()),
@@ -50,7 +58,7 @@ pub(crate) async fn run(args: args::Send, ui: &mut Ui, stop: &mut Stop) -> Resul
         .map_err(|error| exit::of(&error))?;
     show_code(&code, meeting.embedded().is_some(), ui);
 
-    let followed = follow(transfer, ui, Consent::Given, stop).await;
+    let followed = follow(transfer, ui, Consent::Given, stop, &exit::of).await;
     stop.leave(async {
         engine.close().await;
         meeting.close().await;

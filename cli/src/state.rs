@@ -18,3 +18,23 @@ pub(crate) fn folder() -> Option<PathBuf> {
 pub(crate) fn known_hosts() -> Option<PathBuf> {
     folder().map(|folder| folder.join("known_hosts"))
 }
+
+/// The accounts, with their passwords.
+pub(crate) fn accounts() -> Option<PathBuf> {
+    folder().map(|folder| folder.join("accounts.json"))
+}
+
+/// Whom the user knows at which host.
+pub(crate) fn contacts() -> Option<PathBuf> {
+    folder().map(|folder| folder.join("contacts.json"))
+}
+
+/// Keys of peers seen before.
+pub(crate) fn known_peers() -> Option<PathBuf> {
+    folder().map(|folder| folder.join("known_peers"))
+}
+
+/// The key of this install.
+pub(crate) fn own_key() -> Option<PathBuf> {
+    folder().map(|folder| folder.join("key.pem"))
+}

@@ -4,16 +4,17 @@ use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use rdv::transfer::OfferedName;
+use rdv::transfer::{Mark, OfferedName};
 use rdv::{Offer, Path, Progress, Security, Summary, show};
 use serde_json::{Value, json};
 
 use crate::exit::{Exit, Failure};
 
 /// How many names the question lists before it counts the rest (S-25).
-const NAMES_SHOWN: usize = 20;
+pub(crate) const NAMES_SHOWN: usize = 20;
 /// What is said of every plain connection, also where little is said.
-const PLAIN: &str = "NOT ENCRYPTED, NOT VERIFIED: anyone between you can read and change this file";
+pub(crate) const PLAIN: &str =
+    "NOT ENCRYPTED, NOT VERIFIED: anyone between you can read and change this file";
 /// Characters of one name in it.
 const NAME_SHOWN_MAX: usize = 400;
 
@@ -139,6 +140,23 @@ impl Ui {
         security: Option<Security>,
     ) {
         self.clear();
+        let mut result = self.summary(verb, text, summary, path);
+        let first = [
+            ("event", json!("result")),
+            ("ok", json!(true)),
+            ("exit", json!(0)),
+            ("reason", Value::Null),
+            ("path", json!(path)),
+            ("security", json!(security.map(Security::word))),
+        ];
+        for (key, value) in first {
+            result[key] = value;
+        }
+        self.event(&result);
+    }
+
+    /// Tells people what was transferred, and gives it for programs.
+    pub(crate) fn summary(&self, verb: &str, text: bool, summary: &Summary, path: &str) -> Value {
         let seconds = summary.elapsed.as_secs_f64().max(0.000_001);
         #[expect(
             clippy::cast_precision_loss,
@@ -174,12 +192,10 @@ impl Ui {
                 show(&saved.to_string_lossy(), PATH_SHOWN_MAX)
             ));
         }
-        self.event(&json!({
-            "event": "result", "ok": true, "exit": 0, "reason": null, "path": path,
-            "security": security.map(Security::word),
+        json!({
             "files": summary.files, "left_out": summary.left_out, "bytes": summary.bytes, "seconds": seconds, "blake3": hash,
             "saved": summary.saved.iter().map(|saved| saved.to_string_lossy()).collect::<Vec<_>>(),
-        }));
+        })
     }
 
     /// The last word of anything that did not.
@@ -210,50 +226,16 @@ impl Ui {
             Some(Security::Unverified { .. } | Security::Encrypted { .. }) | None => "NOT VERIFIED",
             Some(Security::Plain) => "NOT ENCRYPTED, NOT VERIFIED",
         };
-        if offer.text {
-            self.say(format!(
-                "Offered ({known}): a text of {} bytes.",
-                offer.total_bytes
-            ));
-            return;
-        }
-        self.say(format!(
-            "Offered ({known}): {}, {}:",
-            files(offer.files),
-            HumanBytes(offer.total_bytes)
-        ));
-        for name in &names {
-            self.name(name);
-        }
-        let entries = offer.files + offer.folders;
-        let more = entries.saturating_sub(names.len() as u64);
-        if more > 0 {
-            self.say(format!("  and {more} more"));
-            // What deserves a look must not hide behind the count.
-            let hidden = offer.names.iter().skip(NAMES_SHOWN);
-            for name in hidden.filter(|name| name.mark.is_some()).take(NAMES_SHOWN) {
-                self.name(name);
-            }
-        }
-        if offer.skipped > 0 {
-            self.say(format!(
-                "  {} of them are here already and stay as they are",
-                offer.skipped
-            ));
-        }
-        if offer.is_tight() {
-            self.say("  Note: that fills the disk almost completely.");
+        for line in offer_lines(&format!("Offered ({known})"), offer) {
+            self.say(line);
         }
     }
 
-    fn name(&self, name: &OfferedName) {
-        let mark = name
-            .mark
-            .map(|mark| format!("  [{mark}]"))
-            .unwrap_or_default();
-        let slash = if name.folder { "/" } else { "" };
-        let shown = show(&format!("{}{slash}", name.name), NAME_SHOWN_MAX);
-        self.say(format!("  {shown}  {}{mark}", HumanBytes(name.bytes)));
+    /// The last word of a run that had nothing to transfer.
+    pub(crate) fn succeeded(&self) {
+        self.event(&json!({
+            "event": "result", "ok": true, "exit": 0, "reason": null, "path": null, "security": null,
+        }));
     }
 
     /// The text that was received: payload, which must not get lost unnoticed.
@@ -271,7 +253,48 @@ impl Ui {
     }
 }
 
-fn files(count: u64) -> String {
+/// All that is to be decided about an offer, a line each (S-25).
+pub(crate) fn offer_lines(head: &str, offer: &Offer) -> Vec<String> {
+    if offer.text {
+        return vec![format!("{head}: a text of {} bytes.", offer.total_bytes)];
+    }
+    let size = HumanBytes(offer.total_bytes);
+    let mut lines = vec![format!("{head}: {}, {size}:", files(offer.files))];
+    lines.extend(offer.names.iter().take(NAMES_SHOWN).map(name_line));
+    let entries = offer.files + offer.folders;
+    let more = entries.saturating_sub(NAMES_SHOWN as u64);
+    if more > 0 {
+        lines.push(format!("  and {more} more"));
+        // What deserves a look must not hide behind the count.
+        let hidden = offer.names.iter().skip(NAMES_SHOWN);
+        let marked = hidden.filter(|name| name.mark.is_some());
+        lines.extend(marked.take(NAMES_SHOWN).map(name_line));
+    }
+    if offer.skipped > 0 {
+        let skipped = offer.skipped;
+        lines.push(format!(
+            "  {skipped} of them are here already and stay as they are"
+        ));
+    }
+    if offer.is_tight() {
+        lines.push("  Note: that fills the disk almost completely.".to_owned());
+    }
+    lines
+}
+
+fn name_line(name: &OfferedName) -> String {
+    shown_name(&name.name, name.folder, name.bytes, name.mark)
+}
+
+/// One name of an offer.
+pub(crate) fn shown_name(name: &str, folder: bool, bytes: u64, mark: Option<Mark>) -> String {
+    let mark = mark.map(|mark| format!("  [{mark}]")).unwrap_or_default();
+    let slash = if folder { "/" } else { "" };
+    let shown = show(&format!("{name}{slash}"), NAME_SHOWN_MAX);
+    format!("  {shown}  {}{mark}", HumanBytes(bytes))
+}
+
+pub(crate) fn files(count: u64) -> String {
     if count == 1 {
         "1 file".to_owned()
     } else {

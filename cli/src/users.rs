@@ -146,7 +146,11 @@ async fn found(accounts: &Accounts, typed: &str) -> Result<Account, Failure> {
         .ok_or_else(unknown)
 }
 
-fn with_passwords(name: &ScreenName, password: Option<&Password>, legacy: Option<&Password>) -> News {
+fn with_passwords(
+    name: &ScreenName,
+    password: Option<&Password>,
+    legacy: Option<&Password>,
+) -> News {
     let mut lines = vec![format!("Account: {}", name.as_str())];
     if let Some(password) = password {
         lines.push(format!("Password: {}", password.expose()));

@@ -12,14 +12,18 @@ pub mod gate;
 pub mod hostile_host;
 #[cfg(target_os = "linux")]
 pub mod netns;
-pub mod old_peer;
 pub mod old_client;
+pub mod old_peer;
 pub mod pair;
 #[cfg(target_os = "linux")]
 pub mod process;
+#[cfg(target_os = "linux")]
+pub mod purple;
 pub mod road;
 pub mod solo;
 pub mod tap;
+#[cfg(target_os = "linux")]
+pub mod wall;
 
 /// The code in the README compiles.
 #[cfg(doctest)]

@@ -1,10 +1,18 @@
 //! Network namespaces: two machines on one switch, or one machine without a network. Needs root and `ip`.
 
+use std::net::Ipv4Addr;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Set where nothing may be skipped.
 pub(crate) const SKIP_NOTHING: &str = "RDV_TESTS_SKIP_NOTHING";
+
+/// Of `h` in [`Namespaces::with_a_host_among_them`].
+pub const HOST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+/// Of `a` there.
+pub const ALICE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 11);
+/// Of `b` there.
+pub const BOB: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 12);
 
 /// Some namespaces; gone when dropped.
 pub struct Namespaces {
@@ -20,6 +28,20 @@ impl Namespaces {
     /// Instead of skipping where `RDV_TESTS_SKIP_NOTHING` is set.
     #[must_use]
     pub fn on_one_bridge() -> Option<Self> {
+        Self::bridged(&[("a", 1), ("b", 2)])
+    }
+
+    /// Three namespaces joined by a bridge in a fourth: `h`, `a` and `b`, whose addresses are [`HOST`], [`ALICE`] and [`BOB`], in
+    /// a network of 24 bits.
+    ///
+    /// # Panics
+    /// As [`Namespaces::on_one_bridge`].
+    #[must_use]
+    pub fn with_a_host_among_them() -> Option<Self> {
+        Self::bridged(&[("h", 1), ("a", 11), ("b", 12)])
+    }
+
+    fn bridged(sides: &[(&str, u8)]) -> Option<Self> {
         let mut all = Self::new()?;
         let switch = all.add("s");
         ip(&[
@@ -34,7 +56,7 @@ impl Namespaces {
             "0",
         ]);
         ip(&["-n", &switch, "link", "set", "br0", "up"]);
-        for (index, side) in ["a", "b"].into_iter().enumerate() {
+        for (side, number) in sides {
             let name = all.add(side);
             let port = format!("p{side}");
             ip(&[
@@ -47,7 +69,7 @@ impl Namespaces {
                 &name,
                 "address",
                 "add",
-                &format!("10.77.0.{}/24", index + 1),
+                &format!("10.77.0.{number}/24"),
                 "dev",
                 "eth0",
             ]);

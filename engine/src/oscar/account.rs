@@ -132,26 +132,6 @@ impl Account {
         self.keeper.end()
     }
 
-    /// What the clients of `peer` can do together; none if the host does not say.
-    ///
-    /// # Errors
-    /// [`FindError::Offline`] if nobody of that name is signed on (or wants to be seen by us), [`FindError::Signaling`] once the
-    /// account is gone for good.
-    pub async fn find(&self, peer: &ScreenName) -> Result<Option<Vec<Uuid>>, FindError> {
-        if let Some(capabilities) = self.presence.capabilities(peer) {
-            return Ok(Some(capabilities));
-        }
-        let found = self
-            .keeper
-            .with(|connection| async move { connection.find(peer).await })
-            .await?;
-        match found {
-            Found::Online(capabilities) => Ok(Some(capabilities)),
-            Found::Offline => Err(FindError::Offline),
-            Found::Untold => Ok(None),
-        }
-    }
-
     /// Wants to hear of these users in [`Account::presence`] from now on, over all reconnections; those of earlier calls stay.
     ///
     /// # Errors
@@ -178,18 +158,6 @@ impl Account {
     }
 }
 
-/// Why it is not known what a user's client can do.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum FindError {
-    /// Not signed on, unknown, or does not want us: hosts do not tell these apart.
-    #[error("nobody of that name is signed on")]
-    Offline,
-    /// The channel is gone.
-    #[error(transparent)]
-    Signaling(#[from] SignalingError),
-}
-
 impl Signaling for Account {
     fn local_name(&self) -> ScreenName {
         self.keeper.name().clone()
@@ -206,6 +174,28 @@ impl Signaling for Account {
 
     fn recv(&self) -> BoxFuture<'_, Result<Incoming, SignalingError>> {
         Box::pin(self.keeper.recv())
+    }
+
+    /// What the clients of `peer` can do together, as the host says it, or said it a moment ago.
+    fn capabilities(
+        &self,
+        peer: &ScreenName,
+    ) -> BoxFuture<'_, Result<Option<Vec<Uuid>>, SignalingError>> {
+        let peer = peer.clone();
+        Box::pin(async move {
+            if let Some(capabilities) = self.presence.capabilities(&peer) {
+                return Ok(Some(capabilities));
+            }
+            let found = self.keeper.with(|connection| {
+                let peer = peer.clone();
+                async move { connection.find(&peer).await }
+            });
+            match found.await? {
+                Found::Online(capabilities) => Ok(Some(capabilities)),
+                Found::Offline => Err(SignalingError::PeerOffline),
+                Found::Untold => Ok(None),
+            }
+        })
     }
 }
 

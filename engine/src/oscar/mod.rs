@@ -38,7 +38,7 @@ mod session;
 mod sign_on;
 mod translate;
 
-pub use account::{Account, AccountSettings, FindError};
+pub use account::{Account, AccountSettings};
 pub use client::Client;
 pub use error::OscarError;
 pub use keeper::Standing;
@@ -47,4 +47,5 @@ pub use owner::Owner;
 pub use password::Password;
 pub use presence::PresenceEvent;
 pub use rdv_proto::session::Token;
+pub use rdv_proto::wire::signon::LoginErrorCode;
 pub use sign_on::SignOn;

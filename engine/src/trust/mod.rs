@@ -10,12 +10,13 @@ pub mod identity;
 pub mod known_hosts;
 pub mod known_peers;
 pub mod peer;
-mod private_file;
+pub mod private_file;
 
 pub use host::{HostKeyError, HostTrust};
 pub use identity::{Identity, IdentityError, key_hash};
 pub use known_hosts::{KnownHosts, KnownHostsError};
 pub use known_peers::{KnownPeer, KnownPeers, KnownPeersError};
+pub use private_file::PrivateFile;
 
 use rustls::{
     SupportedProtocolVersion,

@@ -12,27 +12,30 @@ use std::{
 const FILE_LEN_MAX: u64 = 1 << 20;
 
 /// What the system said, and about which file.
-pub(super) type Failure = (PathBuf, io::Error);
+pub type Failure = (PathBuf, io::Error);
 
 /// The file. It need not exist yet.
 #[derive(Debug, Clone)]
-pub(super) struct PrivateFile {
+pub struct PrivateFile {
     path: PathBuf,
 }
 
 impl PrivateFile {
     /// The file at `path`; nothing is read yet.
-    pub(super) fn new(path: impl Into<PathBuf>) -> Self {
+    pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
 
     /// Where the file is.
-    pub(super) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// All of it; nothing if it does not exist.
-    pub(super) fn read(&self) -> Result<String, Failure> {
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn read(&self) -> Result<String, Failure> {
         let mut text = String::new();
         let read = File::open(&self.path)
             .and_then(|file| file.take(FILE_LEN_MAX).read_to_string(&mut text));
@@ -44,7 +47,10 @@ impl PrivateFile {
     }
 
     /// Reads, changes and writes it back while no other process does. `change` gives the new text, or none to leave it.
-    pub(super) fn update<T, E: From<Failure>>(
+    ///
+    /// # Errors
+    /// That of `change`, or what the system said; the file is then as it was.
+    pub fn update<T, E: From<Failure>>(
         &self,
         change: impl FnOnce(String) -> Result<(Option<String>, T), E>,
     ) -> Result<T, E> {

@@ -302,11 +302,11 @@ async fn an_account_finds_out_what_a_peer_can_do() {
             .await;
         host
     };
-    let (found, mut host) = soon(async { tokio::join!(account.find(&bob), serve) }).await;
+    let (found, mut host) = soon(async { tokio::join!(account.capabilities(&bob), serve) }).await;
     assert_eq!(found.unwrap(), Some(vec![SEND_FILE]));
     // Known for a moment: the host is not asked again.
     assert_eq!(
-        soon(account.find(&bob)).await.unwrap(),
+        soon(account.capabilities(&bob)).await.unwrap(),
         Some(vec![SEND_FILE])
     );
 
@@ -316,14 +316,17 @@ async fn an_account_finds_out_what_a_peer_can_do() {
         host.refuse(&asked, ErrorCode::NOT_LOGGED_ON).await;
         host
     };
-    let (found, mut host) = soon(async { tokio::join!(account.find(&carol), serve) }).await;
-    assert!(matches!(found, Err(FindError::Offline)), "{found:?}");
+    let (found, mut host) = soon(async { tokio::join!(account.capabilities(&carol), serve) }).await;
+    assert!(
+        matches!(found, Err(SignalingError::PeerOffline)),
+        "{found:?}"
+    );
 
     let serve = async {
         let asked = host.expect(Foodgroup::LOCATE, 0x05).await;
         host.refuse(&asked, ErrorCode::RATE_TO_HOST).await;
     };
-    let (found, ()) = soon(async { tokio::join!(account.find(&carol), serve) }).await;
+    let (found, ()) = soon(async { tokio::join!(account.capabilities(&carol), serve) }).await;
     assert_eq!(found.unwrap(), None);
 }
 
@@ -342,7 +345,7 @@ async fn whoever_writes_or_arrives_tells_what_its_client_can_do() {
         }
     );
     assert_eq!(
-        soon(account.find(&name("bob"))).await.unwrap(),
+        soon(account.capabilities(&name("bob"))).await.unwrap(),
         Some(vec![NATIVE])
     );
 
@@ -364,7 +367,7 @@ async fn whoever_writes_or_arrives_tells_what_its_client_can_do() {
         }
     );
     assert_eq!(
-        soon(account.find(&name("dave"))).await.unwrap(),
+        soon(account.capabilities(&name("dave"))).await.unwrap(),
         Some(vec![SEND_FILE])
     );
     host.say(Foodgroup::BUDDY, 0x0C, 0x8000_0000, dave.encode())

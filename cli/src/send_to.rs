@@ -1,0 +1,75 @@
+//! `rdv send --to`.
+
+use rdv::{OfferOptions, ScreenName, ServiceChoice, Services, Source, SourceOptions, show};
+
+use crate::args;
+use crate::exit::{self, Exit, Failure};
+use crate::follow::{Consent, follow};
+use crate::signed_on::{PlainFor, User};
+use crate::stop::Stop;
+use crate::ui::Ui;
+
+/// Longest name in a sentence.
+const NAME_SHOWN_MAX: usize = 64;
+
+pub(crate) async fn run(
+    args: args::Send,
+    to: ScreenName,
+    ui: &mut Ui,
+    stop: &mut Stop,
+) -> Result<Exit, Failure> {
+    stop.limit(args.road.timeout);
+    let is_text = args.text.is_some();
+    let source = match args.text {
+        Some(text) => Source::text(text),
+        None => Source::paths(args.paths, SourceOptions::default()),
+    };
+    let source = source.map_err(|error| Failure::new(Exit::FILES, error.to_string()))?;
+    // Whoever listens for this account hears what is proposed to it; this session only sends.
+    let services = Services::NONE;
+    let user = stop
+        .or(User::open(&args.user, &args.road, services, ui))
+        .await?;
+    let mut plain = PlainFor::contacts(user.kept())?;
+    if args.user.allow_plain {
+        plain.names.insert(to.clone());
+    }
+    let engine = user.engine(&args.road, services, plain).await?;
+    let service = match args.user.no_native {
+        true => ServiceChoice::SendFile,
+        false => ServiceChoice::Auto,
+    };
+    let options = OfferOptions {
+        service,
+        batch: args.batch,
+    };
+    let shown = show(to.as_str(), NAME_SHOWN_MAX);
+    let offered = stop.or(async {
+        let offered = engine.offer(to.clone(), source, options).await;
+        offered.map_err(|error| exit::with_peer(&error, &to))
+    });
+    let transfer = match offered.await {
+        Ok(transfer) => transfer,
+        Err(failure) => {
+            user.close().await;
+            return Err(failure);
+        }
+    };
+    ui.say(format!("Offered to {shown}; waiting for an answer ..."));
+
+    let judge = |error: &rdv::Error| exit::with_peer(error, &to);
+    let followed = follow(transfer, ui, Consent::Given, stop, &judge).await;
+    stop.leave(async {
+        engine.close().await;
+        user.close().await;
+    })
+    .await;
+    let path = followed.path_name();
+    match followed.outcome {
+        Ok(summary) => {
+            ui.done("Sent", is_text, &summary, &path, followed.security);
+            Ok(Exit::DONE)
+        }
+        Err(failure) => Ok(ui.failed(&failure, followed.path.as_ref().map(|_| path.as_str()))),
+    }
+}

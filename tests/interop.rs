@@ -1,0 +1,17 @@
+//! Files to and from a real OSCAR client: libpurple, signed on to `rdv host`. `tests/interop` says what it needs and what it is.
+
+#![cfg(target_os = "linux")]
+
+#[path = "interop/lab.rs"]
+mod lab;
+
+#[path = "interop/limits.rs"]
+mod limits;
+#[path = "interop/matrix.rs"]
+mod matrix;
+#[path = "interop/resume.rs"]
+mod resume;
+#[path = "interop/sign_on.rs"]
+mod sign_on;
+#[path = "interop/stops.rs"]
+mod stops;
