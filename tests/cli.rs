@@ -17,6 +17,8 @@ mod hosts;
 mod killed;
 #[path = "cli/large.rs"]
 mod large;
+#[path = "cli/load.rs"]
+mod load;
 #[path = "cli/names.rs"]
 mod names;
 #[path = "cli/networks.rs"]

@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use rdv_proto::session::{Outbound, Refusal, Rendezvous};
+use rdv_proto::session::{Entry, Outbound, Refusal, Rendezvous};
 use rdv_proto::wire::icbm::{
-    Channel, ClientError, ClientEvent, MessageToClient, MissedCall, MissedReason, UserInfo,
-    subgroup, tlv,
+    Channel, ClientError, ClientEvent, MessageToClient, MessageToHost, MissedCall, MissedReason,
+    UserInfo, subgroup, tlv,
 };
 use rdv_proto::wire::rendezvous::{CancelReason, Cookie, Message, MessageKind};
 use rdv_proto::wire::snac::{ErrorCode, Foodgroup};
@@ -31,7 +31,7 @@ impl Place {
         let mut state = self.people.lock();
         if let Some(rendezvous) = &outbound.rendezvous
             && rendezvous.proposes()
-            && !state.enter_proposal(now, self, to, message.cookie)
+            && !state.enter_proposal(now, self, message, rendezvous.begins())
         {
             return Err(ErrorCode::REQUEST_DENIED.into());
         }
@@ -104,15 +104,21 @@ impl State {
         &mut self,
         now: Instant,
         from: &Place,
-        to: &ScreenName,
-        cookie: Cookie,
+        message: &MessageToHost,
+        begins: bool,
     ) -> bool {
+        let to = &message.recipient;
         let other = self.users.get(to);
         let is_known = other.is_some_and(|user| user.knows(&from.name) && user.allows(&from.name));
         let Some(user) = self.users.get_mut(&from.name) else {
             return false;
         };
-        user.book.enter(now, to, cookie, from.id, !is_known)
+        let entry = Entry {
+            by: from.id,
+            begins,
+            stranger: !is_known,
+        };
+        user.book.enter(now, to, message.cookie, entry)
     }
 
     fn pair(&self, from: &ScreenName, to: &ScreenName) -> Option<(&User, &User)> {
@@ -199,7 +205,7 @@ impl User {
             .iter()
             .filter(|one| one.online || one.id == id);
         let shown = shown.map(|instance| &instance.shown);
-        rdv_proto::session::unite(&self.name, self.created_unix_s, shown, now)
+        rdv_proto::session::unite(&self.name, shown, now)
     }
 }
 
