@@ -78,11 +78,11 @@ fn listing(root: &Path) -> Vec<String> {
                 .to_str()
                 .unwrap()
                 .to_owned();
-            // Whoever tidies up beside us may have been faster.
-            let Ok(kind) = path.symlink_metadata() else {
+            // It may be tidied up this very moment.
+            let Ok(meta) = path.symlink_metadata() else {
                 continue;
             };
-            if kind.is_dir() {
+            if meta.is_dir() {
                 found.push(name + "/");
                 walk(root, &path, found);
             } else {
