@@ -3,18 +3,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdv_proto::rendezvous::{LegacySecurity, RelayPolicy};
+use rdv_proto::rendezvous::{ConversationId, LegacySecurity, RelayPolicy};
 use rdv_proto::trust::CodeWords;
+use rdv_proto::wire::service;
 use rdv_proto::wire::text::ScreenName;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 
-use crate::driver::{Command, Direction, Driver, Exits, Setup};
+use crate::direct_im::{self, DirectIm, DirectIms};
+use crate::driver::{
+    Command, Direction, Driver, Exits, LegacyWork, Prepare, Prepared, Setup, new_cookie,
+};
 use crate::error::Error;
 use crate::handle::Transfer;
 use crate::proposal::{Proposal, Refused};
 use crate::security::PlainPolicy;
 use crate::service::{OfferOptions, Services};
+use crate::share::{self, Share, SharedFiles};
 use crate::signaling::{RelayDirectory, Signaling, SignalingError};
 use crate::transfer::{Sink, Source};
 use crate::trust::{Identity, KnownPeers};
@@ -101,6 +107,14 @@ impl Builder {
         self
     }
 
+    /// Shares a folder with the contacts that the share names, and makes the get-file service one of [`Builder::services`]. Without
+    /// it nothing is shared. Connections as with any other old service: TLS, or plain where that is allowed.
+    #[must_use]
+    pub fn share(mut self, share: Share) -> Self {
+        self.setup.share = Some(share);
+        self
+    }
+
     /// For whom a transfer with an old client may be neither encrypted nor verified. Without it: nobody (S-01).
     #[must_use]
     pub fn plain(mut self, policy: impl PlainPolicy) -> Self {
@@ -132,6 +146,7 @@ impl Builder {
         let signaling = Arc::clone(&self.setup.signaling);
         let plain = Arc::clone(&self.setup.plain);
         let known_peers = self.setup.known_peers.clone();
+        let direct_ims = self.setup.direct_ims.clone();
         let driver = Driver::new(self.setup, receiver, commands.downgrade(), exits);
         let task = tokio::spawn(driver.run());
         Engine {
@@ -141,6 +156,7 @@ impl Builder {
             signaling,
             plain,
             known_peers,
+            direct_ims,
             task: std::sync::Mutex::new(Some(task)),
         }
     }
@@ -156,6 +172,7 @@ pub struct Engine {
     signaling: Arc<dyn Signaling>,
     plain: Arc<dyn PlainPolicy>,
     known_peers: Option<KnownPeers>,
+    direct_ims: DirectIms,
     task: std::sync::Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -217,11 +234,7 @@ impl Engine {
         source: Source,
         options: OfferOptions,
     ) -> Result<Transfer, Error> {
-        let capabilities = match self.signaling.capabilities(&peer).await {
-            Ok(capabilities) => capabilities,
-            Err(SignalingError::PeerOffline) => return Err(Error::PeerUnknown),
-            Err(error) => return Err(error.into()),
-        };
+        let capabilities = self.capabilities(&peer).await?;
         let service = options.service.choose(capabilities.as_deref())?;
         let security = self.least_security(&peer).await?;
         self.ask(|reply| Command::Offer {
@@ -230,6 +243,83 @@ impl Engine {
             service,
             batch: options.batch,
             security,
+            reply,
+        })
+        .await
+    }
+
+    /// Opens a direct IM with `peer`: text, typing and images from machine to machine. Ask the user before: it tells the peer our
+    /// addresses. Done when there is a connection; dropped before, it is called off. A conversation with the same peer that is
+    /// still open ends then.
+    ///
+    /// TLS and plain connections as with [`Engine::offer`].
+    ///
+    /// # Errors
+    /// As [`Engine::offer`]; [`Error::Crossed`] if the peer proposed the same at once and its proposal counts: it comes by
+    /// [`Engine::next_proposal`].
+    pub async fn direct_im(&self, peer: ScreenName) -> Result<DirectIm, Error> {
+        self.must_know(&peer, service::DIRECT_IM).await?;
+        let id = ConversationId {
+            peer,
+            cookie: new_cookie(),
+        };
+        let (work, opened) = self.direct_ims.work(id.clone());
+        let peer = id.peer.clone();
+        let transfer = self.propose_work(id, work).await?;
+        direct_im::connected(peer, transfer, opened).await
+    }
+
+    /// Asks `peer` for the files that it shares with us. Done when the first listing is there; dropped before, it is called off. It
+    /// tells the peer our addresses.
+    ///
+    /// TLS and plain connections as with [`Engine::offer`].
+    ///
+    /// # Errors
+    /// As [`Engine::offer`]. A peer that shares nothing with us says so as if it did not know the service
+    /// ([`Error::Incompatible`]).
+    pub async fn get_files(&self, peer: ScreenName) -> Result<SharedFiles, Error> {
+        self.must_know(&peer, service::GET_FILE).await?;
+        let id = ConversationId {
+            peer: peer.clone(),
+            cookie: new_cookie(),
+        };
+        let (work, listed) = share::work(id.clone());
+        let transfer = self.propose_work(id, work).await?;
+        share::connected(peer, transfer, listed).await
+    }
+
+    /// Refuses what a peer does not announce.
+    async fn must_know(&self, peer: &ScreenName, service: Uuid) -> Result<(), Error> {
+        match self.capabilities(peer).await? {
+            Some(known) if !known.contains(&service) => Err(Error::Incompatible {
+                what: "the other side does not offer this".into(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// What a peer announces, where the channel can tell.
+    async fn capabilities(&self, peer: &ScreenName) -> Result<Option<Vec<Uuid>>, Error> {
+        match self.signaling.capabilities(peer).await {
+            Ok(capabilities) => Ok(capabilities),
+            Err(SignalingError::PeerOffline) => Err(Error::PeerUnknown),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn propose_work(&self, id: ConversationId, work: LegacyWork) -> Result<Transfer, Error> {
+        let ConversationId { peer, cookie } = id;
+        let security = self.least_security(&peer).await?;
+        let prepared = Prepared {
+            cookie,
+            work,
+            next: None,
+        };
+        let prepare: Prepare = Box::new(|_| Box::pin(std::future::ready(Ok(prepared))));
+        self.ask(|reply| Command::ProposeWork {
+            peer,
+            security,
+            prepare,
             reply,
         })
         .await

@@ -66,6 +66,9 @@ pub enum Error {
     /// A rate limit or quota was reached.
     #[error("rate limit reached")]
     RateLimited,
+    /// Both sides proposed a direct IM at once, and the proposal of the other side counts. It waits for an answer.
+    #[error("the other side proposed the same at once")]
+    Crossed,
     /// Another device of the same user took it.
     #[error("accepted on another device")]
     AcceptedElsewhere,

@@ -9,8 +9,9 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use crate::Fingerprint;
-use crate::driver::{AcceptAs, Command};
-use crate::error::Error;
+use crate::direct_im::{self, DirectIm, DirectIms};
+use crate::driver::{AcceptAs, Command, LegacyWork};
+use crate::error::{By, Error};
 use crate::handle::Transfer;
 use crate::transfer::Sink;
 use crate::trust::KnownPeers;
@@ -26,9 +27,9 @@ pub enum ProposalKind {
     },
     /// Files from an old client. There is no second question: [`Proposal::accept`] is the consent to receive them.
     SendFile(LegacyOffer),
-    /// An old client asks for the files that are shared.
+    /// Somebody asks for the files that are shared. The engine answers by itself, as its [`crate::Share`] says.
     GetFile,
-    /// Somebody wants to talk from machine to machine.
+    /// Somebody wants to talk from machine to machine. Answer with [`Proposal::accept_direct_im`].
     DirectIm {
         /// Whether TLS is asked for.
         secure: bool,
@@ -133,6 +134,9 @@ pub struct Proposal {
     secure: bool,
     commands: mpsc::WeakSender<Command>,
     known_peers: Option<KnownPeers>,
+    /// Told when it is not open any more; `None` once that was told.
+    gone: Option<oneshot::Receiver<Error>>,
+    direct_ims: DirectIms,
     answered: bool,
 }
 
@@ -143,6 +147,8 @@ impl Proposal {
         secure: bool,
         commands: mpsc::WeakSender<Command>,
         known_peers: Option<KnownPeers>,
+        gone: oneshot::Receiver<Error>,
+        direct_ims: DirectIms,
     ) -> Self {
         Self {
             id,
@@ -150,6 +156,8 @@ impl Proposal {
             secure,
             commands,
             known_peers,
+            gone: Some(gone),
+            direct_ims,
             answered: false,
         }
     }
@@ -158,6 +166,10 @@ impl Proposal {
     #[must_use]
     pub fn peer(&self) -> &ScreenName {
         &self.id.peer
+    }
+
+    pub(crate) fn id(&self) -> &ConversationId {
+        &self.id
     }
 
     /// What is proposed.
@@ -177,14 +189,26 @@ impl Proposal {
         }
     }
 
+    /// Waits until there is nothing to answer any more, and says why: the other side has withdrawn it, or nobody answered in time.
+    /// Cancel-safe.
+    pub async fn gone(&mut self) -> Error {
+        let Some(gone) = &mut self.gone else {
+            return Error::Cancelled { by: By::Peer };
+        };
+        let why = gone.await;
+        self.gone = None;
+        self.answered = true;
+        why.unwrap_or(Error::EngineEnded)
+    }
+
     /// Agrees to connect and to receive into `sink`. From our own kind what is offered is told and asked in the channel
     /// ([`crate::TransferEvent::Offered`]); an old client's files are thereby accepted.
     ///
     /// # Errors
     /// [`Error::PeerKeyChanged`] and [`Error::Security`] if the known peers say that this is another, or was never plain
-    /// (S-03, S-07): the peer is refused. [`Error::Incompatible`] for a proposal that brings no files.
-    pub async fn accept(mut self, sink: Sink) -> Result<Transfer, Error> {
-        self.judge().await?;
+    /// (S-03, S-07): the peer is refused. [`Error::Incompatible`] for a proposal that brings no files. If it is not open any more,
+    /// what [`Proposal::gone`] says.
+    pub async fn accept(self, sink: Sink) -> Result<Transfer, Error> {
         let how = match &self.kind {
             ProposalKind::Native { .. } => AcceptAs::Native(sink),
             ProposalKind::SendFile(offer) => AcceptAs::SendFile(sink, offer.clone()),
@@ -194,11 +218,41 @@ impl Proposal {
                 });
             }
         };
+        self.accept_as(how).await
+    }
+
+    /// Agrees to talk to who proposed a direct IM, which tells that side our addresses. Done when there is a connection; dropped
+    /// before, it is called off. A conversation with the same peer that is still open ends then.
+    ///
+    /// # Errors
+    /// As [`Proposal::accept`]; and every way in which no connection comes about.
+    pub async fn accept_direct_im(self) -> Result<DirectIm, Error> {
+        if !matches!(self.kind, ProposalKind::DirectIm { .. }) {
+            return Err(Error::Incompatible {
+                what: "the proposal is none of a direct IM".into(),
+            });
+        }
+        let (work, opened) = self.direct_ims.work(self.id.clone());
+        let peer = self.id.peer.clone();
+        let transfer = self.accept_work(work).await?;
+        direct_im::connected(peer, transfer, opened).await
+    }
+
+    /// Agrees to connect for a service of old clients.
+    pub(crate) async fn accept_work(self, work: LegacyWork) -> Result<Transfer, Error> {
+        self.accept_as(AcceptAs::Work(work)).await
+    }
+
+    async fn accept_as(mut self, how: AcceptAs) -> Result<Transfer, Error> {
+        self.judge().await?;
         self.answered = true;
         let (reply, answer) = oneshot::channel();
         let id = self.id.clone();
         self.command(Command::Accept { id, how, reply }).await?;
-        answer.await.map_err(|_| Error::EngineEnded)?
+        match answer.await.map_err(|_| Error::EngineEnded)? {
+            Some(transfer) => transfer,
+            None => Err(self.gone().await),
+        }
     }
 
     /// Says no.

@@ -72,6 +72,19 @@ pub fn load(name: &str) -> Vec<Record> {
         .collect()
 }
 
+/// All lines of one recording as they stand there, events of TCP and the first line (who, which files) included.
+///
+/// # Panics
+/// As [`load`].
+pub fn lines(name: &str) -> Vec<Value> {
+    let text =
+        fs::read_to_string(folder().join(format!("{name}.jsonl"))).expect("a capture of that name");
+    let lines = text.lines();
+    lines
+        .map(|line| serde_json::from_str(line).expect("one JSON object per line"))
+        .collect()
+}
+
 /// What was sent in all recordings.
 ///
 /// # Panics

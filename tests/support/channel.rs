@@ -1,6 +1,6 @@
 //! A signalling channel in memory that is listened to, and meddled with on its way.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use rdv::ScreenName;
@@ -33,6 +33,17 @@ impl Said {
     #[must_use]
     pub fn words(&self) -> Vec<String> {
         self.0.borrow().iter().map(word).collect()
+    }
+
+    /// Waits until as much was said, and compares.
+    ///
+    /// # Panics
+    /// If something else was said.
+    pub async fn assert(&self, words: &[&str]) {
+        let mut said = self.0.subscribe();
+        let all = said.wait_for(|said| said.len() >= words.len()).await;
+        drop(all.expect("the channel is there"));
+        assert_eq!(self.words(), words);
     }
 
     /// Waits until that was said.

@@ -12,8 +12,8 @@ pub mod gate;
 pub mod hostile_host;
 #[cfg(target_os = "linux")]
 pub mod netns;
-pub mod old_peer;
 pub mod old_client;
+pub mod old_peer;
 pub mod pair;
 #[cfg(target_os = "linux")]
 pub mod process;

@@ -120,7 +120,9 @@ impl OldClient {
                     IpAddr::V6(_) => TcpSocket::new_v6(),
                 }
                 .expect("a socket");
-                socket.bind(SocketAddr::new(address, 0)).expect("an address");
+                socket
+                    .bind(SocketAddr::new(address, 0))
+                    .expect("an address");
                 socket.connect(host).await
             }
         }
@@ -190,7 +192,10 @@ impl OldClient {
         let reply = LoginReply::decode(&reply.body).expect("a login reply");
         // SO-09: then a sign-off, and the end.
         let sign_off = self.frame().await.expect("a sign-off");
-        assert_eq!((sign_off.channel, sign_off.data.len()), (Channel::SIGN_OFF, 0));
+        assert_eq!(
+            (sign_off.channel, sign_off.data.len()),
+            (Channel::SIGN_OFF, 0)
+        );
         assert_eq!(self.frame().await, None);
         if let Some(code) = reply.error() {
             return Err(code);
@@ -237,18 +242,31 @@ impl OldClient {
     pub async fn set_up(&mut self, manners: &Manners) {
         let versions = [(0x13, 4), (9, 1), (4, 1), (3, 1), (2, 1), (1, 3)];
         let pairs = versions.map(|(foodgroup, version)| (Foodgroup(foodgroup), version));
-        let versions = Versions { pairs: pairs.to_vec() };
+        let versions = Versions {
+            pairs: pairs.to_vec(),
+        };
         self.ask(Foodgroup::OSERVICE, 0x17, versions.encode(), 0x18)
             .await;
-        let rates = self.ask(Foodgroup::OSERVICE, 0x06, Bytes::new(), 0x07).await;
+        let rates = self
+            .ask(Foodgroup::OSERVICE, 0x06, Bytes::new(), 0x07)
+            .await;
         let rates = RateReply::decode(&rates.body).expect("rates");
         let ids = rates.classes.iter().map(|class| class.id).collect();
         self.snac(Foodgroup::OSERVICE, 0x08, RateSubscription { ids }.encode())
             .await;
         // One burst, and what it is answered with.
-        let burst = [(1, 0x0E), (0x13, 2), (0x13, 4), (2, 2), (3, 2), (4, 4), (9, 2)];
+        let burst = [
+            (1, 0x0E),
+            (0x13, 2),
+            (0x13, 4),
+            (2, 2),
+            (3, 2),
+            (4, 4),
+            (9, 2),
+        ];
         for (foodgroup, subgroup) in burst {
-            self.snac(Foodgroup(foodgroup), subgroup, Bytes::new()).await;
+            self.snac(Foodgroup(foodgroup), subgroup, Bytes::new())
+                .await;
         }
         for (foodgroup, subgroup) in [(1, 0x0F), (0x13, 3)] {
             self.expect(Foodgroup(foodgroup), subgroup).await;
@@ -279,7 +297,9 @@ impl OldClient {
             tool: 0x0110,
             tool_version: 0x0629,
         });
-        let online = ClientOnline { tools: tools.to_vec() };
+        let online = ClientOnline {
+            tools: tools.to_vec(),
+        };
         self.snac(Foodgroup::OSERVICE, 0x02, online.encode()).await;
         // The answer to the next request says that all before it is done.
         let next = self.snac(Foodgroup::ICBM, 0x04, Bytes::new()).await;
@@ -341,7 +361,10 @@ impl OldClient {
                 return Some(frame);
             }
             let read = self.stream.read_buf(&mut self.buffer);
-            match timeout(PATIENCE, read).await.expect("the host says nothing") {
+            match timeout(PATIENCE, read)
+                .await
+                .expect("the host says nothing")
+            {
                 Ok(1..) => {}
                 Ok(0) | Err(_) => return None,
             }
@@ -359,7 +382,10 @@ impl OldClient {
     /// The next SNAC, which must be this one.
     pub async fn expect(&mut self, foodgroup: Foodgroup, subgroup: u16) -> Snac {
         let snac = self.next().await;
-        assert!(snac.is(foodgroup, subgroup), "{foodgroup:?}/{subgroup:#x}: {snac:?}");
+        assert!(
+            snac.is(foodgroup, subgroup),
+            "{foodgroup:?}/{subgroup:#x}: {snac:?}"
+        );
         snac
     }
 

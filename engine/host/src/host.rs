@@ -98,7 +98,12 @@ impl Host {
         let residents: Arc<dyn Residents> = people.clone();
         let relay = (!relay_addrs.is_empty()).then(|| {
             let access = Access::Tickets(key.clone());
-            Meeting::new(access, config.relay_limits, public_v4, Some(residents.clone()))
+            Meeting::new(
+                access,
+                config.relay_limits,
+                public_v4,
+                Some(residents.clone()),
+            )
         });
         let gate = Gate::new(GateLimits {
             connections: limits.connections,

@@ -3,7 +3,7 @@
 //! A [`DirectIm`] is one open conversation with one peer. It may be idle for hours; it ends when either side closes it, by dropping
 //! it or by [`DirectIm::close`].
 //!
-//! ```ignore
+//! ```no_run
 //! # async fn chat(engine: rdv::Engine, bob: rdv::ScreenName) -> Result<(), Box<dyn std::error::Error>> {
 //! use rdv::direct_im::{Event, Message, Typing};
 //!
@@ -21,6 +21,7 @@
 //! # }
 //! ```
 
+mod rendezvous;
 mod session;
 
 use std::io;
@@ -35,8 +36,12 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use rdv_proto::direct_im::{Fault, Image, Message, PayloadFault, Received, Typing};
 
+pub(crate) use self::rendezvous::{DirectIms, connected};
 use self::session::{Arrived, Inner, Outgoing, WAITING_MAX};
 use crate::error::By;
+use crate::security::Security;
+use crate::transfer::{Control, TransferError};
+use crate::transport::Path;
 
 /// How many frames may wait to be written.
 const OUTGOING_MAX: usize = 16;
@@ -86,6 +91,14 @@ pub enum SendError {
 #[derive(Debug)]
 pub struct DirectIm {
     peer: ScreenName,
+    path: Path,
+    security: Security,
+    ends: Ends,
+}
+
+/// What the application holds of a conversation that runs.
+#[derive(Debug)]
+pub(crate) struct Ends {
     sender: DirectImSender,
     arrived: mpsc::Receiver<Arrived>,
     end: Option<oneshot::Receiver<Result<By, DirectImError>>>,
@@ -123,10 +136,22 @@ impl DirectImSender {
 }
 
 impl DirectIm {
-    /// Who is at the other end. How well that is known, the security of the connection says.
+    /// Who is at the other end. How well that is known, the [security](DirectIm::security) of the connection says.
     #[must_use]
     pub fn peer(&self) -> &ScreenName {
         &self.peer
+    }
+
+    /// How the bytes travel.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How safe that is. Tell the user, each time if it is [`Security::Plain`].
+    #[must_use]
+    pub fn security(&self) -> Security {
+        self.security
     }
 
     /// As [`DirectImSender::send`].
@@ -134,7 +159,7 @@ impl DirectIm {
     /// # Errors
     /// [`SendError`].
     pub async fn send(&self, message: Message) -> Result<(), SendError> {
-        self.sender.send(message).await
+        self.ends.sender.send(message).await
     }
 
     /// As [`DirectImSender::typing`].
@@ -142,26 +167,26 @@ impl DirectIm {
     /// # Errors
     /// [`SendError::Closed`].
     pub async fn typing(&self, typing: Typing) -> Result<(), SendError> {
-        self.sender.typing(typing).await
+        self.ends.sender.typing(typing).await
     }
 
     /// A handle to send with from elsewhere.
     #[must_use]
     pub fn sender(&self) -> DirectImSender {
-        self.sender.clone()
+        self.ends.sender.clone()
     }
 
     /// The next event; `None` after `Closed`. Cancel-safe. What is not taken is left in the network, at last: at most 64 events and
     /// 64 MiB of messages wait here.
     pub async fn next_event(&mut self) -> Option<Event> {
         loop {
-            match self.arrived.recv().await.map(|arrived| arrived.event) {
+            match self.ends.arrived.recv().await.map(|arrived| arrived.event) {
                 Some(MachineEvent::Message(message)) => return Some(Event::Message(message)),
                 Some(MachineEvent::Typing(typing)) => return Some(Event::Typing(typing)),
                 Some(MachineEvent::Confirmed(_)) => {}
                 None => {
-                    let end = self.end.as_mut()?.await;
-                    self.end = None;
+                    let end = self.ends.end.as_mut()?.await;
+                    self.ends.end = None;
                     // Without a word: the engine was dropped with its runtime.
                     return Some(Event::Closed(end.unwrap_or(Ok(By::Us))));
                 }
@@ -171,7 +196,8 @@ impl DirectIm {
 
     /// Closes it when all that was sent is written. What still arrives is dropped.
     pub async fn close(mut self) {
-        if self.sender.outgoing.send(Outgoing::Close).await.is_ok() {
+        let closing = self.ends.sender.outgoing.send(Outgoing::Close);
+        if closing.await.is_ok() {
             while self.next_event().await.is_some() {}
         }
     }
@@ -181,24 +207,24 @@ impl DirectIm {
 pub(crate) struct Talk {
     pub(crate) cookie: Cookie,
     pub(crate) local: ScreenName,
-    pub(crate) peer: ScreenName,
 }
 
 impl Talk {
     /// Runs over a connection until one side closes it. `connector`: we dialled or joined, and our greeting is out. `first`: what was
-    /// read of the connection so far. The handle comes at once; what it says is carried out by the future.
+    /// read of the connection so far. The handle comes at once; what it says is carried out by the future, which also ends when the
+    /// control is cancelled.
     pub(crate) fn run<S: AsyncRead + AsyncWrite + Send>(
         self,
         lane: S,
         connector: bool,
         first: Bytes,
-    ) -> (DirectIm, impl Future<Output = ()> + Send) {
+        control: Control,
+    ) -> (Ends, impl Future<Output = ()> + Send) {
         let (outgoing_in, outgoing) = mpsc::channel(OUTGOING_MAX);
         let (arrived_out, arrived) = mpsc::channel(WAITING_MAX);
         let (end_out, end) = oneshot::channel();
         let (frames, _) = Machine::connector(self.cookie, self.local.clone());
-        let im = DirectIm {
-            peer: self.peer,
+        let ends = Ends {
             sender: DirectImSender {
                 frames: frames.into(),
                 outgoing: outgoing_in,
@@ -215,10 +241,16 @@ impl Talk {
             arrived: arrived_out,
         };
         let running = async move {
-            let end = session::run(lane, machine, first, inner, connector).await;
+            let end = tokio::select! {
+                end = session::run(lane, machine, first, inner, connector) => end,
+                error = control.cancelled() => Ok(match error {
+                    TransferError::CancelledLocally => By::Us,
+                    _ => By::Peer,
+                }),
+            };
             let _ = end_out.send(end);
         };
-        (im, running)
+        (ends, running)
     }
 }
 

@@ -14,11 +14,22 @@ fn name(name: &str) -> ScreenName {
     ScreenName::new(name).unwrap()
 }
 
-fn talk(local: &str, peer: &str) -> Talk {
+fn talk(local: &str) -> Talk {
     Talk {
         cookie: COOKIE,
         local: name(local),
-        peer: name(peer),
+    }
+}
+
+fn handle(ends: Ends) -> DirectIm {
+    DirectIm {
+        peer: name("peer"),
+        path: Path {
+            kind: crate::transport::PathKind::Direct,
+            remote: None,
+        },
+        security: Security::Plain,
+        ends,
     }
 }
 
@@ -28,25 +39,22 @@ fn hello() -> Bytes {
 
 /// A conversation that runs by itself.
 fn start(talk: Talk, lane: DuplexStream, connector: bool) -> DirectIm {
-    let (im, running) = talk.run(lane, connector, Bytes::new());
+    let (ends, running) = talk.run(lane, connector, Bytes::new(), Control::new());
     tokio::spawn(running);
-    im
+    handle(ends)
 }
 
 /// Alice, who dialled, and bob.
 async fn pair() -> (DirectIm, DirectIm) {
     let (mut a, b) = duplex(64 * 1024);
     a.write_all(&hello()).await.unwrap();
-    (
-        start(talk("alice", "bob"), a, true),
-        start(talk("bob", "alice"), b, false),
-    )
+    (start(talk("alice"), a, true), start(talk("bob"), b, false))
 }
 
 /// Bob, and the raw end of a peer who has shown the cookie and read the answer.
 async fn with_raw_peer() -> (DirectIm, DuplexStream) {
     let (mut peer, b) = duplex(64 * 1024);
-    let bob = start(talk("bob", "alice"), b, false);
+    let bob = start(talk("bob"), b, false);
     peer.write_all(&hello()).await.unwrap();
     peer.read_exact(&mut [0; 76]).await.unwrap();
     (bob, peer)
@@ -89,7 +97,6 @@ fn image(size: usize) -> Image {
 #[tokio::test]
 async fn text_typing_and_images_go_both_ways() {
     let (mut alice, mut bob) = pair().await;
-    assert_eq!((alice.peer(), bob.peer()), (&name("bob"), &name("alice")));
     alice.typing(Typing::Typing).await.unwrap();
     let with_image = Message::new().text("look").image(image(300_000));
     alice.send(with_image).await.unwrap();
@@ -177,15 +184,16 @@ async fn it_may_be_idle_for_a_day() {
 async fn what_was_read_with_the_cookie_is_not_lost() {
     let (_peer, b) = duplex(1024);
     let first = [hello(), frame(Flags::default(), 2, b"hi").freeze()].concat();
-    let (mut bob, running) = talk("bob", "alice").run(b, false, first.into());
+    let (ends, running) = talk("bob").run(b, false, first.into(), Control::new());
     tokio::spawn(running);
+    let mut bob = handle(ends);
     assert_eq!(message(&mut bob).await.text(), "hi");
 }
 
 #[tokio::test]
 async fn a_stranger_without_the_cookie_is_told_nothing() {
     let (mut peer, b) = duplex(1024);
-    let mut bob = start(talk("bob", "alice"), b, false);
+    let mut bob = start(talk("bob"), b, false);
     bob.send(Message::new().text("secret")).await.unwrap();
     let (_, wrong) = Machine::connector(Cookie([9; 8]), name("alice"));
     peer.write_all(&wrong).await.unwrap();
@@ -248,7 +256,7 @@ async fn a_peer_who_goes_away_within_a_message_broke_off() {
 #[tokio::test(start_paused = true)]
 async fn s_29_a_peer_who_never_shows_the_cookie_is_given_15_seconds() {
     let (mut peer, b) = duplex(1024);
-    let mut bob = start(talk("bob", "alice"), b, false);
+    let mut bob = start(talk("bob"), b, false);
     let begin = Instant::now();
     let trickle = async {
         for byte in hello() {

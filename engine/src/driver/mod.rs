@@ -6,14 +6,14 @@
 mod attempts;
 mod files;
 mod jobs;
-pub(crate) mod legacy;
+mod legacy;
 mod orders;
 mod outbox;
 mod outcome;
 mod run;
 mod walk;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,18 +25,21 @@ use rdv_proto::rendezvous::{
 use rdv_proto::wire::rendezvous::NakCode;
 use rdv_proto::wire::service;
 use rdv_proto::wire::text::ScreenName;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use self::attempts::Attempts;
-pub(crate) use self::jobs::{Direction, JobId};
+pub(crate) use self::jobs::{Direction, JobId, Prepared};
 use self::jobs::{Jobs, Over, Proposing, Ready, TransferEnded};
-pub(crate) use self::orders::{AcceptAs, Command};
+pub(crate) use self::legacy::{LegacyWork, Opened};
+pub(crate) use self::orders::{AcceptAs, Command, Prepare, new_cookie};
 use self::outbox::Outbox;
+use crate::direct_im::DirectIms;
 use crate::error::Error;
-use crate::proposal::{self, Proposal, Refused, RefusedWhy};
+use crate::proposal::{self, Proposal, ProposalKind, Refused, RefusedWhy};
 use crate::security::PlainPolicy;
 use crate::service::Services;
+use crate::share::Share;
 use crate::signaling::{Incoming, RelayDirectory, Signaling, SignalingError};
 use crate::transport::attempt::legacy::LegacyOrder;
 use crate::transport::attempt::{Arrival, SecureOrder};
@@ -58,10 +61,13 @@ pub(crate) struct Setup {
     pub(crate) services: Services,
     pub(crate) plain: Arc<dyn PlainPolicy>,
     pub(crate) known_peers: Option<KnownPeers>,
+    pub(crate) direct_ims: DirectIms,
+    pub(crate) share: Option<Share>,
 }
 
 impl Setup {
     pub(crate) fn new(signaling: Arc<dyn Signaling>) -> Self {
+        let direct_ims = DirectIms::new(signaling.local_name());
         Self {
             signaling,
             relays: None,
@@ -75,6 +81,8 @@ impl Setup {
             services: Services::default(),
             plain: Arc::new(|_: &ScreenName| false),
             known_peers: None,
+            direct_ims,
+            share: None,
         }
     }
 }
@@ -96,6 +104,8 @@ pub(crate) struct Driver {
     exits: Exits,
     attempts: Attempts,
     jobs: Jobs,
+    /// Proposals of others that nobody has answered; the machine bounds them.
+    offered: BTreeMap<ConversationId, oneshot::Sender<Error>>,
     outbox: Outbox,
     ended: mpsc::Receiver<TransferEnded>,
     ready: mpsc::Receiver<Ready>,
@@ -129,6 +139,7 @@ impl Driver {
             endpoint: Endpoint::new(setup.signaling.local_name(), config.clone()),
             attempts: Attempts::new(Arc::new(config)),
             jobs: Jobs::new(setup.known_peers.clone(), ended_out, ready_out),
+            offered: BTreeMap::new(),
             outbox: Outbox::spawn(Arc::clone(&setup.signaling)),
             setup,
             commands,
@@ -236,6 +247,9 @@ impl Driver {
                 candidates_exchanged,
             } => {
                 self.attempts.stop_listening(&id);
+                if let Some(gone) = self.offered.remove(&id) {
+                    let _ = gone.send(outcome::of_conversation(&reason, candidates_exchanged));
+                }
                 let again = self
                     .jobs
                     .conversation_ended(&id, &reason, candidates_exchanged);
@@ -324,13 +338,21 @@ impl Driver {
                 },
             );
         };
+        let (gone_out, gone) = oneshot::channel();
+        self.offered.insert(id.clone(), gone_out);
         let proposal = Proposal::new(
             id,
             kind,
             offer.secure,
             self.weak_commands.clone(),
             self.setup.known_peers.clone(),
+            gone,
+            self.setup.direct_ims.clone(),
         );
+        if let (ProposalKind::GetFile, Some(share)) = (proposal.kind(), &self.setup.share) {
+            tokio::spawn(share.clone().serve(proposal));
+            return;
+        }
         // If nobody listens, or too many wait, dropping it declines.
         let _ = self.exits.proposals.try_send(proposal);
     }
@@ -378,6 +400,20 @@ impl Driver {
         }
     }
 
+    /// What the machine says to this peer before anybody is asked.
+    fn hold_to(&mut self, peer: &ScreenName) {
+        let shares = self.setup.share.as_ref();
+        let shares = shares.is_some_and(|share| share.admits(peer)) && !self.setup.codes_only;
+        let legacy_security = self.least_security(peer);
+        let config = self.endpoint.config_mut();
+        config.legacy_security = legacy_security;
+        // To those with whom nothing is shared there is no such service.
+        match shares {
+            true => config.services.insert(service::GET_FILE),
+            false => config.services.remove(&service::GET_FILE),
+        };
+    }
+
     fn arrived(&mut self, arrival: Arrival) {
         let input = match arrival {
             Arrival::Report(report) => self.attempts.reported(report),
@@ -393,7 +429,7 @@ impl Driver {
     fn incoming(&mut self, incoming: Result<Incoming, SignalingError>) {
         match incoming {
             Ok(Incoming::Message { from, body }) => {
-                self.endpoint.config_mut().legacy_security = self.least_security(&from);
+                self.hold_to(&from);
                 self.input(Input::Signal { from, body })
             }
             Ok(Incoming::Undelivered { to, cookie, code }) => {

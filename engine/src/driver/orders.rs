@@ -10,14 +10,15 @@ use rdv_proto::wire::service;
 use rdv_proto::wire::text::ScreenName;
 use tokio::sync::oneshot;
 
-use super::jobs::{Begin, Direction, Fallback, JobId, Opened};
+use super::jobs::{Begin, Direction, Fallback, JobId, Opened, Preparation};
+use super::legacy::LegacyWork;
 use super::{Driver, files, now};
 use crate::error::Error;
 use crate::handle::Transfer;
 use crate::proposal::LegacyOffer;
 use crate::random;
 use crate::service::Chosen;
-use crate::transfer::{Sink, Source};
+use crate::transfer::{Control, Sink, Source};
 use crate::trust::Identity;
 
 /// What the front door asks for.
@@ -43,10 +44,19 @@ pub(crate) enum Command {
         security: LegacySecurity,
         reply: oneshot::Sender<Result<Transfer, Error>>,
     },
+    /// A service of old clients other than the sending of files.
+    ProposeWork {
+        peer: ScreenName,
+        /// What the peer is held to.
+        security: LegacySecurity,
+        prepare: Prepare,
+        reply: oneshot::Sender<Result<Transfer, Error>>,
+    },
     Accept {
         id: ConversationId,
         how: AcceptAs,
-        reply: oneshot::Sender<Result<Transfer, Error>>,
+        /// `None`: there is nothing to accept any more.
+        reply: oneshot::Sender<Option<Result<Transfer, Error>>>,
     },
     Decline {
         id: ConversationId,
@@ -68,7 +78,12 @@ pub(crate) enum Command {
 pub(crate) enum AcceptAs {
     Native(Sink),
     SendFile(Sink, LegacyOffer),
+    /// Another service of old clients.
+    Work(LegacyWork),
 }
+
+/// Makes a rendezvous ready for a transfer that this is the control of.
+pub(crate) type Prepare = Box<dyn FnOnce(Control) -> Preparation + Send>;
 
 impl Driver {
     pub(super) fn command(&mut self, command: Command) {
@@ -106,17 +121,36 @@ impl Driver {
                     Chosen::NativeFirst => {
                         self.propose(peer, None, Direction::Send(source), Some(old))
                     }
-                    Chosen::SendFile => self.propose_files(peer, source, old),
+                    Chosen::SendFile => {
+                        let prepare = move |control| files::offer(source, old.batch, control);
+                        self.propose_old(peer, old.security, Box::new(prepare))
+                    }
                 });
+            }
+            Command::ProposeWork {
+                peer,
+                security,
+                prepare,
+                reply,
+            } => {
+                let _ = reply.send(self.propose_old(peer, security, prepare));
             }
             Command::Accept { id, how, reply } => {
-                let _ = reply.send(match how {
+                let open = self.offered.remove(&id).is_some();
+                let _ = reply.send(open.then(|| match how {
                     AcceptAs::Native(sink) => self.accept(id, sink),
-                    AcceptAs::SendFile(sink, offer) => self.accept_files(id, sink, &offer),
-                });
+                    AcceptAs::SendFile(sink, offer) => {
+                        let work = files::accept(&id, sink, &offer);
+                        self.accept_old(id, work)
+                    }
+                    AcceptAs::Work(work) => self.accept_old(id, work),
+                }));
             }
             Command::Decline { id } => self.input(Input::Decline { id }),
-            Command::Ignore { id } => self.input(Input::Finished { id }),
+            Command::Ignore { id } => {
+                self.offered.remove(&id);
+                self.input(Input::Finished { id })
+            }
             Command::Refuse { id } => self.input(Input::Refuse {
                 id,
                 nak: NakCode::SECURITY_MISMATCH,
@@ -213,11 +247,11 @@ impl Driver {
         Ok(self.handle(opened))
     }
 
-    fn propose_files(
+    fn propose_old(
         &mut self,
         peer: ScreenName,
-        source: Source,
-        old: Fallback,
+        security: LegacySecurity,
+        prepare: Prepare,
     ) -> Result<Transfer, Error> {
         let begin = Begin {
             identity: self.new_identity()?,
@@ -226,8 +260,7 @@ impl Driver {
             by_code: false,
             fallback: None,
         };
-        let prepare = |control| files::offer(source, old.batch, control);
-        let opened = self.jobs.open_proposing(peer, old.security, begin, prepare);
+        let opened = self.jobs.open_proposing(peer, security, begin, prepare);
         Ok(self.handle(opened))
     }
 
@@ -236,12 +269,7 @@ impl Driver {
         self.jobs.fall_back(job, files::offer_listed);
     }
 
-    fn accept_files(
-        &mut self,
-        id: ConversationId,
-        sink: Sink,
-        offer: &LegacyOffer,
-    ) -> Result<Transfer, Error> {
+    fn accept_old(&mut self, id: ConversationId, work: LegacyWork) -> Result<Transfer, Error> {
         let begin = Begin {
             identity: self.new_identity()?,
             conversation: Some(id.clone()),
@@ -249,7 +277,6 @@ impl Driver {
             by_code: false,
             fallback: None,
         };
-        let work = files::accept(&id, sink, offer);
         let opened = self.jobs.open_proposed(work, &id, begin);
         let answer = Answer::Legacy {
             security: self.least_security(&id.peer),
@@ -305,7 +332,7 @@ fn randomness() -> Randomness {
 }
 
 /// A cookie from the system's generator, never all zero (T-01).
-pub(super) fn new_cookie() -> Cookie {
+pub(crate) fn new_cookie() -> Cookie {
     loop {
         let cookie = Cookie(random::bytes());
         if !cookie.is_zero() {

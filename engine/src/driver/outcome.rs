@@ -17,6 +17,7 @@ pub(super) fn of_conversation(reason: &EndReason, candidates_exchanged: bool) ->
         EndReason::Cancelled(reason) => Error::Refused {
             what: format!("cancelled, reason {}", reason.0),
         },
+        EndReason::Superseded => Error::Crossed,
         EndReason::Declined => Error::Declined { by: By::Us },
         EndReason::Withdrawn(_) => Error::Cancelled { by: By::Us },
         EndReason::Undeliverable { code: 4 } => Error::PeerUnknown,

@@ -1,6 +1,7 @@
 //! File bytes between a secured stream and the disk.
 //!
-//! [`send()`] and [`receive()`] run the native protocol over one stream; `rdv_proto::transfer` decides which frame may come, this room moves the bytes.
+//! [`send()`] and [`receive()`] run the native protocol over one stream, `oft` that of old clients; `rdv_proto::transfer` decides which frame may come,
+//! this room moves the bytes.
 //!
 //! ```text
 //! disk -> blocks (thread: read, hash, pack) -> send (frames out, acks in)  ~~>  receive (frames in, acks out) -> writer, arriving (thread: hash, write)
@@ -26,6 +27,7 @@ mod receive;
 mod record;
 mod send;
 mod session;
+mod shared;
 mod sink;
 mod source;
 mod tree;
@@ -42,6 +44,7 @@ pub use rdv_proto::transfer::{Mark, show};
 pub use rdv_proto::wire::bulk::AbortReason;
 pub use receive::receive;
 pub use send::send;
+pub(crate) use shared::SharedFolder;
 pub use sink::{IfExists, Sink, SinkOptions};
 pub use source::{Skipped, Source, SourceOptions};
 

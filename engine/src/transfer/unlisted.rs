@@ -61,8 +61,8 @@ impl Writer {
         let resume = self.sink.options.if_exists == IfExists::Resume;
         // A folder that this transfer brought along is not one that was here before.
         let own = entry.path.parent().is_some() && tree.uses(entry.path.top());
-        let refuses = self.sink.options.if_exists == IfExists::Fail;
-        if !(own && refuses) && !self.sink.wants(tree.root(), &entry.path, entry.kind)? {
+        let looked_at = !own || self.sink.options.if_exists != IfExists::Fail;
+        if looked_at && !self.sink.wants(tree.root(), &entry.path, entry.kind)? {
             return Ok(Start::Have);
         }
         let place = tree.folder(entry.path.parent())?;

@@ -94,7 +94,8 @@ async fn race(mut waiting: VecDeque<SocketAddr>) -> io::Result<TcpStream> {
     }
 }
 
-fn prepare(stream: &TcpStream) -> io::Result<()> {
+/// Small writes go out at once, and a connection that is idle is found out when its other end is gone.
+pub(crate) fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))
 }

@@ -52,69 +52,58 @@ async fn directly_and_plain_where_both_allow_it() {
     }
 }
 
+/// The sender dials, because the receiver cannot.
+async fn redirected(edit: Edit, security: &str) {
+    let town = Town::new();
+    let (said, ends) = across(&town, edit, AUTO).await;
+    assert_eq!(said, [strings(&["P1", "A"]), strings(&["P2"])]);
+    for end in &ends {
+        assert_eq!(end.lane(), (PathKind::Redirect, security));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sender_dials_if_the_receiver_cannot() {
-    for (edit, security) in [
-        (first_unreachable as Edit, "encrypted"),
-        (first_unreachable_without_tls, "plain"),
-    ] {
-        let town = Town::new();
-        let (said, ends) = across(&town, edit, AUTO).await;
-        assert_eq!(said[0], ["P1", "A"]);
-        assert_eq!(said[1], ["P2"]);
-        for end in &ends {
-            assert_eq!(end.lane(), (PathKind::Redirect, security));
-        }
+    tokio::join!(
+        redirected(first_unreachable, "encrypted"),
+        redirected(first_unreachable_without_tls, "plain"),
+    );
+}
+
+/// Neither can dial.
+async fn relayed(edit: Edit, security: &str) {
+    let town = Town::new().with_relay().await;
+    let (said, ends) = across(&town, edit, AUTO).await;
+    assert_eq!(said, [strings(&["P1", "P3"]), strings(&["P2", "A"])]);
+    for end in &ends {
+        assert_eq!(end.lane(), (PathKind::Relay, security));
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_relay_comes_third() {
-    for (edit, security) in [
-        (all_unreachable as Edit, "encrypted"),
-        (all_unreachable_without_tls, "plain"),
-    ] {
-        let town = Town::new().with_relay().await;
-        let (said, ends) = across(&town, edit, AUTO).await;
-        assert_eq!(said[0], ["P1", "P3"]);
-        assert_eq!(said[1], ["P2", "A"]);
-        for end in &ends {
-            assert_eq!(end.lane(), (PathKind::Relay, security));
-        }
-    }
+    tokio::join!(
+        relayed(all_unreachable, "encrypted"),
+        relayed(all_unreachable_without_tls, "plain"),
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn either_side_may_want_the_relay_and_nothing_else() {
+    let first = [strings(&["P1"]), strings(&["A"])];
+    let second = [strings(&["P1", "A"]), strings(&["P2"])];
     for (edit, security) in [(honest as Edit, "encrypted"), (without_tls, "plain")] {
-        let relays = [
-            (
-                [RelayPolicy::Only, RelayPolicy::Auto],
-                ["P1"],
-                ["A"].as_slice(),
-            ),
-            (
-                [RelayPolicy::Only, RelayPolicy::Only],
-                ["P1"],
-                ["A"].as_slice(),
-            ),
-        ];
-        for (relay, alice, bob) in relays {
+        for (relay, expected) in [
+            ([RelayPolicy::Only, RelayPolicy::Auto], &first),
+            ([RelayPolicy::Only, RelayPolicy::Only], &first),
+            ([RelayPolicy::Auto, RelayPolicy::Only], &second),
+        ] {
             let town = Town::new().with_relay().await;
             let (said, ends) = across(&town, edit, relay).await;
-            assert_eq!(
-                (&said[0][..], &said[1][..]),
-                (&strings(&alice)[..], &strings(bob)[..])
-            );
+            assert_eq!(&said, expected);
             for end in &ends {
                 assert_eq!(end.lane(), (PathKind::Relay, security));
             }
-        }
-        let town = Town::new().with_relay().await;
-        let (said, ends) = across(&town, edit, [RelayPolicy::Auto, RelayPolicy::Only]).await;
-        assert_eq!(said, [strings(&["P1", "A"]), strings(&["P2"])]);
-        for end in &ends {
-            assert_eq!(end.lane(), (PathKind::Relay, security));
         }
     }
 }
@@ -142,7 +131,7 @@ async fn each_of_several_files_has_a_rendezvous_of_its_own() {
     assert_eq!(sent.lane(), (PathKind::Direct, "plain"), "told once");
     let summary = sent.outcome.unwrap();
     assert_eq!((summary.files, summary.bytes), (3, 6));
-    assert_eq!(said.words(), ["P1", "P1", "P1"]);
+    said.assert(&["P1", "P1", "P1"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -164,7 +153,7 @@ async fn a_batch_has_one_rendezvous_for_all_files() {
     assert_eq!(sent.outcome.unwrap().files, 2);
     let saved = received.outcome.unwrap();
     assert_eq!((saved.files, saved.bytes), (2, 3));
-    assert_eq!(said.words(), ["P1"]);
+    said.assert(&["P1"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -215,7 +204,7 @@ async fn a_peer_that_turns_out_not_to_know_our_own_kind_gets_the_old_one() {
     let (sent, received) = tokio::join!(end(sending), end(receiving));
     assert_eq!(sent.lane(), (PathKind::Direct, "encrypted"));
     assert_eq!(received.lane(), (PathKind::Direct, "encrypted"));
-    assert_eq!(said.words(), ["P1", "P1"]);
+    said.assert(&["P1", "P1"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -254,6 +243,6 @@ async fn a_no_is_told_as_a_no() {
         matches!(outcome, Err(Error::Declined { by: By::Peer })),
         "{outcome:?}"
     );
-    assert_eq!(bob_said.words(), ["N1", "C1"]);
+    bob_said.assert(&["N1", "C1"]).await;
     assert!(town.nothing_arrived());
 }

@@ -242,10 +242,23 @@ fn s_10_the_peer_sees_the_same_whatever_became_of_its_addresses() {
 
 #[test]
 fn s_10_a_foreign_relay_inside_our_network_is_not_joined() {
+    let inside = [10, 0, 0, 1];
     let mut solo = Solo::default();
-    solo.hear(with_file(proposal(1).with_relay([10, 0, 0, 1].into(), 7)));
+    let elsewhere = [SocketAddr::from((inside, 5443))];
+    let named = proposal(1).with_relay(inside.into(), 7);
+    solo.hear(with_file(named.with_addr_list(&elsewhere)));
     solo.accept(ANY, AUTO);
     assert!(solo.joined.is_empty());
+    // With the port of our host it may be our host, as the peer reaches it. It is joined where we reach it.
+    let mut solo = Solo::default();
+    solo.hear(with_file(proposal(1).with_relay(inside.into(), 7)));
+    solo.accept(ANY, AUTO);
+    let joined: Vec<_> = solo
+        .joined
+        .iter()
+        .map(|(_, relay)| relay.address.to_string())
+        .collect();
+    assert_eq!(joined, ["192.0.2.80:5190"]);
 }
 
 #[test]

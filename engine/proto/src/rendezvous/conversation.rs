@@ -83,7 +83,9 @@ impl Conversation {
         if let Some(nak) = ending.nak.filter(|_| mem::take(&mut common.refusable)) {
             common.send(context, &Signal::client_error(common.id.cookie, nak), false);
         }
-        if let Some(reason) = ending.cancel {
+        // Of what was never proposed the peer knows nothing.
+        let unheard = common.initiator && common.nothing_sent_or_received();
+        if let Some(reason) = ending.cancel.filter(|_| !unheard) {
             let cancel = Message::cancel(common.id.cookie, common.service, reason);
             common.send(context, &Signal::Rendezvous(cancel), true);
         }

@@ -165,14 +165,21 @@ proptest! {
 }
 
 /// What is answered to a SNAC: foodgroup, subgroup and body of each.
-fn answers(session: &mut Session, foodgroup: u16, subgroup: u16, body: &str) -> Vec<(u16, u16, Bytes)> {
+fn answers(
+    session: &mut Session,
+    foodgroup: u16,
+    subgroup: u16,
+    body: &str,
+) -> Vec<(u16, u16, Bytes)> {
     let body = crate::wire::hex(body);
     let snac = Snac::new(Foodgroup(foodgroup), subgroup, 0x0B, body).encode();
     session.handle_frame(start(), frame(Channel::DATA, snac));
-    let outputs = outputs(session).into_iter().filter_map(|output| match output {
-        Output::Send(Channel::DATA, data) => Snac::decode(data).ok(),
-        _ => None,
-    });
+    let outputs = outputs(session)
+        .into_iter()
+        .filter_map(|output| match output {
+            Output::Send(Channel::DATA, data) => Snac::decode(data).ok(),
+            _ => None,
+        });
     outputs
         .map(|snac| (snac.foodgroup.0, snac.subgroup, snac.body))
         .collect()
@@ -196,7 +203,11 @@ fn so_10_rights_are_told_also_of_what_was_not_agreed_on() {
     };
     rights(&mut session, 0x09, "0001 0002 01f4 0002 0002 01f4");
     rights(&mut session, 0x03, "0001 0002 01f4 0002 0002 01f4");
-    rights(&mut session, 0x02, "0001 0002 1000 0002 0002 0040 0005 0002 0080");
+    rights(
+        &mut session,
+        0x02,
+        "0001 0002 1000 0002 0002 0040 0005 0002 0080",
+    );
     let feedbag = answers(&mut session, 0x13, 0x02, "");
     assert_eq!((feedbag[0].0, feedbag[0].1), (0x13, 0x03));
     // 26 words in TLV 4.
@@ -252,16 +263,25 @@ fn reports_are_asked_for_once_the_client_is_ready_if_it_makes_any() {
     answers(&mut session, 1, 0x17, "0001 0003 000b 0001");
     assert_eq!(answers(&mut session, 1, 2, "")[0].0, 0x0B);
     assert!(answers(&mut session, 1, 2, "").is_empty(), "once");
-    assert_eq!(answers(&mut session, 0x0B, 3, "00"), [(0x0B, 4, Bytes::new())]);
+    assert_eq!(
+        answers(&mut session, 0x0B, 3, "00"),
+        [(0x0B, 4, Bytes::new())]
+    );
     assert!(answers(&mut account(start()), 1, 2, "").is_empty());
 }
 
 #[test]
 fn nothing_is_stored_so_nothing_can_be_fetched_and_nobody_is_warned() {
     let mut session = account(start());
-    assert_eq!(answers(&mut session, 4, 0x10, ""), [(4, 0x17, Bytes::new())]);
+    assert_eq!(
+        answers(&mut session, 4, 0x10, ""),
+        [(4, 0x17, Bytes::new())]
+    );
     let denied = crate::wire::hex("000d");
-    assert_eq!(answers(&mut session, 4, 8, "0000 03626f62"), [(4, 1, denied)]);
+    assert_eq!(
+        answers(&mut session, 4, 8, "0000 03626f62"),
+        [(4, 1, denied)]
+    );
 }
 
 #[test]
@@ -277,7 +297,10 @@ fn a_long_list_comes_in_parts_of_which_all_but_the_last_say_that_there_is_more()
         })
         .collect();
     let mut session = account(start());
-    let stamp = FeedbagStamp { changed_unix_s: 5, items: 1000 };
+    let stamp = FeedbagStamp {
+        changed_unix_s: 5,
+        items: 1000,
+    };
     session.feedbag(0x0B, &items, stamp);
     let parts: Vec<Snac> = outputs(&mut session)
         .into_iter()
@@ -291,7 +314,9 @@ fn a_long_list_comes_in_parts_of_which_all_but_the_last_say_that_there_is_more()
         .collect();
     let more: Vec<u16> = parts.iter().map(|part| part.flags).collect();
     assert_eq!(more, [1, 1, 1, 0]);
-    let lists = parts.iter().map(|part| FeedbagList::decode(&part.body).unwrap());
+    let lists = parts
+        .iter()
+        .map(|part| FeedbagList::decode(&part.body).unwrap());
     let all: Vec<Item> = lists.flat_map(|list| list.items).collect();
     assert_eq!(all, items);
 }

@@ -97,23 +97,38 @@ fn so_06_so_19_a_challenge_is_32_hex_digits_behind_a_two_byte_length() {
     // The challenge request of libpurple, with its two empty TLVs.
     let request = "0017 0006 0000 00000001 0001 0005 616c696365 004b 0000 005a 0000";
     let outputs = send(&mut session, Channel::DATA, hex(request));
-    let expected = [&hex("0017 0007 0000 00000001 0020")[..], "a7".repeat(16).as_bytes()].concat();
+    let expected = [
+        &hex("0017 0007 0000 00000001 0020")[..],
+        "a7".repeat(16).as_bytes(),
+    ]
+    .concat();
     assert_eq!(sent(&outputs), [(2, expected.into())]);
 }
 
 #[test]
 fn g_10_a_password_is_welcome_over_tls_only() {
-    for (tls, accounts, welcome) in [(true, true, true), (false, true, false), (true, false, false)] {
+    for (tls, accounts, welcome) in [
+        (true, true, true),
+        (false, true, false),
+        (true, false, false),
+    ] {
         let mut session = session(|config| (config.tls, config.accounts) = (tls, accounts));
         send(&mut session, Channel::SIGN_ON, hex("00000001"));
         let outputs = bucp(&mut session, 0x06, named("alice"));
         let (_, data) = &sent(&outputs)[0];
         let challenge = Challenge::decode(&data.slice(10..)).unwrap();
         assert_eq!(challenge.tlvs.contains(tlv::NORMAL_SIGN_ON), welcome);
-        let outputs = bucp(&mut session, 0x02, named("alice").with(tlv::PASSWORD, &b"secret"[..]));
+        let outputs = bucp(
+            &mut session,
+            0x02,
+            named("alice").with(tlv::PASSWORD, &b"secret"[..]),
+        );
         let taken = matches!(
             outputs.first(),
-            Some(Output::Authenticate(AccountSignOn { proof: Proof::Password(_), .. }))
+            Some(Output::Authenticate(AccountSignOn {
+                proof: Proof::Password(_),
+                ..
+            }))
         );
         assert_eq!(taken, welcome);
     }
@@ -132,7 +147,10 @@ fn g_10_an_account_goes_on_on_the_connection_over_which_it_sent_its_password() {
         since_unix_s: 1,
     });
     let sent = sent(&drain(&mut session));
-    assert_eq!(sent[0], (2, hex("0017 0003 0000 00000002 0001 0005 416c696365")));
+    assert_eq!(
+        sent[0],
+        (2, hex("0017 0003 0000 00000002 0001 0005 416c696365"))
+    );
     assert_eq!(sent[1].1[..4], [0, 1, 0, 3]);
     assert_eq!(session.party(), Some(Party::Ours));
 }
@@ -183,13 +201,23 @@ fn so_16_a_client_of_the_first_generation_gets_a_sign_off_without_a_length() {
     assert_eq!(sign_on.sessions, Sessions::Unaware);
     session.refused(LoginErrorCode::WRONG_PASSWORD);
     let outputs = drain(&mut session);
-    assert!(matches!(outputs[..], [Output::Send(..), Output::BareSignOff, Output::Close]));
+    assert!(matches!(
+        outputs[..],
+        [Output::Send(..), Output::BareSignOff, Output::Close]
+    ));
     for sessions in [Sessions::Unaware, Sessions::Several] {
         let mut session = self::session(|_| {});
         let hello = [&hex("00000001 0006 0100")[..], &[7; 256]].concat();
-        assert!(matches!(send(&mut session, Channel::SIGN_ON, hello)[..], [Output::Redeem { .. }]));
+        assert!(matches!(
+            send(&mut session, Channel::SIGN_ON, hello)[..],
+            [Output::Redeem { .. }]
+        ));
         let name = ScreenName::new("alice").unwrap();
-        session.admitted(Admission { name, sessions, since_unix_s: 1 });
+        session.admitted(Admission {
+            name,
+            sessions,
+            since_unix_s: 1,
+        });
         drain(&mut session);
         session.sign_off(Some(1));
         let is_bare = matches!(drain(&mut session)[0], Output::BareSignOff);
@@ -211,7 +239,10 @@ fn so_07_every_refusal_is_the_same() {
     assert_eq!(refusal(digest_of(b"secret", "alice"))[0], (2, expected));
     // Nobody can have such a name: it is asked for like any other.
     let mut session = challenged();
-    assert_eq!(asked(bucp(&mut session, 0x02, digest_of(b"x", "a\u{1}"))).name, None);
+    assert_eq!(
+        asked(bucp(&mut session, 0x02, digest_of(b"x", "a\u{1}"))).name,
+        None
+    );
 }
 
 #[test]
@@ -219,9 +250,15 @@ fn s_32_a_challenge_is_good_for_one_answer_and_there_is_no_second_one() {
     let mut session = challenged();
     asked(bucp(&mut session, 0x02, digest_of(b"secret", "alice")));
     // While the host thinks, nothing else may come.
-    assert!(matches!(bucp(&mut session, 0x02, digest_of(b"x", "alice"))[..], [Output::Close]));
+    assert!(matches!(
+        bucp(&mut session, 0x02, digest_of(b"x", "alice"))[..],
+        [Output::Close]
+    ));
     let mut session = challenged();
-    assert!(matches!(bucp(&mut session, 0x06, named("alice"))[..], [Output::Close]));
+    assert!(matches!(
+        bucp(&mut session, 0x06, named("alice"))[..],
+        [Output::Close]
+    ));
     // A digest of no challenge proves nothing.
     let mut session = self::session(|_| {});
     send(&mut session, Channel::SIGN_ON, hex("00000001"));
@@ -246,7 +283,11 @@ fn so_05_roasted_passwords_are_read_in_a_museum_only() {
     session.sent_on("192.0.2.7:5190".into(), vec![7; 256].into());
     let sent = sent(&drain(&mut session));
     assert_eq!((sent.len(), sent[0].0), (1, 4));
-    assert!(sent[0].1.starts_with(&hex("0001 0005 616c696365 0005 000e")));
+    assert!(
+        sent[0]
+            .1
+            .starts_with(&hex("0001 0005 616c696365 0005 000e"))
+    );
 }
 
 #[test]
@@ -276,12 +317,19 @@ fn so_08_what_is_no_cookie_of_ours_is_not_even_asked_for() {
 
 #[test]
 fn e_04_every_code_of_a_sign_on_is_two_bytes() {
-    for code in [LoginErrorCode::BAD_COOKIE, LoginErrorCode::ADDRESS_RATE_LIMITED] {
+    for code in [
+        LoginErrorCode::BAD_COOKIE,
+        LoginErrorCode::ADDRESS_RATE_LIMITED,
+    ] {
         let mut session = challenged();
         bucp(&mut session, 0x02, digest_of(b"secret", "alice"));
         session.refused(code);
         let [high, low] = code.0.to_be_bytes();
-        assert!(sent(&drain(&mut session))[0].1.ends_with(&[0, 8, 0, 2, high, low]));
+        assert!(
+            sent(&drain(&mut session))[0]
+                .1
+                .ends_with(&[0, 8, 0, 2, high, low])
+        );
     }
 }
 
@@ -303,7 +351,10 @@ fn a_wish_that_cannot_be_read_is_bad_input() {
         let mut tlvs = named("guest");
         tlvs.0.extend(more.0);
         let outputs = bucp(&mut session, 0x02, tlvs);
-        assert!(sent(&outputs)[0].1.ends_with(&[0, 8, 0, 2, 0, 6]), "{outputs:?}");
+        assert!(
+            sent(&outputs)[0].1.ends_with(&[0, 8, 0, 2, 0, 6]),
+            "{outputs:?}"
+        );
         assert!(matches!(outputs.last(), Some(Output::Close)));
     }
 }
@@ -317,4 +368,3 @@ fn a_number_asked_for_without_a_time_lives_an_hour() {
     assert_eq!(life(TlvList::new()), 3600);
     assert_eq!(life(TlvList::new().with_u32(tlv::EXPIRES, 60)), 60);
 }
-

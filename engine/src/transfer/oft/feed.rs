@@ -182,7 +182,7 @@ impl Feeder {
         let checked = self.checked.take();
         let mut running = checked
             .filter(|checked| checked.len() == from)
-            .unwrap_or_else(RunningChecksum::new);
+            .unwrap_or_default();
         let mut left = file.entry.size.saturating_sub(from);
         while left > 0 {
             let mut buffer = self.empty.blocking_recv().ok_or(Stop::Gone)?;

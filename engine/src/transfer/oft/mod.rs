@@ -2,7 +2,7 @@
 //!
 //! `rdv_proto::transfer::oft` decides which header comes next; this room moves the bytes, with the same disk side as the native protocol. A stream comes
 //! here after the first exchange: whoever makes connections writes the sender's PROMPT, or reads it, to find out whether the right peer is at the other end
-//! ([`read_header`], [`write_header`]), so that a stranger fails alone.
+//! ([`Outgoing::prompt`], [`read_header`]), so that a stranger fails alone.
 //!
 //! ```text
 //! disk -> sums (thread: checksums, before the offer) -> Outgoing -> PROMPT
@@ -18,6 +18,8 @@ mod send;
 mod sums;
 
 pub(crate) use header::{read_header, write_header};
-pub(crate) use outgoing::{Outgoing, Prompted};
+pub(crate) use outgoing::Outgoing;
+#[cfg(test)]
+pub(crate) use outgoing::Prompted;
 pub(crate) use receive::receive;
 pub(crate) use send::send;

@@ -83,18 +83,22 @@ where
             saved: Vec::new(),
             summary: Summary::default(),
         };
-        let outcome = tokio::select! {
+        let received = tokio::select! {
             biased;
             error = control.cancelled() => Err(error),
             () = meter.stalled() => Err(TransferError::Stalled),
-            done = receiver.run(first, &folder) => done,
+            done = receiver.run(first) => done,
         };
-        if let Err(error) = &outcome {
-            stop.store(!breaks_off(error), Relaxed);
-            drop(held);
-            let _ = timeout(CLEAN_UP, gone).await;
+        match received {
+            // All is said and done: neither time nor a cancel counts any more.
+            Ok(receiver) => receiver.summary(&folder).await,
+            Err(error) => {
+                stop.store(!breaks_off(&error), Relaxed);
+                drop(held);
+                let _ = timeout(CLEAN_UP, gone).await;
+                Err(error)
+            }
         }
-        outcome
     }
     .await;
     meter.set_phase(Phase::Over);
@@ -146,16 +150,21 @@ struct Receiver<'a, S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Receiver<'_, S> {
-    async fn run(mut self, first: Header, folder: &Path) -> Result<Summary, TransferError> {
+    /// Runs until the last DONE is out.
+    async fn run(mut self, first: Header) -> Result<Self, TransferError> {
         let mut prompt = first;
         loop {
             self.file(&prompt).await?;
             if self.machine.is_over() {
-                break;
+                return Ok(self);
             }
             prompt = read_header(&mut self.reader).await?;
             self.meter.touch();
         }
+    }
+
+    /// Closes, and lets the thread end.
+    async fn summary(mut self, folder: &Path) -> Result<Summary, TransferError> {
         let _ = timeout(CLOSE, self.writer.shutdown()).await;
         self.order(Work::End).await?;
         let outcome = loop {

@@ -93,9 +93,12 @@ async fn wait(
         first = first_byte(stream) => first.map_err(SecureError::Io)?,
         later = orders.recv() => return replaced(later),
     };
-    reporter.heard().await;
     match first {
-        TLS_HANDSHAKE => Ok(Wait::Tls),
+        TLS_HANDSHAKE => {
+            reporter.heard().await;
+            Ok(Wait::Tls)
+        }
+        // Until then it counts as silent: any stranger can say that much.
         OSCAR => replaced(orders.recv().await),
         _ => Err(SecureError::NotTls.into()),
     }
