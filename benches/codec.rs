@@ -16,6 +16,7 @@ use rdv_proto::wire::ars::{self, Command};
 use rdv_proto::wire::flap::{Channel, Frame};
 use rdv_proto::wire::icbm::MessageToHost;
 use rdv_proto::wire::link::{self, FrameType};
+use rdv_proto::wire::oft;
 use rdv_proto::wire::rendezvous::{Cookie, Message, SequenceNumber};
 use rdv_proto::wire::security::{ALPN_TCP, PAKE_SPAKE2, SecurityBlock, item};
 use rdv_proto::wire::service::{FileSetKind, NATIVE, SEND_FILE, SendFileData};
@@ -143,6 +144,31 @@ fn main() -> Result<(), Failure> {
         &one,
         |out| black_box(&link).encode(out).is_ok(),
         |buffer| link::Frame::decode(buffer).is_ok_and(|frame| frame.is_some()),
+    );
+
+    let (charset, name) = oft::NameField::encode(["holiday.jpg"])?;
+    let prompt = oft::Header::new(oft::Kind::PROMPT, Cookie(*b"abcdefgh"), charset, name);
+    stream_row(
+        "OFT header",
+        &prompt.encode(),
+        |out| {
+            out.extend_from_slice(&black_box(&prompt).encode());
+            true
+        },
+        |buffer| oft::Header::decode(buffer).is_ok_and(|header| header.is_some()),
+    );
+    let data = noise(6, 1 << 20);
+    let summed = nanoseconds(|| {
+        let mut sum = oft::RunningChecksum::new();
+        sum.update(black_box(&data));
+        sum.value()
+    });
+    println!(
+        "{:<36} {:>6} {:>20} {:>20}",
+        "OFT checksum of 1 MiB",
+        data.len(),
+        "",
+        figure(data.len(), summed)
     );
     Ok(())
 }

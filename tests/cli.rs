@@ -7,6 +7,8 @@
 #[path = "cli/desk.rs"]
 mod desk;
 
+#[path = "cli/accounts.rs"]
+mod accounts;
 #[path = "cli/first_use.rs"]
 mod first_use;
 #[path = "cli/hosts.rs"]

@@ -31,6 +31,8 @@ const TRANSFERS_MAX: usize = 16;
 const NEWS: usize = 64;
 /// How long the others get to hear that it is over.
 const FAREWELL: Duration = Duration::from_millis(1500);
+/// How long offers are declined after enough was received: a peer that sends file after file begins the next one at once.
+const LATE: Duration = Duration::from_millis(300);
 /// Longest name in a sentence.
 const NAME_SHOWN_MAX: usize = 64;
 /// Longest invitation that is shown (security rules, section 6.1).
@@ -80,6 +82,16 @@ pub(crate) async fn run(
     };
     let ended = listener.listen(&user, &engine, news, stop).await;
     let taken = listener.taken;
+    if ended.is_ok() {
+        // Who offers at this very moment would wait for an answer in vain.
+        let late = async {
+            while let Some(proposal) = engine.next_proposal().await {
+                listener.declined(&proposal.peer().clone(), "enough was received");
+                proposal.decline();
+            }
+        };
+        let _ = tokio::time::timeout(LATE, late).await;
+    }
     stop.leave(async {
         engine.close().await;
         user.close().await;

@@ -20,6 +20,7 @@ use crate::handle::Transfer;
 use crate::proposal::{Proposal, Refused};
 use crate::security::PlainPolicy;
 use crate::service::{OfferOptions, Services};
+use crate::share::{self, Share, SharedFiles};
 use crate::signaling::{RelayDirectory, Signaling, SignalingError};
 use crate::transfer::{Sink, Source};
 use crate::trust::{Identity, KnownPeers};
@@ -103,6 +104,14 @@ impl Builder {
     #[must_use]
     pub fn only_outgoing(mut self) -> Self {
         self.setup.only_outgoing = true;
+        self
+    }
+
+    /// Shares a folder with the contacts that the share names, and makes the get-file service one of [`Builder::services`]. Without
+    /// it nothing is shared. Connections as with any other old service: TLS, or plain where that is allowed.
+    #[must_use]
+    pub fn share(mut self, share: Share) -> Self {
+        self.setup.share = Some(share);
         self
     }
 
@@ -258,6 +267,25 @@ impl Engine {
         let peer = id.peer.clone();
         let transfer = self.propose_work(id, work).await?;
         direct_im::connected(peer, transfer, opened).await
+    }
+
+    /// Asks `peer` for the files that it shares with us. Done when the first listing is there; dropped before, it is called off. It
+    /// tells the peer our addresses.
+    ///
+    /// TLS and plain connections as with [`Engine::offer`].
+    ///
+    /// # Errors
+    /// As [`Engine::offer`]. A peer that shares nothing with us says so as if it did not know the service
+    /// ([`Error::Incompatible`]).
+    pub async fn get_files(&self, peer: ScreenName) -> Result<SharedFiles, Error> {
+        self.must_know(&peer, service::GET_FILE).await?;
+        let id = ConversationId {
+            peer: peer.clone(),
+            cookie: new_cookie(),
+        };
+        let (work, listed) = share::work(id.clone());
+        let transfer = self.propose_work(id, work).await?;
+        share::connected(peer, transfer, listed).await
     }
 
     /// Refuses what a peer does not announce.

@@ -12,6 +12,7 @@ mod service;
 
 pub mod direct_im;
 pub mod oscar;
+pub mod share;
 pub mod signaling;
 pub mod transfer;
 pub mod transport;
@@ -27,6 +28,7 @@ pub use rdv_proto::trust::{Code, CodeError, CodeWords, Fingerprint};
 pub use rdv_proto::wire::text::ScreenName;
 pub use security::{PlainPolicy, Security};
 pub use service::{OfferOptions, ServiceChoice, Services};
+pub use share::{Share, SharedEntry, SharedFiles};
 pub use transfer::{
     IfExists, Offer, Progress, Sink, SinkOptions, Source, SourceError, SourceOptions, Summary,
     TransferError,

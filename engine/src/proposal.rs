@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::Fingerprint;
 use crate::direct_im::{self, DirectIm, DirectIms};
-use crate::driver::{AcceptAs, Command};
+use crate::driver::{AcceptAs, Command, LegacyWork};
 use crate::error::{By, Error};
 use crate::handle::Transfer;
 use crate::transfer::Sink;
@@ -27,7 +27,7 @@ pub enum ProposalKind {
     },
     /// Files from an old client. There is no second question: [`Proposal::accept`] is the consent to receive them.
     SendFile(LegacyOffer),
-    /// An old client asks for the files that are shared.
+    /// Somebody asks for the files that are shared. The engine answers by itself, as its [`crate::Share`] says.
     GetFile,
     /// Somebody wants to talk from machine to machine. Answer with [`Proposal::accept_direct_im`].
     DirectIm {
@@ -168,6 +168,10 @@ impl Proposal {
         &self.id.peer
     }
 
+    pub(crate) fn id(&self) -> &ConversationId {
+        &self.id
+    }
+
     /// What is proposed.
     #[must_use]
     pub fn kind(&self) -> &ProposalKind {
@@ -230,8 +234,13 @@ impl Proposal {
         }
         let (work, opened) = self.direct_ims.work(self.id.clone());
         let peer = self.id.peer.clone();
-        let transfer = self.accept_as(AcceptAs::Work(work)).await?;
+        let transfer = self.accept_work(work).await?;
         direct_im::connected(peer, transfer, opened).await
+    }
+
+    /// Agrees to connect for a service of old clients.
+    pub(crate) async fn accept_work(self, work: LegacyWork) -> Result<Transfer, Error> {
+        self.accept_as(AcceptAs::Work(work)).await
     }
 
     async fn accept_as(mut self, how: AcceptAs) -> Result<Transfer, Error> {

@@ -16,7 +16,7 @@ pub struct Services {
     pub native: bool,
     /// Files from old clients (OFT2).
     pub send_file: bool,
-    /// Old clients may ask for what is shared (OFT2 with lists).
+    /// Contacts may ask for what is shared (OFT2 with lists). Goes with a [`crate::Share`], and not without.
     pub get_file: bool,
     /// Text, typing and images from machine to machine (ODC2).
     pub direct_im: bool,

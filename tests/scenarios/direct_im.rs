@@ -237,8 +237,11 @@ async fn s_12_strangers_at_the_listener_fail_alone() {
         (DIRECT_IM, None)
     );
     let at = address(&proposal);
+    // Without TLS, which is allowed for this peer.
+    old.say(Rendezvous::accept(proposal.cookie, DIRECT_IM))
+        .await;
     // Noise, silence, another cookie, and a long header that breaks off.
-    let _silent = TcpStream::connect(at).await.unwrap();
+    drop(TcpStream::connect(at).await.unwrap());
     let (_, wrong) = machine(Cookie([9; 8]));
     for words in [b"GET / HTTP/1.1\r\n\r\n".to_vec(), wrong.to_vec()] {
         let mut stranger = TcpStream::connect(at).await.unwrap();
@@ -254,8 +257,6 @@ async fn s_12_strangers_at_the_listener_fail_alone() {
     drop(endless);
     let (bob, hello) = machine(proposal.cookie);
     let mut stream = TcpStream::connect(at).await.unwrap();
-    old.say(Rendezvous::accept(proposal.cookie, DIRECT_IM))
-        .await;
     let words = bob.message_bytes(&Message::new().text("it is me")).unwrap();
     stream
         .write_all(&[&hello[..], &words.concat()].concat())

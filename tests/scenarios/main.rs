@@ -4,6 +4,7 @@
 mod direct_im;
 mod embed;
 mod fuzz_smoke;
+mod get_file;
 mod host;
 mod hostile_host;
 mod hostile_sender;

@@ -36,9 +36,10 @@ pub(crate) use self::orders::{AcceptAs, Command, Prepare, new_cookie};
 use self::outbox::Outbox;
 use crate::direct_im::DirectIms;
 use crate::error::Error;
-use crate::proposal::{self, Proposal, Refused, RefusedWhy};
+use crate::proposal::{self, Proposal, ProposalKind, Refused, RefusedWhy};
 use crate::security::PlainPolicy;
 use crate::service::Services;
+use crate::share::Share;
 use crate::signaling::{Incoming, RelayDirectory, Signaling, SignalingError};
 use crate::transport::attempt::legacy::LegacyOrder;
 use crate::transport::attempt::{Arrival, SecureOrder};
@@ -61,6 +62,7 @@ pub(crate) struct Setup {
     pub(crate) plain: Arc<dyn PlainPolicy>,
     pub(crate) known_peers: Option<KnownPeers>,
     pub(crate) direct_ims: DirectIms,
+    pub(crate) share: Option<Share>,
 }
 
 impl Setup {
@@ -80,6 +82,7 @@ impl Setup {
             plain: Arc::new(|_: &ScreenName| false),
             known_peers: None,
             direct_ims,
+            share: None,
         }
     }
 }
@@ -346,6 +349,10 @@ impl Driver {
             gone,
             self.setup.direct_ims.clone(),
         );
+        if let (ProposalKind::GetFile, Some(share)) = (proposal.kind(), &self.setup.share) {
+            tokio::spawn(share.clone().serve(proposal));
+            return;
+        }
         // If nobody listens, or too many wait, dropping it declines.
         let _ = self.exits.proposals.try_send(proposal);
     }
@@ -393,6 +400,20 @@ impl Driver {
         }
     }
 
+    /// What the machine says to this peer before anybody is asked.
+    fn hold_to(&mut self, peer: &ScreenName) {
+        let shares = self.setup.share.as_ref();
+        let shares = shares.is_some_and(|share| share.admits(peer)) && !self.setup.codes_only;
+        let legacy_security = self.least_security(peer);
+        let config = self.endpoint.config_mut();
+        config.legacy_security = legacy_security;
+        // To those with whom nothing is shared there is no such service.
+        match shares {
+            true => config.services.insert(service::GET_FILE),
+            false => config.services.remove(&service::GET_FILE),
+        };
+    }
+
     fn arrived(&mut self, arrival: Arrival) {
         let input = match arrival {
             Arrival::Report(report) => self.attempts.reported(report),
@@ -408,7 +429,7 @@ impl Driver {
     fn incoming(&mut self, incoming: Result<Incoming, SignalingError>) {
         match incoming {
             Ok(Incoming::Message { from, body }) => {
-                self.endpoint.config_mut().legacy_security = self.least_security(&from);
+                self.hold_to(&from);
                 self.input(Input::Signal { from, body })
             }
             Ok(Incoming::Undelivered { to, cookie, code }) => {

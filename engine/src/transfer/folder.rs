@@ -66,6 +66,20 @@ impl Folder {
         self.open_file(name, OpenOptions::new().read(true))
     }
 
+    /// Opens a file for reading; an error if a link stands there. A pipe does not block.
+    pub(super) fn read(&self, name: &str) -> io::Result<File> {
+        self.open_file(name, OpenOptions::new().read(true))
+    }
+
+    /// The names in this folder that are text, in no order.
+    pub(super) fn names(&self) -> io::Result<impl Iterator<Item = io::Result<String>>> {
+        let names = self.dir.entries()?.map(|entry| Ok(entry?.file_name()));
+        Ok(names.filter_map(|name: io::Result<_>| match name {
+            Ok(name) => name.into_string().ok().map(Ok),
+            Err(error) => Some(Err(error)),
+        }))
+    }
+
     fn open_file(&self, name: &str, options: &mut OpenOptions) -> io::Result<File> {
         debug_assert!(!name.contains('/'));
         let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();

@@ -27,6 +27,7 @@ mod receive;
 mod record;
 mod send;
 mod session;
+mod shared;
 mod sink;
 mod source;
 mod tree;
@@ -43,6 +44,7 @@ pub use rdv_proto::transfer::{Mark, show};
 pub use rdv_proto::wire::bulk::AbortReason;
 pub use receive::receive;
 pub use send::send;
+pub(crate) use shared::SharedFolder;
 pub use sink::{IfExists, Sink, SinkOptions};
 pub use source::{Skipped, Source, SourceOptions};
 

@@ -24,7 +24,14 @@ impl<'a> Reading<'a> {
     /// [`TransferError::SourceChanged`] if it is gone, or another one than when it was listed.
     pub(super) fn open(entry: &Entry, origin: &'a FileOrigin) -> Result<Self, TransferError> {
         let path = &origin.path;
-        let file = open(origin).map_err(|error| match error.kind() {
+        let opened = match (
+            &origin.folder,
+            path.file_name().and_then(|name| name.to_str()),
+        ) {
+            (Some(folder), Some(name)) => folder.read(name),
+            _ => open(origin),
+        };
+        let file = opened.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => changed(path),
             _ if !origin.named && path.is_symlink() => changed(path),
             _ => TransferError::local(path)(error),

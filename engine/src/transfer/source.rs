@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use unicode_normalization::UnicodeNormalization;
 
 use super::error::SourceError;
+use super::folder::Folder;
 
 const MAX_BAD_NAMES: usize = 20;
 const MAX_SKIPPED: usize = 1000;
@@ -43,6 +44,8 @@ pub(super) struct FileOrigin {
     pub(super) named: bool,
     /// Device and file number, where there are such.
     pub(super) id: (u64, u64),
+    /// It is opened in this folder, whatever its path says by then.
+    pub(super) folder: Option<Arc<Folder>>,
 }
 
 /// The result of a walk.
@@ -148,6 +151,51 @@ impl Source {
         let listing = Listing {
             manifest: Arc::new(manifest),
             origins: vec![Origin::Text(text.into())],
+            skipped: Skipped::default(),
+        };
+        Ok(Self {
+            state: State::Listed(Box::new(listing)),
+            stop: Arc::default(),
+        })
+    }
+
+    /// One file of a folder that is open, as it is now. `path` is what it is called in messages.
+    ///
+    /// # Errors
+    /// [`SourceError::Unreadable`], [`SourceError::NotAFile`], [`SourceError::BadNames`].
+    pub(super) fn file_in(
+        folder: Arc<Folder>,
+        name: &str,
+        path: PathBuf,
+    ) -> Result<Self, SourceError> {
+        let meta = folder.read(name).and_then(|file| file.metadata());
+        let meta = meta.map_err(|error| SourceError::Unreadable {
+            path: path.clone(),
+            error,
+        })?;
+        if !meta.is_file() {
+            return Err(SourceError::NotAFile { path });
+        }
+        let safe = SafeRelPath::parse(name).map_err(|why| SourceError::BadNames {
+            names: vec![(path.clone(), why)],
+        })?;
+        let entry = Entry {
+            kind: EntryKind::File,
+            path: safe,
+            size: meta.len(),
+            mtime: mtime(&meta),
+            mode: mode(&meta),
+        };
+        let manifest = finish(|builder| builder.push(entry))?;
+        let origin = FileOrigin {
+            path,
+            named: false,
+            id: id(&meta),
+            folder: Some(folder),
+        };
+        let listing = Listing {
+            manifest: Arc::new(manifest),
+            origins: vec![Origin::File(origin)],
             skipped: Skipped::default(),
         };
         Ok(Self {
@@ -302,6 +350,7 @@ impl Walk {
                 path,
                 named,
                 id: id(meta),
+                folder: None,
             };
             self.add(safe, EntryKind::File, meta, Origin::File(origin))
         } else {

@@ -14,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 use rdv_proto::wire::icbm::{ClientError, HostAck, IcbmError, MessageToClient, MessageToHost};
 use rdv_proto::wire::rendezvous::{Message, host};
 use rdv_proto::wire::security::SecurityBlock;
-use rdv_proto::wire::service::SendFileData;
+use rdv_proto::wire::service::{SendFileData, SendFileOffer};
 use rdv_proto::wire::signal::Signal;
 use rdv_proto::wire::signon::{
     Challenge, ClientOnline, Hello, HostOnline, IcbmParameters, LocateInfo, Login, RateReply,
@@ -147,6 +147,12 @@ pub fn decode_rendezvous(data: &[u8]) {
             parsed.name(message.file_name_charset()),
             parsed.total_bytes(message.total_size()),
         );
+    }
+    if let Some(Ok(offer)) = SendFileOffer::from_tags(message.params())
+        && let Ok(tags) = offer.to_tags()
+    {
+        let again = SendFileOffer::from_tags(&tags).and_then(Result::ok);
+        assert_eq!(again, Some(offer), "an offer changed");
     }
     if let Some(block) = message.security_bytes() {
         decode_security(&block);

@@ -10,6 +10,7 @@ mod files;
 mod player;
 mod rows;
 mod script;
+mod setting;
 
 use std::collections::BTreeSet;
 
@@ -18,9 +19,10 @@ use rdv_tests::captures;
 
 use compare::differences;
 use files::Over;
-use player::{Outcome, PLAIN, Played, play};
+use player::{Played, play};
 use rows::{Row, rows};
 use script::{Script, Seat, What};
+use setting::{Outcome, PLAIN};
 
 fn replayed(row: &Row) -> (Script, Played) {
     let script = Script::of(row.capture, row.seat, row.nth);

@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use rdv_proto::rendezvous::{
-    Answer, AttemptError, AttemptId, CandidateKind, Config, ConversationId, EndReason, Endpoint,
-    Event, Input, LegacySecurity, LocalCandidate, Offer, Output, Proposal, RelayAddress,
-    RelayCandidate, RelayPolicy, Security, Subnet,
+    Answer, AttemptError, AttemptId, CandidateKind, Config, ConversationId, Endpoint, Event, Input,
+    LegacySecurity, LocalCandidate, Offer, Output, Proposal, RelayAddress, RelayCandidate,
+    Security, Subnet,
 };
 use rdv_proto::transfer::oft::OftTotals;
 use rdv_proto::wire::ars;
@@ -20,77 +20,12 @@ use rdv_proto::wire::tlv::{Tlv, TlvList};
 
 use super::files::{Files, Over, Side, Wish, pattern_checksum};
 use super::script::{Arrival, Created, File, HOST, Item, RELAY, Said, Script, Seat, Tried, What};
+use super::setting::{Cancels, Outcome, Setting, Way, Wishes};
 
 /// A network's answer, and the way of a message through the host.
 const ROAD: Duration = Duration::from_millis(1);
 /// First byte after a connection is up (flows, section 5).
 const FIRST_BYTE: Duration = Duration::from_secs(15);
-
-/// What our user does, and what else is different from a plain transfer.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Setting {
-    pub(super) relay: RelayPolicy,
-    /// Our user's answer to the offer, and after how long.
-    pub(super) yes: bool,
-    pub(super) thinks: Duration,
-    /// Our user cancels: so long after the first proposal, or as soon as bytes pass.
-    pub(super) cancels: Option<Cancels>,
-    pub(super) wish: Wishes,
-    /// Of which recording the bytes are that a connection brings which this one has not.
-    pub(super) borrow: Option<&'static str>,
-    /// Who answers although this recording does not say so: there is the proof in `borrow`, or in its relay connection.
-    pub(super) answers: &'static [&'static str],
-    /// The relay does not answer, though nobody tried it in the recording.
-    pub(super) relay_down: bool,
-    /// Two files in a folder, not one file.
-    pub(super) folder: bool,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Cancels {
-    After(Duration),
-    WhileBytesPass,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Wishes {
-    Take,
-    HaveIt,
-    Resume(u64),
-    ResumeWrong(u64, u32),
-}
-
-/// An ordinary transfer.
-pub(super) const PLAIN: Setting = Setting {
-    relay: RelayPolicy::Auto,
-    yes: true,
-    thinks: Duration::from_millis(50),
-    cancels: None,
-    wish: Wishes::Take,
-    borrow: None,
-    answers: &[],
-    relay_down: false,
-    folder: false,
-};
-
-/// How it ended for us.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// The files passed, over a direct connection or the relay.
-    Passed(Over, Way),
-    /// The conversation ended.
-    Ended(EndReason),
-    /// The files cannot be offered.
-    NotOffered,
-    /// Nothing came.
-    Nothing,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
-    Direct,
-    Relay,
-}
 
 /// What our side did.
 pub(super) struct Played {

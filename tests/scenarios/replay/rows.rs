@@ -6,8 +6,8 @@ use rdv_proto::rendezvous::{AttemptError, EndReason, RelayPolicy, Wait};
 use rdv_proto::wire::rendezvous::{CancelReason, NakCode};
 
 use super::files::Over;
-use super::player::{Cancels, Outcome, PLAIN, Setting, Way, Wishes};
 use super::script::Seat;
+use super::setting::{Cancels, Outcome, PLAIN, Setting, Way, Wishes};
 
 /// As [`super::compare::differences`] names it, and why: a rule by its number, or the section of a page of the protocol's description
 /// ("messages": those of the rendezvous; "flows": how they follow each other).

@@ -47,6 +47,9 @@ impl Place {
         if !sender.allows(to) {
             return Err(ErrorCode::IN_LOCAL_PERMIT_DENY.into());
         }
+        if outbound.rendezvous.is_some() && self.is_too_late(recipient, message.cookie) {
+            return Ok(());
+        }
         let targets = recipients(sender, recipient, self.id, outbound);
         if targets.is_empty() {
             return Err(offline);
@@ -63,13 +66,23 @@ impl Place {
     /// Passes on a refusal, with the names swapped; what cannot be passed on is forgotten.
     pub(crate) fn pass_on(&self, error: ClientError) {
         let state = self.people.lock();
-        if let Some(other) = state.on_speaking_terms(&self.name, &error.name) {
+        if let Some(other) = state.on_speaking_terms(&self.name, &error.name)
+            && !self.is_too_late(other, error.cookie)
+        {
             let name = self.name.clone();
             let body = ClientError { name, ..error }.encode();
             for instance in other.online() {
                 instance.push(Foodgroup::ICBM, subgroup::CLIENT_ERROR, body.clone());
             }
         }
+    }
+
+    /// Whether another sign-on of ours has taken up what `proposer` proposed: then what this one still says about it is dropped, so that
+    /// it can neither confuse the two who agreed nor decline what was accepted. It was told (rule H-20).
+    fn is_too_late(&self, proposer: &User, cookie: Cookie) -> bool {
+        let by = proposer.book.proposer(&self.name, cookie);
+        let taker = proposer.book.taker(&self.name, cookie);
+        by != Some(self.id) && taker.is_some_and(|taker| taker != self.id)
     }
 
     /// Passes on a typing event, with the names swapped.

@@ -230,6 +230,23 @@ impl SendFileOffer {
     }
 }
 
+/// What a first get-file proposal says: AIM's request for the shared files, protocol version 2, one folder at a time.
+///
+/// `[code: u16 = 0x12][version: u16 = 2][flags: u32 = 1][0]`, in US-ASCII.
+pub fn get_file_tags() -> TlvList {
+    let data: &[u8] = &[0, 0x12, 0, 2, 0, 0, 0, 1, 0];
+    [
+        (tag::SERVICE_DATA, data),
+        (tag::FILE_NAME_CHARSET, b"us-ascii"),
+    ]
+    .map(|(tag, value)| Tlv {
+        tag,
+        value: Bytes::from_static(value),
+    })
+    .into_iter()
+    .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

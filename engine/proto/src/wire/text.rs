@@ -130,7 +130,7 @@ impl std::str::FromStr for ScreenName {
 pub enum Charset {
     /// None was named, or one that we do not know: UTF-8 if it is that, else code page 1252.
     Unknown,
-    /// `us-ascii`; treated as UTF-8, of which it is a part.
+    /// `us-ascii`; old clients say so of whatever their system writes, so that it is read as [`Charset::Unknown`].
     Ascii,
     /// `utf-8`.
     Utf8,
@@ -171,8 +171,8 @@ impl Charset {
                     .collect()
             }
             Self::Latin1 => latin1(bytes),
-            Self::Ascii | Self::Utf8 => String::from_utf8_lossy(bytes).into_owned(),
-            Self::Unknown => {
+            Self::Utf8 => String::from_utf8_lossy(bytes).into_owned(),
+            Self::Ascii | Self::Unknown => {
                 std::str::from_utf8(bytes).map_or_else(|_| latin1(bytes), str::to_owned)
             }
         }
@@ -256,6 +256,7 @@ mod tests {
             "€“ÿ",
             "which is the code page of Windows"
         );
+        assert_eq!(Charset::Ascii.decode(&[0xE9]), "é", "as AIM writes it");
         assert_eq!(Charset::Utf8.decode(&[0xE9]), "\u{FFFD}");
     }
 

@@ -17,9 +17,7 @@ mod receive;
 mod send;
 mod sums;
 
-pub(crate) use header::read_header;
-#[cfg(test)]
-pub(crate) use header::write_header;
+pub(crate) use header::{read_header, write_header};
 pub(crate) use outgoing::Outgoing;
 #[cfg(test)]
 pub(crate) use outgoing::Prompted;

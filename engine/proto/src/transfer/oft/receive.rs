@@ -314,9 +314,19 @@ impl OftReceive {
     }
 }
 
-/// Whether the name in a header can be that of the proposal. Some old programs cut names to fit the 64 bytes of the header.
+/// Whether the name in a header can be that of the proposal. Some old programs cut names to fit the 64 bytes of the header, or write
+/// the two in different character sets, of which one cannot say all of the name.
 fn same_file(proposed: &str, named: &str) -> bool {
     const CUT: usize = 31;
     let (proposed, named) = (SafeRelPath::folded(proposed), SafeRelPath::folded(named));
-    proposed == named || (named.len() >= CUT && proposed.starts_with(&named))
+    let damaged = |name: &str| name.contains(|c: char| !c.is_ascii() || c == '_');
+    let sure = |name: &str| -> String {
+        let kept = name.chars().filter(char::is_ascii_alphanumeric);
+        kept.collect()
+    };
+    proposed == named
+        || (named.len() >= CUT && proposed.starts_with(&named))
+        || ((damaged(&proposed) || damaged(&named))
+            && !sure(&named).is_empty()
+            && sure(&proposed) == sure(&named))
 }
