@@ -244,11 +244,17 @@ impl Proposal {
     }
 
     async fn accept_as(mut self, how: AcceptAs) -> Result<Transfer, Error> {
-        self.judge().await?;
+        let known = self.judge().await?;
         self.answered = true;
         let (reply, answer) = oneshot::channel();
         let id = self.id.clone();
-        self.command(Command::Accept { id, how, reply }).await?;
+        let accept = Command::Accept {
+            id,
+            how,
+            known,
+            reply,
+        };
+        self.command(accept).await?;
         match answer.await.map_err(|_| Error::EngineEnded)? {
             Some(transfer) => transfer,
             None => Err(self.gone().await),
@@ -270,10 +276,10 @@ impl Proposal {
         }
     }
 
-    /// Refuses by the rules for known peers before anything is agreed to.
-    async fn judge(&mut self) -> Result<(), Error> {
+    /// Refuses by the rules for known peers before anything is agreed to. Says whether this is one.
+    async fn judge(&mut self) -> Result<bool, Error> {
         let Some(known_peers) = &self.known_peers else {
-            return Ok(());
+            return Ok(false);
         };
         let key = match &self.kind {
             ProposalKind::Native { key } => *key,

@@ -55,6 +55,8 @@ pub(crate) enum Command {
     Accept {
         id: ConversationId,
         how: AcceptAs,
+        /// The peer was met before, and must not be plain.
+        known: bool,
         /// `None`: there is nothing to accept any more.
         reply: oneshot::Sender<Option<Result<Transfer, Error>>>,
     },
@@ -135,15 +137,20 @@ impl Driver {
             } => {
                 let _ = reply.send(self.propose_old(peer, security, prepare));
             }
-            Command::Accept { id, how, reply } => {
+            Command::Accept {
+                id,
+                how,
+                known,
+                reply,
+            } => {
                 let open = self.offered.remove(&id).is_some();
                 let _ = reply.send(open.then(|| match how {
                     AcceptAs::Native(sink) => self.accept(id, sink),
                     AcceptAs::SendFile(sink, offer) => {
                         let work = files::accept(&id, sink, &offer);
-                        self.accept_old(id, work)
+                        self.accept_old(id, work, known)
                     }
-                    AcceptAs::Work(work) => self.accept_old(id, work),
+                    AcceptAs::Work(work) => self.accept_old(id, work, known),
                 }));
             }
             Command::Decline { id } => self.input(Input::Decline { id }),
@@ -269,7 +276,12 @@ impl Driver {
         self.jobs.fall_back(job, files::offer_listed);
     }
 
-    fn accept_old(&mut self, id: ConversationId, work: LegacyWork) -> Result<Transfer, Error> {
+    fn accept_old(
+        &mut self,
+        id: ConversationId,
+        work: LegacyWork,
+        known: bool,
+    ) -> Result<Transfer, Error> {
         let begin = Begin {
             identity: self.new_identity()?,
             conversation: Some(id.clone()),
@@ -279,7 +291,10 @@ impl Driver {
         };
         let opened = self.jobs.open_proposed(work, &id, begin);
         let answer = Answer::Legacy {
-            security: self.least_security(&id.peer),
+            security: match known {
+                true => LegacySecurity::Required,
+                false => self.least_security(&id.peer),
+            },
         };
         let relay = self.setup.relay_policy;
         self.input(Input::Accept { id, answer, relay });
