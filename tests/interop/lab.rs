@@ -94,7 +94,7 @@ impl Lab {
         let keeper = person().in_namespace(net.name("h"));
         let listen = address().to_string();
         let database = database(&keeper);
-        let mut host = keeper.run(["host", "--listen", &listen, "--db", &database]);
+        let mut host = keeper.run(["host", "-v", "--listen", &listen, "--db", &database]);
         host.line_with(ERR, "Fingerprint");
         Some(Self {
             purple,
@@ -196,13 +196,13 @@ pub(crate) fn rdv_receiver(owner: &Person, from: &str, more: &[&str]) -> Run {
     run
 }
 
-/// Starts `purple-peer` so that it takes `count` files into `in`, and waits until it is signed on.
+/// Starts `purple-peer` so that it takes `count` files into `in`, and waits until others see it online.
 pub(crate) fn purple_receiver(user: &PurpleUser, more: &[&str]) -> Run {
     let folder = user.path("in");
     let mut args = vec!["--recv", text(&folder), "--timeout", "150"];
     args.extend(more);
     let mut run = user.run(args).patient(rdv_tests::process::LONG);
-    run.event("signed-on");
+    run.event("seen-online");
     run
 }
 

@@ -96,7 +96,7 @@ fn rdv_declines_and_libpurple_hears_of_it() {
         "in",
     ];
     let mut receiver = bob.run_on_terminal(args);
-    receiver.expect("isten");
+    receiver.expect("waiting for files");
     let sender = purple_sends(&alice, &file, &[]);
     receiver.expect("[y/N]");
     receiver.type_line("n");
@@ -200,11 +200,11 @@ fn libpurple_withdraws_its_offer_while_rdv_asks() {
         "in",
     ];
     let mut receiver = bob.run_on_terminal(args);
-    receiver.expect("isten");
+    receiver.expect("waiting for files");
     let sender = purple_sends(&alice, &file, &["--cancel-after-ms", "1500"]);
     receiver.expect("[y/N]");
     sender.finish().expect_code(0);
-    receiver.expect("ancel");
+    receiver.expect("withdr");
     receiver.ctrl_c();
     receiver.finish();
 }

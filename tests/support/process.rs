@@ -427,6 +427,12 @@ impl Drop for Run {
             let _ = self.child.wait();
         }
         if thread::panicking() && !self.reaped {
+            // What it said that nobody waited for; its end closes the streams.
+            while let Ok(news) = self.news.recv_timeout(Duration::from_millis(100)) {
+                if let News::Bytes(stream, bytes) = news {
+                    self.said[stream].extend_from_slice(&bytes);
+                }
+            }
             eprintln!(
                 "{}\n--- standard output\n{}\n--- standard error\n{}\n---",
                 self.what,
