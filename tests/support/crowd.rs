@@ -107,10 +107,7 @@ impl Crowd {
     /// round; when all have done so, they leave.
     pub async fn converse(&self, round: usize) {
         let count = self.citizens.len();
-        let (there, done) = (
-            Arc::new(Barrier::new(count)),
-            Arc::new(Barrier::new(count)),
-        );
+        let (there, done) = (Arc::new(Barrier::new(count)), Arc::new(Barrier::new(count)));
         let mut sessions = JoinSet::new();
         for number in 0..count {
             let (crowd, there, done) = (self.clone(), Arc::clone(&there), Arc::clone(&done));
@@ -150,8 +147,11 @@ async fn begin(client: &mut OldClient, partner: &str) {
         client.expect_message().await;
     }
     let cookie = Cookie(*b"3855154\0");
-    let proposal = Message::propose(cookie, SEND_FILE, SequenceNumber::FIRST)
-        .with_direct(Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 1), 5190);
+    let proposal = Message::propose(cookie, SEND_FILE, SequenceNumber::FIRST).with_direct(
+        Ipv4Addr::new(192, 0, 2, 1),
+        Ipv4Addr::new(192, 0, 2, 1),
+        5190,
+    );
     client.rendezvous(partner, &proposal, TlvList::new()).await;
     let (_, answer) = client.expect_rendezvous().await;
     assert_eq!((answer.kind, answer.cookie), (MessageKind::CANCEL, cookie));
