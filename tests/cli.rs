@@ -23,6 +23,8 @@ mod load;
 mod names;
 #[path = "cli/networks.rs"]
 mod networks;
+#[path = "cli/old_peers.rs"]
+mod old_peers;
 #[path = "cli/programs.rs"]
 mod programs;
 #[path = "cli/refusals.rs"]

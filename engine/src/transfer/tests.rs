@@ -78,7 +78,11 @@ fn listing(root: &Path) -> Vec<String> {
                 .to_str()
                 .unwrap()
                 .to_owned();
-            if path.symlink_metadata().unwrap().is_dir() {
+            // Whoever tidies up beside us may have been faster.
+            let Ok(kind) = path.symlink_metadata() else {
+                continue;
+            };
+            if kind.is_dir() {
                 found.push(name + "/");
                 walk(root, &path, found);
             } else {

@@ -47,7 +47,7 @@ impl Place {
         if !sender.allows(to) {
             return Err(ErrorCode::IN_LOCAL_PERMIT_DENY.into());
         }
-        if outbound.rendezvous.is_some() && self.is_too_late(recipient, message.cookie) {
+        if outbound.rendezvous.is_some() && self.is_too_late(sender, recipient, message.cookie) {
             return Ok(());
         }
         let targets = recipients(sender, recipient, self.id, outbound);
@@ -66,8 +66,10 @@ impl Place {
     /// Passes on a refusal, with the names swapped; what cannot be passed on is forgotten.
     pub(crate) fn pass_on(&self, error: ClientError) {
         let state = self.people.lock();
+        let own = state.users.get(&self.name);
+        let late = |other: &User| own.is_some_and(|own| self.is_too_late(own, other, error.cookie));
         if let Some(other) = state.on_speaking_terms(&self.name, &error.name)
-            && !self.is_too_late(other, error.cookie)
+            && !late(other)
         {
             let name = self.name.clone();
             let body = ClientError { name, ..error }.encode();
@@ -79,10 +81,13 @@ impl Place {
 
     /// Whether another sign-on of ours has taken up what `proposer` proposed: then what this one still says about it is dropped, so that
     /// it can neither confuse the two who agreed nor decline what was accepted. It was told (rule H-20).
-    fn is_too_late(&self, proposer: &User, cookie: Cookie) -> bool {
+    fn is_too_late(&self, own: &User, proposer: &User, cookie: Cookie) -> bool {
         let by = proposer.book.proposer(&self.name, cookie);
         let taker = proposer.book.taker(&self.name, cookie);
-        by != Some(self.id) && taker.is_some_and(|taker| taker != self.id)
+        let taken = own
+            .online()
+            .any(|one| Some(one.id) == taker && one.id != self.id);
+        by != Some(self.id) && taken
     }
 
     /// Passes on a typing event, with the names swapped.
