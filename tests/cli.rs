@@ -17,10 +17,14 @@ mod hosts;
 mod killed;
 #[path = "cli/large.rs"]
 mod large;
+#[path = "cli/load.rs"]
+mod load;
 #[path = "cli/names.rs"]
 mod names;
 #[path = "cli/networks.rs"]
 mod networks;
+#[path = "cli/old_peers.rs"]
+mod old_peers;
 #[path = "cli/programs.rs"]
 mod programs;
 #[path = "cli/refusals.rs"]

@@ -191,7 +191,7 @@ fn class_of_transfer(error: &TransferError) -> Exit {
         }
         TransferError::CancelledByPeer { .. } | TransferError::PeerFailed { .. } => Exit::DECLINED,
         TransferError::Incompatible(_) => Exit::INCOMPATIBLE,
-        TransferError::Protocol(_) => Exit::INCOMPATIBLE,
+        TransferError::Protocol(_) | TransferError::OldProtocol(_) => Exit::INCOMPATIBLE,
         error if error.fault() == Fault::Disk => Exit::FILES,
         _ => Exit::OTHER,
     }

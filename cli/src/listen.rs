@@ -197,6 +197,7 @@ impl Listener<'_> {
                         _ => return Err(user.why_gone()),
                     }
                 }
+                why = withdrawn(&mut self.asked), if until.is_some() => self.withdrawn(&why),
                 line = self.keyboard.line(), if until.is_some() => self.answered(line).await,
                 () = at(until), if until.is_some() => {
                     self.ui.say("Nobody answered; declined.");
@@ -468,6 +469,19 @@ impl Listener<'_> {
         }
     }
 
+    /// The open question is of no use any more.
+    fn withdrawn(&mut self, why: &rdv::Error) {
+        if let Some((Question::Connect(proposal) | Question::Files(proposal), _)) =
+            self.asked.take()
+        {
+            let peer = proposal.peer().clone();
+            let failure = exit::with_peer(why, &peer);
+            self.ui
+                .must_say(format!("No answer is needed: {}.", failure.sentence));
+            self.tell_refusal(&peer, failure.exit, &failure.sentence);
+        }
+    }
+
     fn ended(&mut self, id: u64, active: &Active, outcome: Result<Summary, rdv::Error>) {
         let who = show(active.peer.as_str(), NAME_SHOWN_MAX);
         let path = active.path.as_ref().map(ToString::to_string);
@@ -531,6 +545,14 @@ impl Listener<'_> {
                 exit = stop.asked() => std::process::exit(exit.0),
             }
         }
+    }
+}
+
+/// Until the proposal that is asked about is gone.
+async fn withdrawn(asked: &mut Option<(Question, Instant)>) -> rdv::Error {
+    match asked {
+        Some((Question::Connect(proposal) | Question::Files(proposal), _)) => proposal.gone().await,
+        _ => std::future::pending().await,
     }
 }
 

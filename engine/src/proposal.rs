@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::Fingerprint;
 use crate::direct_im::{self, DirectIm, DirectIms};
-use crate::driver::{AcceptAs, Command, LegacyWork};
+use crate::driver::{AcceptAs, Command, LegacyWork, ProposalId, Verdict};
 use crate::error::{By, Error};
 use crate::handle::Transfer;
 use crate::transfer::Sink;
@@ -129,7 +129,7 @@ fn says_something(words: &str) -> bool {
 
 /// Somebody's proposal that waits for our user. Dropped unanswered, it is declined.
 pub struct Proposal {
-    id: ConversationId,
+    id: ProposalId,
     kind: ProposalKind,
     secure: bool,
     commands: mpsc::WeakSender<Command>,
@@ -142,7 +142,7 @@ pub struct Proposal {
 
 impl Proposal {
     pub(crate) fn new(
-        id: ConversationId,
+        id: ProposalId,
         kind: ProposalKind,
         secure: bool,
         commands: mpsc::WeakSender<Command>,
@@ -165,11 +165,11 @@ impl Proposal {
     /// Who proposes, as the channel says. In secure mode that is a hint, not a proof.
     #[must_use]
     pub fn peer(&self) -> &ScreenName {
-        &self.id.peer
+        &self.id.conversation.peer
     }
 
     pub(crate) fn id(&self) -> &ConversationId {
-        &self.id
+        &self.id.conversation
     }
 
     /// What is proposed.
@@ -232,8 +232,8 @@ impl Proposal {
                 what: "the proposal is none of a direct IM".into(),
             });
         }
-        let (work, opened) = self.direct_ims.work(self.id.clone());
-        let peer = self.id.peer.clone();
+        let (work, opened) = self.direct_ims.work(self.id.conversation.clone());
+        let peer = self.id.conversation.peer.clone();
         let transfer = self.accept_work(work).await?;
         direct_im::connected(peer, transfer, opened).await
     }
@@ -244,14 +244,14 @@ impl Proposal {
     }
 
     async fn accept_as(mut self, how: AcceptAs) -> Result<Transfer, Error> {
-        self.judge().await?;
+        let known = self.judge().await?;
         self.answered = true;
         let (reply, answer) = oneshot::channel();
-        let id = self.id.clone();
-        self.command(Command::Accept { id, how, reply }).await?;
-        match answer.await.map_err(|_| Error::EngineEnded)? {
-            Some(transfer) => transfer,
-            None => Err(self.gone().await),
+        let verdict = Verdict::Accept { how, known, reply };
+        self.say(verdict).await?;
+        match answer.await {
+            Ok(transfer) => transfer,
+            Err(_not_open) => Err(self.gone().await),
         }
     }
 
@@ -263,45 +263,47 @@ impl Proposal {
     /// Says nothing, as if nobody had seen it.
     pub fn ignore(mut self) {
         self.answered = true;
-        if let Some(commands) = self.commands.upgrade() {
-            let _ = commands.try_send(Command::Ignore {
-                id: self.id.clone(),
-            });
-        }
+        self.try_say(Verdict::Ignore);
     }
 
-    /// Refuses by the rules for known peers before anything is agreed to.
-    async fn judge(&mut self) -> Result<(), Error> {
+    /// Refuses by the rules for known peers before anything is agreed to. Says whether this is one.
+    async fn judge(&mut self) -> Result<bool, Error> {
         let Some(known_peers) = &self.known_peers else {
-            return Ok(());
+            return Ok(false);
         };
         let key = match &self.kind {
             ProposalKind::Native { key } => *key,
             _ => None,
         };
-        let judged = known_peers.admits(&self.id.peer, self.secure, key).await;
+        let judged = known_peers
+            .admits(&self.id.conversation.peer, self.secure, key)
+            .await;
         if judged.is_err() {
             self.answered = true;
-            let id = self.id.clone();
-            self.command(Command::Refuse { id }).await?;
+            self.say(Verdict::Refuse).await?;
         }
         judged
     }
 
-    async fn command(&self, command: Command) -> Result<(), Error> {
+    async fn say(&self, verdict: Verdict) -> Result<(), Error> {
         let commands = self.commands.upgrade().ok_or(Error::EngineEnded)?;
-        commands.send(command).await.map_err(|_| Error::EngineEnded)
+        let to = self.id.clone();
+        let said = commands.send(Command::Answer { to, verdict }).await;
+        said.map_err(|_| Error::EngineEnded)
+    }
+
+    fn try_say(&self, verdict: Verdict) {
+        if let Some(commands) = self.commands.upgrade() {
+            let to = self.id.clone();
+            let _ = commands.try_send(Command::Answer { to, verdict });
+        }
     }
 }
 
 impl Drop for Proposal {
     fn drop(&mut self) {
-        if !self.answered
-            && let Some(commands) = self.commands.upgrade()
-        {
-            let _ = commands.try_send(Command::Decline {
-                id: self.id.clone(),
-            });
+        if !self.answered {
+            self.try_say(Verdict::Decline);
         }
     }
 }

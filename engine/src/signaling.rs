@@ -94,6 +94,13 @@ pub enum Incoming {
         /// The bytes of a `Signal`.
         body: Bytes,
     },
+    /// A peer has signed on anew; comes before the first message of the new session. Old clients choose the same cookies again
+    /// after a restart: where a channel does not say this, a proposal with the cookie of one that ended within five minutes is
+    /// taken for a straggler. For channels that know sign-on times.
+    NewSession {
+        /// Who.
+        peer: ScreenName,
+    },
     /// A message of ours did not reach its peer.
     Undelivered {
         /// To whom it was addressed.

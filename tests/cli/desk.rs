@@ -42,6 +42,11 @@ impl HostRun {
         }
     }
 
+    /// Its process number.
+    pub(crate) fn pid(&self) -> u32 {
+        self.run.pid()
+    }
+
     /// Ends it, for what it said.
     pub(crate) fn stop(self) -> Ended {
         self.run.kill()

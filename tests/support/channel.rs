@@ -8,7 +8,7 @@ use rdv::signaling::memory::MemoryChannel;
 use rdv::signaling::{BoxFuture, Incoming, RelayDirectory, RelayInfo, Signaling, SignalingError};
 use rdv_proto::wire::rendezvous::{Message, MessageKind, tag};
 use rdv_proto::wire::signal::Signal;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
 use crate::pair::edited;
@@ -22,6 +22,7 @@ pub struct Meddled {
     edit: Edit,
     said: Said,
     knows: Option<Vec<Uuid>>,
+    restarted: tokio::sync::Mutex<mpsc::UnboundedReceiver<ScreenName>>,
 }
 
 /// What a member has said, before anybody meddled with it: `P1`, `A`, `C1`, `N10` and so on. Cheap to clone.
@@ -79,13 +80,23 @@ impl Meddled {
     #[must_use]
     pub fn new(inner: MemoryChannel, edit: Edit) -> (Self, Said) {
         let said = Said(Arc::new(watch::Sender::new(Vec::new())));
+        let (_, restarted) = mpsc::unbounded_channel();
         let channel = Self {
             inner,
+            restarted: tokio::sync::Mutex::new(restarted),
             edit,
             said: said.clone(),
             knows: None,
         };
         (channel, said)
+    }
+
+    /// The channel tells who has signed on anew.
+    #[must_use]
+    pub fn telling_restarts(mut self) -> (Self, mpsc::UnboundedSender<ScreenName>) {
+        let (out, restarted) = mpsc::unbounded_channel();
+        self.restarted = tokio::sync::Mutex::new(restarted);
+        (self, out)
     }
 
     /// The channel says that everybody has these capabilities.
@@ -118,7 +129,14 @@ impl Signaling for Meddled {
     }
 
     fn recv(&self) -> BoxFuture<'_, Result<Incoming, SignalingError>> {
-        self.inner.recv()
+        Box::pin(async move {
+            let mut restarted = self.restarted.lock().await;
+            tokio::select! {
+                biased;
+                Some(peer) = restarted.recv() => Ok(Incoming::NewSession { peer }),
+                incoming = self.inner.recv() => incoming,
+            }
+        })
     }
 
     fn capabilities(

@@ -1,6 +1,7 @@
 //! What the scenarios and the tests of the binary share.
 
 pub mod captures;
+pub mod crowd;
 pub mod channel;
 #[cfg(target_os = "linux")]
 pub mod disk;

@@ -331,6 +331,11 @@ impl OldClient {
         self.stream.write_all(&bytes).await.ok();
     }
 
+    /// Sends bytes.
+    pub async fn raw(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.ok();
+    }
+
     /// Sends a SNAC; its request id.
     pub async fn snac(&mut self, foodgroup: Foodgroup, subgroup: u16, body: Bytes) -> u32 {
         let id = self.next_id;
@@ -377,6 +382,11 @@ impl OldClient {
             true => self.read().await,
             false => self.early.remove(0),
         }
+    }
+
+    /// Keeps a SNAC that came too early for another time.
+    pub fn put_back(&mut self, snac: Snac) {
+        self.early.push(snac);
     }
 
     /// The next SNAC, which must be this one.

@@ -6,8 +6,7 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use rdv_proto::session::{
-    AccountSignOn, Admission, Outbound, Output, Party, RateTable, Refusal, Session, SessionConfig,
-    Sessions, Wish,
+    AccountSignOn, Admission, Output, Party, RateTable, Session, SessionConfig, Sessions, Wish,
 };
 use rdv_proto::wire::flap::Frame;
 use rdv_proto::wire::signon::LoginErrorCode;
@@ -17,15 +16,16 @@ use tokio::sync::watch;
 use tokio::time::{timeout, timeout_at};
 use tracing::{debug, trace};
 
-use crate::accounts::{Account, Accounts};
+use crate::accounts::Account;
 use crate::cookies::Granted;
 use crate::feedbag;
 use crate::gate::Pass;
 use crate::host::Shared;
-use crate::people::{Entrant, Place, TooManyNames};
+use crate::people::{Entrant, Place};
 use crate::queue::{Queue, queue};
 use crate::random::random;
 use crate::router::Seat as GuestSeat;
+use crate::serve::{serve_account, serve_guest};
 
 /// What is read at once, in bytes.
 const READ: usize = 8 * 1024;
@@ -86,7 +86,6 @@ impl Arrival {
             peer: self.peer,
             listener: self.listener,
             arrived: self.arrived,
-            to_show: Vec::new(),
         };
         let sequence = u16::from_be_bytes(sequence) >> 1;
         let mut writer = std::pin::pin!(outgoing.write_to(writing, sequence, limits.keep_alive));
@@ -126,8 +125,6 @@ struct Client {
     peer: SocketAddr,
     listener: usize,
     arrived: Instant,
-    /// Who is still to be shown to the client, which gets them as fast as it reads.
-    to_show: Vec<ScreenName>,
 }
 
 /// Where a client that is signed on belongs.
@@ -210,10 +207,14 @@ impl Client {
 
     /// Does what the session wants done; says whether the connection ended by it.
     async fn carry_out(&mut self) -> Option<Ended> {
+        let stall = self.shared.limits.stall;
         while let Some(output) = self.session.poll_output() {
             match output {
                 Output::Send(channel, data) => {
-                    if !self.queue.push(channel, data) {
+                    // A long answer goes out as fast as the client reads; what others send does not wait for that.
+                    if self.queue.wait_for_room(stall).await.is_none()
+                        || !self.queue.push(channel, data)
+                    {
                         return Some(Ended::Gone);
                     }
                 }
@@ -232,18 +233,17 @@ impl Client {
                     Some(Seat::Account(place)) => {
                         let accounts = self.shared.accounts.as_ref();
                         let shown = serve_account(&mut self.session, place, accounts, other).await;
-                        self.to_show.extend(shown);
+                        let mut shown = &shown[..];
+                        while !shown.is_empty() {
+                            let Some(room) = self.queue.wait_for_room(stall).await else {
+                                return Some(Ended::Gone);
+                            };
+                            let (now, later) = shown.split_at(shown.len().min(room));
+                            place.show(Instant::now(), now);
+                            shown = later;
+                        }
                     }
                 },
-            }
-            if let Some(Seat::Account(place)) = &self.seat {
-                while !self.to_show.is_empty() {
-                    // Others are bounded by the queue, the client's own answers by its reading.
-                    if !self.queue.wait_for_room().await {
-                        return Some(Ended::Gone);
-                    }
-                    self.to_show = place.show(Instant::now(), std::mem::take(&mut self.to_show));
-                }
             }
         }
         None
@@ -370,78 +370,5 @@ impl Client {
             Some((relay.address_for(self.local)?, ticket))
         });
         self.session.relay(request_id, relay);
-    }
-}
-
-fn serve_guest(session: &mut Session, seat: &GuestSeat, output: Output) {
-    match output {
-        Output::Online => seat.set_online(),
-        Output::Locate(change) => {
-            if let Some(capabilities) = change.capabilities {
-                seat.set_capabilities(capabilities);
-            }
-        }
-        Output::Parameters(parameters) => seat.set_parameters(parameters),
-        Output::PassOn(error) => seat.pass_on(Instant::now(), error),
-        Output::Deliver(outbound) => {
-            let delivered = seat.deliver(Instant::now(), &outbound);
-            report(session, &outbound, delivered.map_err(Refusal::from));
-        }
-        // The session asks nothing else for a guest.
-        _ => {}
-    }
-}
-
-/// The names that the client is to be shown come back.
-async fn serve_account(
-    session: &mut Session,
-    place: &Place,
-    accounts: Option<&Accounts>,
-    output: Output,
-) -> Vec<ScreenName> {
-    let now = Instant::now();
-    match output {
-        Output::Online => return place.set_online(now),
-        Output::Locate(change) => place.locate(now, change),
-        Output::Idle(idle) => place.set_idle(now, idle),
-        Output::Status(change) => place.set_status(now, change),
-        Output::Parameters(parameters) => place.set_parameters(parameters),
-        Output::OwnInfo { request_id } => place.own_info(|number, created, shown| {
-            session.own_info(now, request_id, number, created, shown.iter().copied());
-        }),
-        Output::UserInfo { request_id, query } => {
-            let found = place.user_info(now, &query);
-            session.user_info(request_id, found.as_ref());
-        }
-        Output::Names { request, change } => match place.change_names(now, change) {
-            Ok(shown) => return shown,
-            Err(TooManyNames) => session.too_many_names(request),
-        },
-        Output::Feedbag(request) => {
-            if let Some(accounts) = accounts {
-                return feedbag::answer(session, place, accounts, request).await;
-            }
-        }
-        Output::PassOn(error) => place.pass_on(error),
-        Output::Event(event) => place.pass_on_event(event),
-        Output::Deliver(outbound) => {
-            let delivered = place.deliver(now, &outbound);
-            report(session, &outbound, delivered);
-        }
-        // All others do not depend on who it is.
-        _ => {}
-    }
-    Vec::new()
-}
-
-fn report(session: &mut Session, outbound: &Outbound, delivered: Result<(), Refusal>) {
-    match delivered {
-        Ok(()) => session.delivered(outbound),
-        Err(refusal) => {
-            let [first, second, ..] = outbound.message.cookie.0;
-            let code = refusal.code;
-            debug!(?code, "cookie {first:02x}{second:02x}… was not delivered");
-            session.undelivered(outbound, refusal);
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! What lets somebody in who proved on another connection who it is: 256 random bytes, good once and for a minute.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,9 +30,10 @@ pub(crate) struct Cookies {
 
 #[derive(Debug, Default)]
 struct State {
-    granted: HashMap<[u8; 32], (usize, Granted)>,
-    /// In the order in which they end.
-    ends: VecDeque<(Instant, [u8; 32])>,
+    /// With the listener that it is for, and when it ends.
+    granted: HashMap<[u8; 32], (usize, Instant, Granted)>,
+    /// In the order in which they end; the same cookies.
+    ends: BTreeSet<(Instant, [u8; 32])>,
 }
 
 impl Cookies {
@@ -51,11 +52,12 @@ impl Cookies {
         let digest = Sha256::digest(cookie).into();
         let mut state = self.lock();
         state.sweep(now);
-        if state.ends.len() >= self.most {
+        if state.granted.len() >= self.most {
             return None;
         }
-        state.granted.insert(digest, (listener, granted));
-        state.ends.push_back((now + self.life, digest));
+        let end = now + self.life;
+        state.granted.insert(digest, (listener, end, granted));
+        state.ends.insert((end, digest));
         Some(Bytes::copy_from_slice(&cookie))
     }
 
@@ -64,7 +66,8 @@ impl Cookies {
         let digest: [u8; 32] = Sha256::digest(cookie).into();
         let mut state = self.lock();
         state.sweep(now);
-        let (issued_at, granted) = state.granted.remove(&digest)?;
+        let (issued_at, end, granted) = state.granted.remove(&digest)?;
+        state.ends.remove(&(end, digest));
         (issued_at == listener).then_some(granted)
     }
 
@@ -75,10 +78,10 @@ impl Cookies {
 
 impl State {
     fn sweep(&mut self, now: Instant) {
-        while let Some(&(end, digest)) = self.ends.front()
+        while let Some(&(end, digest)) = self.ends.first()
             && end <= now
         {
-            self.ends.pop_front();
+            self.ends.pop_first();
             self.granted.remove(&digest);
         }
     }
@@ -125,5 +128,15 @@ mod tests {
         let later = now + MINUTE;
         assert!(cookies.issue(later, 0, granted()).is_some());
         assert_eq!(cookies.lock().granted.len(), 1);
+    }
+    #[test]
+    fn cookies_that_were_used_take_no_room() {
+        let (cookies, now) = (Cookies::new(MINUTE, 3), Instant::now());
+        for _ in 0..10 {
+            let cookie = cookies.issue(now, 0, granted()).unwrap();
+            assert!(cookies.redeem(now, 0, &cookie).is_some());
+        }
+        let state = cookies.lock();
+        assert_eq!((state.granted.len(), state.ends.len()), (0, 0));
     }
 }

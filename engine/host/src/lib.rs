@@ -41,6 +41,7 @@ mod random;
 mod reception;
 mod relay;
 mod router;
+mod serve;
 
 mod time;
 

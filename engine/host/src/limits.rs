@@ -24,6 +24,8 @@ pub struct Limits {
     pub silence_old: Duration,
     /// From the sign-on of an account until it says that it is ready.
     pub set_up: Duration,
+    /// A client that is asked to read first what waits for it, and reads nothing for so long, is gone.
+    pub stall: Duration,
     /// How long a client that is sent away has to take what was still for it.
     pub farewell: Duration,
     /// New connections per address.
@@ -79,6 +81,7 @@ impl Default for Limits {
             silence: Duration::from_secs(150),
             silence_old: Duration::from_secs(300),
             set_up: Duration::from_secs(60),
+            stall: Duration::from_secs(30),
             farewell: Duration::from_secs(2),
             connections: Pace::new(60, Duration::from_secs(3)),
             unsigned_per_address: 16,

@@ -26,6 +26,7 @@ pub(crate) struct Queue {
     bytes: Arc<AtomicUsize>,
     bytes_max: usize,
     overflow: Arc<Notify>,
+    written: Arc<Notify>,
 }
 
 /// The end at which they come out.
@@ -33,6 +34,7 @@ pub(crate) struct Outgoing {
     items: mpsc::Receiver<Item>,
     bytes: Arc<AtomicUsize>,
     overflow: Arc<Notify>,
+    written: Arc<Notify>,
 }
 
 /// A queue for so many frames and bytes.
@@ -40,16 +42,19 @@ pub(crate) fn queue(frames_max: usize, bytes_max: usize) -> (Queue, Outgoing) {
     let (sender, receiver) = mpsc::channel(frames_max.max(1));
     let bytes = Arc::new(AtomicUsize::new(0));
     let overflow = Arc::new(Notify::new());
+    let written = Arc::new(Notify::new());
     let queue = Queue {
         items: sender,
         bytes: Arc::clone(&bytes),
         bytes_max,
         overflow: Arc::clone(&overflow),
+        written: Arc::clone(&written),
     };
     let outgoing = Outgoing {
         items: receiver,
         bytes,
         overflow,
+        written,
     };
     (queue, outgoing)
 }
@@ -76,10 +81,20 @@ impl Queue {
         is_in
     }
 
-    /// Waits until there is room for half of what the queue holds; false if the client is gone.
-    pub(crate) async fn wait_for_room(&self) -> bool {
-        let half = self.items.max_capacity() / 2;
-        self.items.reserve_many(half).await.is_ok()
+    /// Waits until the queue is at most half full; how many frames it takes at once then. None if the client is gone, or
+    /// takes nothing for so long.
+    pub(crate) async fn wait_for_room(&self, stall: Duration) -> Option<usize> {
+        let half = self.items.max_capacity().div_ceil(2);
+        loop {
+            let written = self.written.notified();
+            let bytes = self.bytes.load(Ordering::Relaxed);
+            if self.items.capacity() >= half && bytes <= self.bytes_max / 2 {
+                return Some(half);
+            }
+            if self.items.is_closed() || timeout(stall, written).await.is_err() {
+                return None;
+            }
+        }
     }
 
     /// Ends the connection after what is in the queue.
@@ -130,6 +145,7 @@ impl Outgoing {
             }
             stream.write_all(&batch).await?;
             stream.flush().await?;
+            self.written.notify_one();
             if closing {
                 return stream.shutdown().await;
             }

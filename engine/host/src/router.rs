@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use rdv_proto::pace::{Bucket, Origin};
 use rdv_proto::session::{
-    DEFAULT_PARAMETERS, Numbers, Outbound, ProposalBook, ReclaimError, Token, Wish, guest_info,
+    DEFAULT_PARAMETERS, Entry, Numbers, Outbound, ProposalBook, ReclaimError, Token, Wish,
+    guest_info,
 };
 use rdv_proto::wire::flap::Channel;
 use rdv_proto::wire::icbm::{
@@ -196,7 +197,8 @@ impl Seat {
             .rendezvous
             .ok_or(ErrorCode::NOT_SUPPORTED_BY_HOST)?;
         let mut state = self.router.lock();
-        if rendezvous.proposes() && !state.enter_proposal(now, self, message) {
+        let begins = rendezvous.begins();
+        if rendezvous.proposes() && !state.enter_proposal(now, self, message, begins) {
             return Err(ErrorCode::REQUEST_DENIED);
         }
         let number = as_number(&message.recipient);
@@ -310,13 +312,24 @@ impl State {
     }
 
     /// Counts a proposal; false when it is one too many.
-    fn enter_proposal(&mut self, now: Instant, seat: &Seat, message: &MessageToHost) -> bool {
+    fn enter_proposal(
+        &mut self,
+        now: Instant,
+        seat: &Seat,
+        message: &MessageToHost,
+        begins: bool,
+    ) -> bool {
         let client = self.clients.get_mut(&seat.name);
         client
             .filter(|client| client.id == seat.id)
             .is_some_and(|client| {
                 let (to, cookie) = (&message.recipient, message.cookie);
-                client.book.enter(now, to, cookie, seat.id, true)
+                let entry = Entry {
+                    by: seat.id,
+                    begins,
+                    stranger: true,
+                };
+                client.book.enter(now, to, cookie, entry)
             })
     }
 

@@ -412,10 +412,19 @@ impl Jobs {
     pub(crate) fn transfer_ended(&mut self, ended: TransferEnded) -> Option<Over> {
         let job_id = ended.job;
         let outcome = match ended.outcome {
-            Ok(summary) => match self.go_on(job_id, summary) {
-                Ok(served) => return served.map(Over::Finished),
-                Err(summary) => Ok(summary),
-            },
+            Ok(summary) => {
+                let job = self.jobs.get_mut(&job_id)?;
+                let summary = job.add(summary);
+                let next = job.old.as_mut().and_then(|old| old.next.take());
+                match (next, job.called_off) {
+                    (Some(next), None) => {
+                        return self.go_on(job_id, summary, next).map(Over::Finished);
+                    }
+                    // What is across by now stays across, but it is not all.
+                    (Some(_), Some(by)) => Err(Fault::Refused(Error::Cancelled { by })),
+                    (None, _) => Ok(summary),
+                }
+            }
             Err(fault) => Err(fault),
         };
         let job = self.remove(job_id)?;
@@ -429,37 +438,20 @@ impl Jobs {
         Some(over)
     }
 
-    /// Makes the next rendezvous of a transfer ready, if there is one; else gives back the summary of all of them.
+    /// Makes the next rendezvous of a transfer ready. Returns the conversation that has served.
     fn go_on(
         &mut self,
         job_id: JobId,
-        summary: Summary,
-    ) -> Result<Option<ConversationId>, Summary> {
-        let Some(job) = self.jobs.get_mut(&job_id) else {
-            return Ok(None);
-        };
-        let summary = job.add(summary);
-        let called_off = job.called_off.is_some();
-        let Some(old) = job.old.as_mut() else {
-            return Err(summary);
-        };
-        let Some(next) = old.next.take() else {
-            return Err(summary);
-        };
-        if called_off {
-            // What is across by now stays across, but no more is begun.
-            return Err(summary);
-        }
-        old.done = Some(summary);
-        let served = job.begin.conversation.take();
-        if let Some(id) = &served {
-            self.by_conversation.remove(id);
-        }
+        so_far: Summary,
+        next: Preparation,
+    ) -> Option<ConversationId> {
         let payload = self.prepare(job_id, next);
-        if let Some(job) = self.jobs.get_mut(&job_id) {
-            job.payload = Some(payload);
-        }
-        Ok(served)
+        let job = self.jobs.get_mut(&job_id)?;
+        job.payload = Some(payload);
+        job.old.as_mut()?.done = Some(so_far);
+        let served = job.begin.conversation.take()?;
+        self.by_conversation.remove(&served);
+        Some(served)
     }
 
     /// The machine has ended a conversation. Returns the transfer that is to be proposed again, in the words of old clients.

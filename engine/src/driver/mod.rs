@@ -32,7 +32,7 @@ use self::attempts::Attempts;
 pub(crate) use self::jobs::{Direction, JobId, Prepared};
 use self::jobs::{Jobs, Over, Proposing, Ready, TransferEnded};
 pub(crate) use self::legacy::{LegacyWork, Opened};
-pub(crate) use self::orders::{AcceptAs, Command, Prepare, new_cookie};
+pub(crate) use self::orders::{AcceptAs, Command, Prepare, ProposalId, Verdict, new_cookie};
 use self::outbox::Outbox;
 use crate::direct_im::DirectIms;
 use crate::error::Error;
@@ -96,6 +96,13 @@ pub(crate) struct Exits {
     pub(crate) refused: mpsc::Sender<Refused>,
 }
 
+/// Somebody's proposal that nobody has answered.
+struct Offered {
+    serial: u64,
+    /// Tells its holder when there is nothing to answer any more.
+    gone: oneshot::Sender<Error>,
+}
+
 pub(crate) struct Driver {
     endpoint: Endpoint,
     setup: Setup,
@@ -105,7 +112,9 @@ pub(crate) struct Driver {
     attempts: Attempts,
     jobs: Jobs,
     /// Proposals of others that nobody has answered; the machine bounds them.
-    offered: BTreeMap<ConversationId, oneshot::Sender<Error>>,
+    offered: BTreeMap<ConversationId, Offered>,
+    /// Of the last of them.
+    serial: u64,
     outbox: Outbox,
     ended: mpsc::Receiver<TransferEnded>,
     ready: mpsc::Receiver<Ready>,
@@ -140,6 +149,7 @@ impl Driver {
             attempts: Attempts::new(Arc::new(config)),
             jobs: Jobs::new(setup.known_peers.clone(), ended_out, ready_out),
             offered: BTreeMap::new(),
+            serial: 0,
             outbox: Outbox::spawn(Arc::clone(&setup.signaling)),
             setup,
             commands,
@@ -247,8 +257,9 @@ impl Driver {
                 candidates_exchanged,
             } => {
                 self.attempts.stop_listening(&id);
-                if let Some(gone) = self.offered.remove(&id) {
-                    let _ = gone.send(outcome::of_conversation(&reason, candidates_exchanged));
+                if let Some(offered) = self.offered.remove(&id) {
+                    let why = outcome::of_proposal(&reason, candidates_exchanged);
+                    let _ = offered.gone.send(why);
                 }
                 let again = self
                     .jobs
@@ -339,7 +350,17 @@ impl Driver {
             );
         };
         let (gone_out, gone) = oneshot::channel();
-        self.offered.insert(id.clone(), gone_out);
+        self.serial += 1;
+        let serial = self.serial;
+        let offered = Offered {
+            serial,
+            gone: gone_out,
+        };
+        self.offered.insert(id.clone(), offered);
+        let id = ProposalId {
+            conversation: id,
+            serial,
+        };
         let proposal = Proposal::new(
             id,
             kind,
@@ -432,6 +453,7 @@ impl Driver {
                 self.hold_to(&from);
                 self.input(Input::Signal { from, body })
             }
+            Ok(Incoming::NewSession { peer }) => self.input(Input::NewSession { peer }),
             Ok(Incoming::Undelivered { to, cookie, code }) => {
                 self.input(Input::Undelivered { to, cookie, code })
             }

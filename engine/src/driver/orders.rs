@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::jobs::{Begin, Direction, Fallback, JobId, Opened, Preparation};
 use super::legacy::LegacyWork;
-use super::{Driver, files, now};
+use super::{Driver, Offered, files, now};
 use crate::error::Error;
 use crate::handle::Transfer;
 use crate::proposal::LegacyOffer;
@@ -52,26 +52,37 @@ pub(crate) enum Command {
         prepare: Prepare,
         reply: oneshot::Sender<Result<Transfer, Error>>,
     },
-    Accept {
-        id: ConversationId,
-        how: AcceptAs,
-        /// `None`: there is nothing to accept any more.
-        reply: oneshot::Sender<Option<Result<Transfer, Error>>>,
-    },
-    Decline {
-        id: ConversationId,
-    },
-    /// Without a word.
-    Ignore {
-        id: ConversationId,
-    },
-    /// By a rule of security.
-    Refuse {
-        id: ConversationId,
+    /// What is said to a proposal. Nothing happens if it is not open any more.
+    Answer {
+        to: ProposalId,
+        verdict: Verdict,
     },
     Cancel {
         job: JobId,
     },
+}
+
+/// Names a proposal. Cookies may come again, proposals do not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ProposalId {
+    pub(crate) conversation: ConversationId,
+    pub(crate) serial: u64,
+}
+
+/// What is said to a proposal.
+pub(crate) enum Verdict {
+    Accept {
+        how: AcceptAs,
+        /// The peer was met before, and must not be plain.
+        known: bool,
+        /// Dropped if there is nothing to accept any more.
+        reply: oneshot::Sender<Result<Transfer, Error>>,
+    },
+    Decline,
+    /// Without a word.
+    Ignore,
+    /// By a rule of security.
+    Refuse,
 }
 
 /// What a proposal was accepted as.
@@ -135,30 +146,41 @@ impl Driver {
             } => {
                 let _ = reply.send(self.propose_old(peer, security, prepare));
             }
-            Command::Accept { id, how, reply } => {
-                let open = self.offered.remove(&id).is_some();
-                let _ = reply.send(open.then(|| match how {
-                    AcceptAs::Native(sink) => self.accept(id, sink),
-                    AcceptAs::SendFile(sink, offer) => {
-                        let work = files::accept(&id, sink, &offer);
-                        self.accept_old(id, work)
-                    }
-                    AcceptAs::Work(work) => self.accept_old(id, work),
-                }));
-            }
-            Command::Decline { id } => self.input(Input::Decline { id }),
-            Command::Ignore { id } => {
-                self.offered.remove(&id);
-                self.input(Input::Finished { id })
-            }
-            Command::Refuse { id } => self.input(Input::Refuse {
-                id,
-                nak: NakCode::SECURITY_MISMATCH,
-            }),
+            Command::Answer { to, verdict } => self.answer(to, verdict),
             Command::Cancel { job } => self.cancel(job),
         }
         if self.signaling_lost {
             self.give_up_negotiating();
+        }
+    }
+
+    fn answer(&mut self, to: ProposalId, verdict: Verdict) {
+        let id = to.conversation;
+        let open = |offered: &Offered| offered.serial == to.serial;
+        if !self.offered.get(&id).is_some_and(open) {
+            return;
+        }
+        match verdict {
+            Verdict::Accept { how, known, reply } => {
+                self.offered.remove(&id);
+                let _ = reply.send(match how {
+                    AcceptAs::Native(sink) => self.accept(id, sink),
+                    AcceptAs::SendFile(sink, offer) => {
+                        let work = files::accept(&id, sink, &offer);
+                        self.accept_old(id, work, known)
+                    }
+                    AcceptAs::Work(work) => self.accept_old(id, work, known),
+                });
+            }
+            Verdict::Decline => self.input(Input::Decline { id }),
+            Verdict::Ignore => {
+                self.offered.remove(&id);
+                self.input(Input::Finished { id });
+            }
+            Verdict::Refuse => self.input(Input::Refuse {
+                id,
+                nak: NakCode::SECURITY_MISMATCH,
+            }),
         }
     }
 
@@ -269,7 +291,12 @@ impl Driver {
         self.jobs.fall_back(job, files::offer_listed);
     }
 
-    fn accept_old(&mut self, id: ConversationId, work: LegacyWork) -> Result<Transfer, Error> {
+    fn accept_old(
+        &mut self,
+        id: ConversationId,
+        work: LegacyWork,
+        known: bool,
+    ) -> Result<Transfer, Error> {
         let begin = Begin {
             identity: self.new_identity()?,
             conversation: Some(id.clone()),
@@ -279,7 +306,10 @@ impl Driver {
         };
         let opened = self.jobs.open_proposed(work, &id, begin);
         let answer = Answer::Legacy {
-            security: self.least_security(&id.peer),
+            security: match known {
+                true => LegacySecurity::Required,
+                false => self.least_security(&id.peer),
+            },
         };
         let relay = self.setup.relay_policy;
         self.input(Input::Accept { id, answer, relay });

@@ -55,6 +55,15 @@ pub(super) fn of_conversation(reason: &EndReason, candidates_exchanged: bool) ->
     }
 }
 
+/// Why a proposal that waited for our user is not open any more.
+pub(super) fn of_proposal(reason: &EndReason, candidates_exchanged: bool) -> Error {
+    match reason {
+        // Its maker starts again.
+        EndReason::Superseded => Error::Cancelled { by: By::Peer },
+        other => of_conversation(other, candidates_exchanged),
+    }
+}
+
 /// Why a conversation with an old client ended before it had a lane. They say less, and some of it in other words. `unanswered`:
 /// we proposed, and this is the first answer.
 pub(super) fn of_old_conversation(

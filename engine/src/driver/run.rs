@@ -15,7 +15,7 @@ use crate::security::Security;
 use crate::transfer::{self, Control, Offer, Sink, Summary, TransferError};
 use crate::transport::attempt::{Proof, Proven};
 use crate::transport::{Lane, Link, Path, PathKind};
-use crate::trust::KnownPeers;
+use crate::trust::{KnownPeers, known_peers::was_secure};
 
 /// How long after the loss of its lane a peer's cancel may come and tell why.
 const REASON_TIME: Duration = Duration::from_secs(1);
@@ -143,7 +143,11 @@ async fn judge(
     known_peers: Option<KnownPeers>,
 ) -> Result<Security, Error> {
     let (Key::Bound(hash) | Key::Shown(hash)) = key else {
-        return Ok(Security::Plain);
+        // Terms may have changed since this was asked first.
+        return match known_peers {
+            Some(known_peers) if known_peers.was_secure(peer).await? => Err(was_secure()),
+            _ => Ok(Security::Plain),
+        };
     };
     let hash = Fingerprint::of(&hash);
     let verified = match known_peers {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rdv_proto::wire::icbm::UserInfo;
+use rdv_proto::wire::icbm::{UserInfo, user_tlv};
 use rdv_proto::wire::text::ScreenName;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
@@ -14,6 +14,8 @@ use uuid::Uuid;
 const FRESH: Duration = Duration::from_secs(10);
 /// Users whose capabilities are remembered.
 const USERS_MAX: usize = 256;
+/// Users whose sign-on time is remembered.
+const SESSIONS_MAX: usize = 1024;
 /// Capabilities of one user that are remembered; clients have a dozen.
 const CAPABILITIES_MAX: usize = 128;
 /// Events that wait for a listener; one that falls behind misses the oldest.
@@ -41,6 +43,8 @@ pub enum PresenceEvent {
 #[derive(Debug)]
 pub(super) struct Presence {
     known: Mutex<BTreeMap<ScreenName, (Vec<Uuid>, Instant)>>,
+    /// When those who wrote to us had signed on, in Unix seconds.
+    sessions: Mutex<BTreeMap<ScreenName, u32>>,
     events: broadcast::Sender<PresenceEvent>,
 }
 
@@ -48,6 +52,7 @@ impl Presence {
     pub(super) fn new() -> Self {
         Self {
             known: Mutex::default(),
+            sessions: Mutex::default(),
             events: broadcast::Sender::new(EVENTS),
         }
     }
@@ -74,12 +79,23 @@ impl Presence {
         let _ = self.events.send(PresenceEvent::Departed { name });
     }
 
-    /// The sender of a message, who says what its client can do or does not say.
-    pub(super) fn heard_from(&self, user: &UserInfo) {
+    /// The sender of a message, who says what its client can do or does not say. Gives whether it has signed on anew since it last wrote:
+    /// old clients count their cookies from the same number each time, so nothing of before may be taken for something of now.
+    pub(super) fn heard_from(&self, user: &UserInfo) -> bool {
         let capabilities = user.capabilities();
         if !capabilities.is_empty() {
             self.learn(&user.name, capabilities);
         }
+        let Some(since) = user.tlvs.u32(user_tlv::SIGN_ON_TIME) else {
+            return false;
+        };
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = sessions.insert(user.name.clone(), since);
+        if sessions.len() > SESSIONS_MAX {
+            // Somebody who is forgotten counts as heard of for the first time.
+            sessions.pop_first();
+        }
+        before.is_some_and(|before| before != since)
     }
 
     pub(super) fn learn(&self, name: &ScreenName, capabilities: Vec<Uuid>) {
@@ -115,7 +131,6 @@ fn cut(mut capabilities: Vec<Uuid>) -> Vec<Uuid> {
 
 #[cfg(test)]
 mod tests {
-    use rdv_proto::wire::icbm::user_tlv;
     use rdv_proto::wire::service::{NATIVE, SEND_FILE};
     use rdv_proto::wire::tlv::TlvList;
 
@@ -164,6 +179,30 @@ mod tests {
             events.recv().await,
             Ok(PresenceEvent::Departed { name: name.clone() })
         );
+    }
+
+    #[tokio::test]
+    async fn whoever_signs_on_again_is_told_apart_from_before() {
+        let presence = Presence::new();
+        let signed_on = |name: &str, since| {
+            let mut user = user(name, &[]);
+            user.tlvs = TlvList::new().with_u32(user_tlv::SIGN_ON_TIME, since);
+            user
+        };
+        for (name, since, anew) in [
+            ("bob", 7, false),
+            ("B ob", 7, false),
+            ("carol", 8, false),
+            ("bob", 9, true),
+            ("bob", 9, false),
+        ] {
+            assert_eq!(presence.heard_from(&signed_on(name, since)), anew, "{name}");
+        }
+        assert!(!presence.heard_from(&user("bob", &[])), "not told");
+        for number in 0..2 * SESSIONS_MAX {
+            presence.heard_from(&signed_on(&format!("u{number}"), 1));
+        }
+        assert_eq!(presence.sessions.lock().unwrap().len(), SESSIONS_MAX);
     }
 
     #[tokio::test(start_paused = true)]

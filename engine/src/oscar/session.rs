@@ -12,8 +12,8 @@ use rdv_proto::wire::error::DecodeError;
 use rdv_proto::wire::flap::{Channel, Frame};
 use rdv_proto::wire::icbm::IcbmError;
 use rdv_proto::wire::rendezvous::Cookie;
-use rdv_proto::wire::signon::{InfoQuery, InfoReply, LocateInfo, NameList, UserList, tlv};
-use rdv_proto::wire::snac::{self, ErrorCode, Foodgroup, Snac, SnacError};
+use rdv_proto::wire::signon::tlv;
+use rdv_proto::wire::snac::{self, Foodgroup, Snac};
 use rdv_proto::wire::text::ScreenName;
 use rdv_proto::wire::tlv::TlvList;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -46,22 +46,8 @@ const FAREWELL: Duration = Duration::from_millis(500);
 const REMEMBERED: usize = 256;
 /// Questions of each kind that wait for an answer.
 const QUESTIONS: usize = 8;
-/// Names in one request to watch them, at most 65 bytes each.
-const WATCHED_AT_ONCE: usize = 64;
 /// A host that keeps silent for this long by nature is asked something.
 const ASK_IF_SILENT: Duration = Duration::from_secs(60);
-
-/// Subgroups of foodgroup 0x0002.
-mod locate {
-    pub(super) const INFO_QUERY: u16 = 0x05;
-    pub(super) const INFO_REPLY: u16 = 0x06;
-}
-/// Subgroups of foodgroup 0x0003.
-mod buddy {
-    pub(super) const ADD: u16 = 0x04;
-    pub(super) const ARRIVED: u16 = 0x0B;
-    pub(super) const DEPARTED: u16 = 0x0C;
-}
 
 /// The host's word on somebody.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -341,35 +327,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
                 }
                 self.sent.push_back((id, message.to, message.cookie));
             }
-            Next::Find(name, answer) => {
-                let body = InfoQuery::encode_capabilities(&name);
-                let query = Snac::new(Foodgroup::LOCATE, locate::INFO_QUERY, id, body);
-                self.writer.queue_snac(&query);
-                self.questions.retain(|(.., waiting)| !waiting.is_closed());
-                if self.questions.len() == QUESTIONS {
-                    // Dropped: the oldest is told that there is no answer.
-                    self.questions.pop_front();
-                }
-                self.questions.push_back((id, name, answer));
-            }
+            Next::Find(name, answer) => self.ask_about(id, name, answer),
         }
         None
-    }
-
-    /// 03/04.
-    fn watch(&mut self, names: &[ScreenName]) {
-        self.begin_write();
-        for names in names.chunks(WATCHED_AT_ONCE) {
-            let names = names.to_vec();
-            let id = self.new_id();
-            let request = Snac::new(
-                Foodgroup::BUDDY,
-                buddy::ADD,
-                id,
-                NameList { names }.encode(),
-            );
-            self.writer.queue_snac(&request);
-        }
     }
 
     fn ask_for_relay(&mut self, answer: oneshot::Sender<Option<RelayInfo>>) {
@@ -445,49 +405,6 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
         }
     }
 
-    /// 02/06 or 02/01: the answer to a question about somebody.
-    fn found(&mut self, snac: &Snac) {
-        let found = match snac.subgroup {
-            locate::INFO_REPLY => match InfoReply::decode(&snac.body) {
-                Ok(reply) => Found::Online(capabilities_in(reply)),
-                Err(error) => {
-                    tracing::debug!(%error, "malformed answer about a user");
-                    Found::Untold
-                }
-            },
-            snac::ERROR => match SnacError::decode(&snac.body) {
-                Ok(error) if error.code == ErrorCode::NOT_LOGGED_ON.0 => Found::Offline,
-                _ => Found::Untold,
-            },
-            _ => return,
-        };
-        let question = self
-            .questions
-            .iter()
-            .position(|(id, ..)| *id == snac.request_id);
-        if let Some((_, name, answer)) = question.and_then(|at| self.questions.remove(at)) {
-            if let Found::Online(capabilities) = &found {
-                self.queues.presence.learn(&name, capabilities.clone());
-            }
-            // Whoever asked may have given up.
-            let _ = answer.send(found);
-        }
-    }
-
-    fn take_presence(&self, snac: &Snac) {
-        let Ok(UserList { users }) = UserList::decode(&snac.body) else {
-            return;
-        };
-        let presence = &self.queues.presence;
-        for user in &users {
-            match snac.subgroup {
-                buddy::ARRIVED => presence.arrived(user),
-                buddy::DEPARTED => presence.departed(&user.name),
-                _ => {}
-            }
-        }
-    }
-
     /// The host names the request, we the message.
     fn undelivered(&mut self, snac: &Snac) {
         let Ok(IcbmError { code, .. }) = IcbmError::decode(&snac.body) else {
@@ -523,18 +440,6 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
     }
 }
 
-/// From wherever they stand: most hosts put them into the user info, some behind it.
-fn capabilities_in(reply: InfoReply) -> Vec<Uuid> {
-    let mut all = reply.user.capabilities();
-    let behind = LocateInfo { tlvs: reply.tlvs }.capabilities();
-    for uuid in behind.ok().flatten().unwrap_or_default() {
-        if !all.contains(&uuid) {
-            all.push(uuid);
-        }
-    }
-    all
-}
-
 /// Until there will be no more commands.
 async fn left(leaving: &mut watch::Receiver<bool>) {
     // An error means that the client is gone: the same.
@@ -548,5 +453,6 @@ async fn at(instant: Option<Instant>) {
     }
 }
 
+mod people;
 #[cfg(test)]
 mod tests;

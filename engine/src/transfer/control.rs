@@ -54,6 +54,8 @@ pub struct Progress {
 #[derive(Debug)]
 pub(super) struct Meter {
     bytes: AtomicU64,
+    /// File bytes on the connection, those of blocks that are not whole yet included: on a slow line a block takes minutes.
+    on_the_line: AtomicU64,
     files: AtomicU64,
     total_bytes: AtomicU64,
     total_files: AtomicU64,
@@ -69,6 +71,7 @@ impl Default for Meter {
     fn default() -> Self {
         Self {
             bytes: AtomicU64::new(0),
+            on_the_line: AtomicU64::new(0),
             files: AtomicU64::new(0),
             total_bytes: AtomicU64::new(0),
             total_files: AtomicU64::new(0),
@@ -133,6 +136,12 @@ impl Meter {
         self.touch();
     }
 
+    /// Bytes of a block went out or came in.
+    pub(super) fn add_on_the_line(&self, bytes: u64) {
+        self.on_the_line.fetch_add(bytes, Relaxed);
+        self.touch();
+    }
+
     pub(super) fn add_files(&self, files: u64) {
         self.files.fetch_add(files, Relaxed);
         self.touch();
@@ -172,7 +181,10 @@ impl Meter {
     fn moved(&self) -> u64 {
         const FILE: u64 = 4096;
         let files = self.files.load(Relaxed).saturating_mul(FILE);
-        self.bytes.load(Relaxed).saturating_add(files)
+        let bytes = self.bytes.load(Relaxed);
+        bytes
+            .max(self.on_the_line.load(Relaxed))
+            .saturating_add(files)
     }
 }
 

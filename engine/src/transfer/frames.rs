@@ -1,12 +1,14 @@
 //! Frames over a stream, so that a reader or writer that was interrupted at any await can go on where it stopped.
 
 use std::io;
+use std::sync::Arc;
 
 use rdv_proto::wire::bulk::{FRAME_HEAD, FrameType, parse_head};
 use rdv_proto::wire::error::DecodeError;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
+use super::control::Meter;
 use super::error::TransferError;
 
 /// A fixed number of buffers that go round: who needs one waits until one comes back. That is the back pressure.
@@ -63,10 +65,12 @@ pub(super) struct FrameReader<R> {
     have: usize,
     body: Option<Frame>,
     filled: usize,
+    meter: Arc<Meter>,
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
-    pub(super) fn new(stream: R, pool: Pool) -> Self {
+    /// Bytes of DATA frames are told to `meter` as they come.
+    pub(super) fn new(stream: R, pool: Pool, meter: Arc<Meter>) -> Self {
         Self {
             stream,
             pool,
@@ -74,6 +78,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             have: 0,
             body: None,
             filled: 0,
+            meter,
         }
     }
 
@@ -101,7 +106,11 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         }
         let body = self.body.as_mut().expect("invariant: set above");
         while self.filled < body.len {
-            self.filled += read(&mut self.stream, &mut body.buffer[self.filled..body.len]).await?;
+            let some = read(&mut self.stream, &mut body.buffer[self.filled..body.len]).await?;
+            self.filled += some;
+            if body.kind == FrameType::DATA {
+                self.meter.add_on_the_line(some as u64);
+            }
         }
         self.have = 0;
         Ok(self.body.take().expect("invariant: set above"))
@@ -138,35 +147,50 @@ pub(super) struct FrameWriter<W> {
     pending: Vec<u8>,
     len: usize,
     written: usize,
+    /// What is pending is a block.
+    block: bool,
+    meter: Arc<Meter>,
 }
 
 impl<W: AsyncWrite + Unpin> FrameWriter<W> {
-    pub(super) fn new(stream: W) -> Self {
+    /// Bytes of blocks are told to `meter` as they go.
+    pub(super) fn new(stream: W, meter: Arc<Meter>) -> Self {
         Self {
             stream,
             pending: Vec::new(),
             len: 0,
             written: 0,
+            block: false,
+            meter,
         }
     }
 
-    /// Writes the first `len` bytes of `frame` and gives the buffer back. Dropped half way, the rest waits for [`Self::rest`].
+    /// Writes a block, the first `len` bytes of `frame`, and gives the buffer back. Dropped half way, the rest waits for [`Self::rest`].
     pub(super) async fn write(
         &mut self,
         frame: Vec<u8>,
         len: usize,
     ) -> Result<Vec<u8>, TransferError> {
-        self.rest().await?;
-        (self.pending, self.len, self.written) = (frame, len, 0);
-        self.rest().await?;
-        Ok(std::mem::take(&mut self.pending))
+        self.put(frame, len, true).await
     }
 
-    /// [`Self::write`] of a whole small frame, flushed.
+    /// Writes a whole small frame, flushed. Dropped half way, the rest waits as well.
     pub(super) async fn send(&mut self, frame: Vec<u8>) -> Result<(), TransferError> {
         let len = frame.len();
-        self.write(frame, len).await?;
+        self.put(frame, len, false).await?;
         self.flush().await
+    }
+
+    async fn put(
+        &mut self,
+        frame: Vec<u8>,
+        len: usize,
+        block: bool,
+    ) -> Result<Vec<u8>, TransferError> {
+        self.rest().await?;
+        (self.pending, self.len, self.written, self.block) = (frame, len, 0, block);
+        self.rest().await?;
+        Ok(std::mem::take(&mut self.pending))
     }
 
     pub(super) async fn flush(&mut self) -> Result<(), TransferError> {
@@ -181,7 +205,13 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
                 .await
             {
                 Ok(0) => return Err(TransferError::LinkLost(io::ErrorKind::WriteZero.into())),
-                Ok(n) => self.written += n,
+                Ok(n) => {
+                    self.written += n;
+                    // Small frames go out by themselves: they say nothing about the other side.
+                    if self.block {
+                        self.meter.add_on_the_line(n as u64);
+                    }
+                }
                 Err(error) => return Err(TransferError::LinkLost(error)),
             }
         }

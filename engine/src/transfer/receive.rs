@@ -56,8 +56,8 @@ where
     F: Future<Output = bool> + Send,
 {
     let (read_half, write_half) = tokio::io::split(stream);
-    let mut reader = FrameReader::new(read_half, Pool::new(BUFFERS, 0));
-    let mut writer = FrameWriter::new(write_half);
+    let mut reader = FrameReader::new(read_half, Pool::new(BUFFERS, 0), control.meter.clone());
+    let mut writer = FrameWriter::new(write_half, control.meter.clone());
     let mut cleaning = None;
     let outcome = run(
         &mut reader,

@@ -32,8 +32,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (read_half, write_half) = tokio::io::split(stream);
-    let mut reader = FrameReader::new(read_half, Pool::new(1, 0));
-    let mut writer = FrameWriter::new(write_half);
+    let mut reader = FrameReader::new(read_half, Pool::new(1, 0), control.meter.clone());
+    let mut writer = FrameWriter::new(write_half, control.meter.clone());
     let progress = control.meter.clone();
 
     let outcome = run(&mut reader, &mut writer, source, &control).await;

@@ -78,7 +78,11 @@ fn listing(root: &Path) -> Vec<String> {
                 .to_str()
                 .unwrap()
                 .to_owned();
-            if path.symlink_metadata().unwrap().is_dir() {
+            // It may be tidied up this very moment.
+            let Ok(meta) = path.symlink_metadata() else {
+                continue;
+            };
+            if meta.is_dir() {
                 found.push(name + "/");
                 walk(root, &path, found);
             } else {

@@ -135,22 +135,23 @@ impl KnownPeers {
         })
     }
 
-    /// Whether a proposal is to be considered at all: `secure` as it says, `key` if it says one.
+    /// Whether a proposal is to be considered at all: `secure` as it says, `key` if it says one. Then whether the peer is known,
+    /// and so must not become plain later on.
     pub(crate) async fn admits(
         &self,
         peer: &ScreenName,
         secure: bool,
         key: Option<Fingerprint>,
-    ) -> Result<(), EngineError> {
+    ) -> Result<bool, EngineError> {
         let Some(known) = self.on_file(peer).await? else {
-            return Ok(());
+            return Ok(false);
         };
         if !secure {
             return Err(was_secure());
         }
         match key {
             Some(key) if key != known.fingerprint => Err(self.changed(peer, known, key)),
-            _ => Ok(()),
+            _ => Ok(true),
         }
     }
 
@@ -263,8 +264,8 @@ impl KnownPeers {
     }
 }
 
-/// What a plain proposal of somebody who was secure before comes to.
-fn was_secure() -> EngineError {
+/// What a plain transfer with somebody who was secure before comes to.
+pub(crate) fn was_secure() -> EngineError {
     EngineError::Security {
         by: By::Us,
         what: "this peer was secure before, and would not be now",
@@ -382,7 +383,7 @@ mod tests {
     async fn s_03_who_was_secure_once_is_never_plain_again() {
         let (_folder, peers) = folder();
         let bob = name("bob");
-        peers.admits(&bob, false, None).await.unwrap();
+        assert!(!peers.admits(&bob, false, None).await.unwrap());
         assert!(!peers.was_secure(&bob).await.unwrap());
         assert!(!peers.met(&bob, key(1)).await.unwrap(), "not verified");
         assert!(peers.was_secure(&bob).await.unwrap());
@@ -400,7 +401,7 @@ mod tests {
         let (_folder, peers) = folder();
         let bob = name("bob");
         peers.met(&bob, key(1)).await.unwrap();
-        let early = peers.admits(&bob, true, Some(key(2))).await;
+        let early = peers.admits(&bob, true, Some(key(2))).await.map(drop);
         let late = peers.met(&bob, key(2)).await.map(drop);
         for refused in [early, late] {
             match refused {
@@ -410,7 +411,7 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         }
-        peers.admits(&bob, true, Some(key(1))).await.unwrap();
+        assert!(peers.admits(&bob, true, Some(key(1))).await.unwrap());
         peers.verify(&bob, key(1)).unwrap();
         assert!(peers.met(&bob, key(1)).await.unwrap());
     }

@@ -43,7 +43,7 @@ pub fn host_session(data: &[u8]) {
                     since_unix_s: 0,
                 }),
                 Output::OwnInfo { request_id } => {
-                    session.own_info(now, request_id, 1, None, std::iter::empty());
+                    session.own_info(now, request_id, 1, std::iter::empty());
                 }
                 Output::UserInfo { request_id, .. } => session.user_info(request_id, None),
                 Output::Names { request, .. } => session.too_many_names(request),

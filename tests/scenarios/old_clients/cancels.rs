@@ -125,6 +125,29 @@ async fn a_yes_to_a_proposal_that_was_withdrawn_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_restarted_old_client_may_use_its_cookies_again() {
+    let town = Town::new();
+    let (alice, said) = town.engine_restarting("alice");
+    let bob = town.old_client("bob", "alice");
+    let (_listener, here) = listener().await;
+    bob.propose(1, here, Some(("old", 8))).await;
+    let old = alice.next_proposal().await.unwrap();
+    // Its user starts it anew; the host tells that with the next message.
+    said.restarts(&name("bob"));
+    bob.propose(1, here, Some(("new", 8))).await;
+    let new = alice.next_proposal().await.unwrap();
+    assert_eq!(offered(&new).0, "new");
+    // What is said to the old one is not said to the new one.
+    let outcome = old.accept(town.sink()).await.map(drop);
+    assert!(
+        matches!(outcome, Err(Error::Cancelled { by: By::Peer })),
+        "{outcome:?}"
+    );
+    new.decline();
+    said.said.assert(&["N1", "C1"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn by_us_while_we_send() {
     let town = Town::new();
     let (_alice, bob, mut stream, sending) = half_sent(&town).await;

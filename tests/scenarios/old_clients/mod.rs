@@ -78,6 +78,18 @@ impl Town {
         (more(builder).build(), said)
     }
 
+    /// The same, for a channel that knows when others sign on anew.
+    fn engine_restarting(&self, who: &str) -> (Engine, Restarts) {
+        let (channel, said) = Meddled::new(self.hub.join(name(who)), honest);
+        let (channel, restarted) = channel.telling_restarts();
+        let engine = Engine::builder(channel)
+            .services(Services::FILES)
+            .plain(|_: &ScreenName| true)
+            .host_on_this_machine(true)
+            .build();
+        (engine, Restarts { said, restarted })
+    }
+
     /// An old client called `who` that talks to `peer`.
     fn old_client(&self, who: &str, peer: &str) -> OldPeer {
         OldPeer::join(&self.hub, &name(who), &name(peer))
@@ -108,6 +120,18 @@ impl Town {
 
     fn nothing_arrived(&self) -> bool {
         fs::read_dir(self.folder.path().join("out")).map_or(true, |mut all| all.next().is_none())
+    }
+}
+
+/// Who has signed on anew, as a host tells.
+struct Restarts {
+    said: Said,
+    restarted: tokio::sync::mpsc::UnboundedSender<ScreenName>,
+}
+
+impl Restarts {
+    fn restarts(&self, who: &ScreenName) {
+        self.restarted.send(who.clone()).unwrap();
     }
 }
 

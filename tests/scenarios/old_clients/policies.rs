@@ -7,7 +7,7 @@ use rdv::trust::Identity;
 use rdv::{By, Fingerprint, KnownPeers, Refused, RefusedWhy};
 use rdv_proto::wire::rendezvous::{MessageKind, NakCode};
 use rdv_proto::wire::signal::Signal;
-use rdv_tests::channel::without_tls;
+use rdv_tests::channel::{first_unreachable, without_tls};
 use rdv_tests::old_peer::{at, is_closed, listener};
 use tokio::net::TcpStream;
 
@@ -255,5 +255,30 @@ async fn s_03_who_was_secure_once_is_never_plain_again_until_forgotten() {
     of_alice.forget(&name("bob")).unwrap();
     for end in meet(&town, &alice, &bob, SEND_FILE).await {
         assert_eq!(end.lane().1, "plain");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s_03_who_was_secure_once_cannot_become_plain_on_the_way() {
+    // The host lets the first proposal through as it is, and makes everything after it plain.
+    let later_plain: Edit = |message| match message.sequence() {
+        Some(number) if number.get() == 1 => first_unreachable(message),
+        _ => without_tls(message),
+    };
+    let town = Town::new();
+    let (alice, _) = lasting(&town, "alice", &key(), later_plain);
+    let (bob, _) = lasting(&town, "bob", &key(), later_plain);
+    let of_bob = KnownPeers::new(book(&town, "bob"), "hub");
+    of_bob
+        .remember(&name("alice"), Fingerprint::of(&[7; 32]))
+        .unwrap();
+    let [sent, received] = meet(&town, &alice, &bob, SEND_FILE).await;
+    assert!(sent.outcome.is_err() && received.outcome.is_err());
+    assert_eq!((sent.lanes.len(), received.lanes.len()), (0, 0));
+    assert!(town.nothing_arrived());
+    // Somebody of whom nothing is known may be plain.
+    of_bob.forget(&name("alice")).unwrap();
+    for end in meet(&town, &alice, &bob, SEND_FILE).await {
+        assert_eq!(end.lane(), (PathKind::Redirect, "plain"));
     }
 }

@@ -8,7 +8,7 @@ use rdv_proto::rendezvous::{
     SecurityFault, WrongCodeSeenBy,
 };
 use rdv_proto::trust::Secret;
-use rdv_proto::wire::rendezvous::{CancelReason, Message, MessageKind, tag};
+use rdv_proto::wire::rendezvous::{CancelReason, Message, MessageKind, NakCode, tag};
 use rdv_proto::wire::service::SEND_FILE;
 use rdv_proto::wire::signal::Signal;
 use rdv_tests::pair::{ALICE, BOB, Pair, edited};
@@ -517,4 +517,44 @@ fn s_13_a_number_of_another_message_does_not_open_the_seal() {
         ends[BOB],
         Some(EndReason::Security(SecurityFault::BrokenSeal))
     );
+}
+
+#[test]
+fn s_03_what_is_refused_without_asking_is_told() {
+    let mut solo = Solo::default();
+    solo.endpoint.config_mut().legacy_security = LegacySecurity::Required;
+    solo.hear(first());
+    assert_eq!(solo.said(), ["N10", "C0"]);
+    let refused = solo.events.iter().find_map(|event| match event {
+        Event::Refused { service, nak, .. } => Some((*service, *nak)),
+        _ => None,
+    });
+    assert_eq!(refused, Some((SEND_FILE, NakCode::SECURITY_MISMATCH)));
+    assert_eq!(solo.questions(), 0);
+}
+
+#[test]
+fn a_session_that_only_sends_answers_no_first_proposal() {
+    let mut solo = Solo::default();
+    solo.endpoint.config_mut().only_outgoing = true;
+    solo.hear(first());
+    solo.endpoint.config_mut().legacy_security = LegacySecurity::Required;
+    solo.hear(first());
+    assert_eq!((solo.said().len(), solo.questions()), (0, 0));
+    // Nothing is remembered of it either: later it is heard as the first.
+    solo.endpoint.config_mut().only_outgoing = false;
+    solo.endpoint.config_mut().legacy_security = ANY;
+    solo.hear(first());
+    assert_eq!(solo.questions(), 1);
+}
+
+#[test]
+fn a_program_refuses_by_a_rule_of_its_own_with_the_reason() {
+    let mut solo = Solo::default();
+    solo.hear(first());
+    let id = solo.id();
+    let nak = NakCode::SECURITY_MISMATCH;
+    solo.input(Input::Refuse { id, nak });
+    assert_eq!(solo.said(), ["N10", "C0"]);
+    assert_eq!(solo.ended(), Some(&EndReason::Declined));
 }

@@ -229,6 +229,39 @@ fn t_05_so_are_those_of_one_that_finished_without_a_word() {
 }
 
 #[test]
+fn t_05_what_a_new_session_of_the_peer_says_is_no_straggler() {
+    let mut solo = Solo::default();
+    let peer = solo.id().peer;
+    let anew = |solo: &mut Solo| solo.input(Input::NewSession { peer: peer.clone() });
+    solo.hear(first());
+    let id = solo.id();
+    solo.input(Input::Decline { id });
+    solo.hear(first());
+    assert_eq!(solo.questions(), 1, "a straggler");
+    anew(&mut solo);
+    solo.hear(first());
+    assert_eq!(solo.questions(), 2);
+    solo.hear(first());
+    assert_eq!(solo.questions(), 2, "a repetition");
+    // It waits for our user when its maker starts again: the new one takes its place.
+    anew(&mut solo);
+    solo.hear(first());
+    assert_eq!(solo.questions(), 3);
+    assert!(solo.events.iter().any(|event| matches!(
+        event,
+        Event::Ended {
+            reason: EndReason::Superseded,
+            ..
+        }
+    )));
+    // What is being acted on goes on.
+    solo.accept(LegacySecurity::Opportunistic, RelayPolicy::Auto);
+    anew(&mut solo);
+    solo.hear(first());
+    assert_eq!(solo.questions(), 3);
+}
+
+#[test]
 fn t_06_list_verified_requester_rendezvous_in_this_order_each_once() {
     let mut solo = Solo::default();
     let message =

@@ -55,7 +55,7 @@ impl Accounts {
         password: &[u8],
     ) -> Result<Verdict, AccountsError> {
         let row = sqlx::query(
-            "SELECT id, formatted, legacy_sealed IS NOT NULL AS legacy, disabled, created_unix_s, \
+            "SELECT id, formatted, CASE WHEN legacy_sealed IS NULL THEN 0 ELSE 1 END AS legacy, disabled, created_unix_s, \
              password_hash, legacy_sealed FROM accounts WHERE name = $1",
         )
         .bind(name.normalized())

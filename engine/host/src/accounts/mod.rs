@@ -103,7 +103,7 @@ impl Accounts {
     /// [`AccountsError`]: of the database.
     pub async fn find(&self, name: &ScreenName) -> Result<Option<Account>, AccountsError> {
         sqlx::query(
-            "SELECT id, formatted, legacy_sealed IS NOT NULL AS legacy, disabled, created_unix_s \
+            "SELECT id, formatted, CASE WHEN legacy_sealed IS NULL THEN 0 ELSE 1 END AS legacy, disabled, created_unix_s \
              FROM accounts WHERE name = $1",
         )
         .bind(name.normalized())
@@ -124,7 +124,7 @@ impl Accounts {
         limit: u32,
     ) -> Result<Vec<Account>, AccountsError> {
         sqlx::query(
-            "SELECT id, formatted, legacy_sealed IS NOT NULL AS legacy, disabled, created_unix_s \
+            "SELECT id, formatted, CASE WHEN legacy_sealed IS NULL THEN 0 ELSE 1 END AS legacy, disabled, created_unix_s \
              FROM accounts WHERE name > $1 ORDER BY name LIMIT $2",
         )
         .bind(after.map_or("", ScreenName::normalized))
@@ -157,10 +157,11 @@ impl std::fmt::Debug for Accounts {
 fn read(row: &<Db as sqlx::Database>::Row) -> Result<Account, AccountsError> {
     let created: i64 = row.try_get("created_unix_s")?;
     let disabled: i64 = row.try_get("disabled")?;
+    let legacy: i64 = row.try_get("legacy")?;
     Ok(Account {
         id: AccountId(row.try_get("id")?),
         name: stored_name(row.try_get("formatted")?)?,
-        legacy: row.try_get("legacy")?,
+        legacy: legacy != 0,
         disabled: disabled != 0,
         created_unix_s: u64::try_from(created).unwrap_or(0),
     })

@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use rdv_proto::session::{Outbound, Refusal, Rendezvous};
+use rdv_proto::session::{Entry, Outbound, Refusal, Rendezvous};
 use rdv_proto::wire::icbm::{
-    Channel, ClientError, ClientEvent, MessageToClient, MissedCall, MissedReason, UserInfo,
-    subgroup, tlv,
+    Channel, ClientError, ClientEvent, MessageToClient, MessageToHost, MissedCall, MissedReason,
+    UserInfo, subgroup, tlv,
 };
 use rdv_proto::wire::rendezvous::{CancelReason, Cookie, Message, MessageKind};
 use rdv_proto::wire::snac::{ErrorCode, Foodgroup};
@@ -31,7 +31,7 @@ impl Place {
         let mut state = self.people.lock();
         if let Some(rendezvous) = &outbound.rendezvous
             && rendezvous.proposes()
-            && !state.enter_proposal(now, self, to, message.cookie)
+            && !state.enter_proposal(now, self, message, rendezvous.begins())
         {
             return Err(ErrorCode::REQUEST_DENIED.into());
         }
@@ -47,7 +47,7 @@ impl Place {
         if !sender.allows(to) {
             return Err(ErrorCode::IN_LOCAL_PERMIT_DENY.into());
         }
-        if outbound.rendezvous.is_some() && self.is_too_late(recipient, message.cookie) {
+        if outbound.rendezvous.is_some() && self.is_too_late(sender, recipient, message.cookie) {
             return Ok(());
         }
         let targets = recipients(sender, recipient, self.id, outbound);
@@ -66,8 +66,10 @@ impl Place {
     /// Passes on a refusal, with the names swapped; what cannot be passed on is forgotten.
     pub(crate) fn pass_on(&self, error: ClientError) {
         let state = self.people.lock();
+        let own = state.users.get(&self.name);
+        let late = |other: &User| own.is_some_and(|own| self.is_too_late(own, other, error.cookie));
         if let Some(other) = state.on_speaking_terms(&self.name, &error.name)
-            && !self.is_too_late(other, error.cookie)
+            && !late(other)
         {
             let name = self.name.clone();
             let body = ClientError { name, ..error }.encode();
@@ -79,10 +81,13 @@ impl Place {
 
     /// Whether another sign-on of ours has taken up what `proposer` proposed: then what this one still says about it is dropped, so that
     /// it can neither confuse the two who agreed nor decline what was accepted. It was told (rule H-20).
-    fn is_too_late(&self, proposer: &User, cookie: Cookie) -> bool {
+    fn is_too_late(&self, own: &User, proposer: &User, cookie: Cookie) -> bool {
         let by = proposer.book.proposer(&self.name, cookie);
         let taker = proposer.book.taker(&self.name, cookie);
-        by != Some(self.id) && taker.is_some_and(|taker| taker != self.id)
+        let taken = own
+            .online()
+            .any(|one| Some(one.id) == taker && one.id != self.id);
+        by != Some(self.id) && taken
     }
 
     /// Passes on a typing event, with the names swapped.
@@ -104,15 +109,21 @@ impl State {
         &mut self,
         now: Instant,
         from: &Place,
-        to: &ScreenName,
-        cookie: Cookie,
+        message: &MessageToHost,
+        begins: bool,
     ) -> bool {
+        let to = &message.recipient;
         let other = self.users.get(to);
         let is_known = other.is_some_and(|user| user.knows(&from.name) && user.allows(&from.name));
         let Some(user) = self.users.get_mut(&from.name) else {
             return false;
         };
-        user.book.enter(now, to, cookie, from.id, !is_known)
+        let entry = Entry {
+            by: from.id,
+            begins,
+            stranger: !is_known,
+        };
+        user.book.enter(now, to, message.cookie, entry)
     }
 
     fn pair(&self, from: &ScreenName, to: &ScreenName) -> Option<(&User, &User)> {
@@ -199,7 +210,7 @@ impl User {
             .iter()
             .filter(|one| one.online || one.id == id);
         let shown = shown.map(|instance| &instance.shown);
-        rdv_proto::session::unite(&self.name, self.created_unix_s, shown, now)
+        rdv_proto::session::unite(&self.name, shown, now)
     }
 }
 

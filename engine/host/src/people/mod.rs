@@ -56,7 +56,6 @@ struct State {
 #[derive(Debug)]
 struct User {
     name: ScreenName,
-    created_unix_s: Option<u32>,
     /// In the order in which they came.
     instances: Vec<Instance>,
     lists: Lists,
@@ -114,7 +113,6 @@ pub(crate) struct Place {
     pub(crate) name: ScreenName,
     pub(crate) since_unix_s: u32,
     number: u8,
-    created_unix_s: Option<u32>,
 }
 
 impl People {
@@ -149,10 +147,8 @@ impl People {
             state.displace(now, name);
         }
         let book = || ProposalBook::new(self.limits.proposals);
-        let created_unix_s = u32::try_from(entrant.account.created_unix_s).ok();
         let user = state.users.entry(name.clone()).or_insert_with(|| User {
             name: name.clone(),
-            created_unix_s,
             instances: Vec::new(),
             lists: Lists::default(),
             book: book(),
@@ -197,7 +193,6 @@ impl People {
             name: name.clone(),
             since_unix_s,
             number,
-            created_unix_s,
         })
     }
 
@@ -250,13 +245,13 @@ impl Place {
         }
     }
 
-    /// Hands over what the user's sign-ons show: the number of this one, when the account was made, and all of them.
-    pub(crate) fn own_info(&self, tell: impl FnOnce(u8, Option<u32>, &[&Shown])) {
+    /// Hands over what the user's sign-ons show: the number of this one, and all of them.
+    pub(crate) fn own_info(&self, tell: impl FnOnce(u8, &[&Shown])) {
         let state = self.people.lock();
         let user = state.users.get(&self.name);
         let shown = user.iter().flat_map(|user| &user.instances);
         let shown: Vec<&Shown> = shown.map(|instance| &instance.shown).collect();
-        tell(self.number, self.created_unix_s, &shown);
+        tell(self.number, &shown);
     }
 
     fn shown(&self, now: Instant, change: impl FnOnce(&mut Shown) -> bool) {

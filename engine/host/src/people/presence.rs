@@ -15,13 +15,9 @@ use super::{Place, State, User};
 const ARRIVED: u16 = 0x0B;
 /// Subgroup of a departure.
 const DEPARTED: u16 = 0x0C;
-/// Arrivals that are put into a queue at a time, so that they alone do not fill it.
-const AT_A_TIME: usize = 64;
 
 impl Place {
-    /// From now on messages arrive, and those who watch see it.
-    ///
-    /// The names that are left over are to be told of later, see [`Place::show`].
+    /// From now on messages arrive, and those who watch see it. The names that the client is to be shown come back.
     pub(crate) fn set_online(&self, now: Instant) -> Vec<ScreenName> {
         let mut state = self.people.lock();
         let Some(instance) = state.instance_mut(&self.name, self.id) else {
@@ -29,19 +25,15 @@ impl Place {
         };
         instance.online = true;
         state.announce(now, &self.name);
-        let watched = state.watched(&self.name, self.id);
-        drop(state);
-        self.show(now, watched)
+        state.watched(&self.name, self.id)
     }
 
-    /// Tells this client who of these is there. As many as are told of at a time; the rest comes back.
-    pub(crate) fn show(&self, now: Instant, mut names: Vec<ScreenName>) -> Vec<ScreenName> {
+    /// Tells this client who of these is there.
+    pub(crate) fn show(&self, now: Instant, names: &[ScreenName]) {
         let state = self.people.lock();
-        let rest = names.split_off(names.len().min(AT_A_TIME));
-        for name in &names {
+        for name in names {
             state.show_to(now, name, self.id);
         }
-        rest
     }
 
     /// What the asker may know of a user; none if that is nothing.
@@ -179,6 +171,6 @@ impl User {
     /// The user as others see it.
     pub(super) fn info(&self, now: Instant) -> UserInfo {
         let shown = self.online().map(|instance| &instance.shown);
-        unite(&self.name, self.created_unix_s, shown, now)
+        unite(&self.name, shown, now)
     }
 }

@@ -29,6 +29,8 @@ pub(super) struct Common {
     pub(super) expectation: Option<u64>,
     /// A code was used, and the peer has not shown yet that it knows it.
     pub(super) code_unproven: bool,
+    /// The peer has signed on anew since.
+    pub(super) of_earlier_session: bool,
     /// The peers have told each other where they are.
     pub(super) exchanged: bool,
     /// A proposal of the peer may still be refused: at most once, and not after our ACCEPT (T-17).
@@ -133,6 +135,7 @@ impl Common {
             native: false,
             expectation: None,
             code_unproven: false,
+            of_earlier_session: false,
             exchanged: false,
             refusable: false,
             listening: false,

@@ -102,6 +102,13 @@ impl Endpoint {
         match input {
             Input::Timeout => self.time(now),
             Input::Signal { from, body } => self.signal(now, from, body),
+            Input::NewSession { peer } => {
+                self.memory.forget_peer(&peer);
+                let of_peer = self.conversations.values_mut();
+                for open in of_peer.filter(|open| open.common.id.peer == peer) {
+                    open.common.of_earlier_session = true;
+                }
+            }
             Input::Undelivered { to, cookie, code } => {
                 let id = ConversationId { peer: to, cookie };
                 self.with(now, &id, |conversation, context| {

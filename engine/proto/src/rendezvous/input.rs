@@ -44,6 +44,12 @@ pub enum Input {
         /// An encoded [`Signal`](crate::wire::signal::Signal).
         body: Bytes,
     },
+    /// A peer has signed on anew: its next messages come from another session than those before. Old clients choose the same
+    /// cookies in each, so that what has ended says nothing about what comes.
+    NewSession {
+        /// Who, as the host says.
+        peer: ScreenName,
+    },
     /// The host could not deliver something that we sent (SNAC 0x0004/0x0001).
     Undelivered {
         /// To whom.

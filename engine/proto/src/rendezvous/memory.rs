@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::ConversationId;
 use super::limits::{REMEMBERED_FOR, REMEMBERED_MAX};
+use crate::wire::text::ScreenName;
 
 /// The last conversations that ended. Bounded in number and time.
 #[derive(Debug, Default)]
@@ -32,6 +33,12 @@ impl Memory {
         self.ended.contains_key(id)
     }
 
+    /// Forgets all conversations with a peer.
+    pub(super) fn forget_peer(&mut self, peer: &ScreenName) {
+        self.ended.retain(|id, _| id.peer != *peer);
+        self.order.retain(|(_, id)| id.peer != *peer);
+    }
+
     fn forget_old(&mut self, now: Instant) {
         while let Some((at, _)) = self.order.front()
             && now.saturating_duration_since(*at) >= REMEMBERED_FOR
@@ -55,7 +62,6 @@ mod tests {
 
     use super::*;
     use crate::wire::rendezvous::Cookie;
-    use crate::wire::text::ScreenName;
 
     fn id(number: u64) -> ConversationId {
         ConversationId {
@@ -76,6 +82,22 @@ mod tests {
         memory.remember(start, id(1));
         assert!(memory.knows(start + Duration::from_secs(299), &id(1)));
         assert!(!memory.knows(start + Duration::from_secs(300), &id(1)));
+    }
+
+    #[test]
+    fn what_ended_with_one_peer_is_forgotten_alone() {
+        let start = any_instant();
+        let mut memory = Memory::default();
+        let other = ConversationId {
+            peer: ScreenName::new("eve").expect("a good name"),
+            ..id(1)
+        };
+        memory.remember(start, id(1));
+        memory.remember(start, other.clone());
+        memory.forget_peer(&id(1).peer);
+        assert!(!memory.knows(start, &id(1)));
+        assert!(memory.knows(start, &other));
+        assert_eq!(memory.order.len(), 1);
     }
 
     #[test]

@@ -248,7 +248,7 @@ pub enum EndReason {
     TooManyProposals,
     /// Too many conversations are open: this one was not begun, or made room for another.
     TooManyConversations,
-    /// Both users proposed the same at once, and the other proposal was kept.
+    /// Another proposal of the peer, or by both at once, took its place.
     Superseded,
     /// Asked for something that this machine cannot do (a cookie used twice, an answer of the
     /// wrong kind).

@@ -9,7 +9,7 @@ use super::common::{Ending, Happening};
 use super::conversation::Conversation;
 use super::endpoint::Endpoint;
 use super::{ConversationId, EndReason};
-use crate::wire::rendezvous::{Cookie, Message, MessageKind, NakCode};
+use crate::wire::rendezvous::{Cookie, Message, MessageKind, NakCode, SequenceNumber};
 use crate::wire::signal::Signal;
 use crate::wire::text::ScreenName;
 
@@ -57,6 +57,7 @@ impl Endpoint {
             peer: from,
             cookie: message.cookie,
         };
+        self.make_way(now, &id, &message);
         if let Some(open) = self.conversations.get(&id) {
             if open.common.service == message.service {
                 self.message_of(now, &id, message);
@@ -66,6 +67,20 @@ impl Endpoint {
             && !self.memory.knows(now, &id)
         {
             self.arrived(now, id, message);
+        }
+    }
+
+    /// A first proposal of a new session takes the place of one that the same peer made in an earlier one and nobody has
+    /// answered.
+    fn make_way(&mut self, now: Instant, id: &ConversationId, message: &Message) {
+        let first = message.kind == MessageKind::PROPOSE
+            && message.sequence() == Some(SequenceNumber::FIRST);
+        let waits = |open: &Conversation| open.common.of_earlier_session && open.is_offered();
+        if first && self.conversations.get(id).is_some_and(waits) {
+            self.with(now, id, |conversation, context| {
+                conversation.end(context, Ending::silent(EndReason::Superseded));
+            });
+            self.memory.forget_peer(&id.peer);
         }
     }
 

@@ -28,7 +28,7 @@ pub use output::{
 };
 pub use presence::{Shown, departed, guest_info, unite};
 pub use privacy::{Lists, NAMES_MAX, Privacy};
-pub use proposals::{ProposalBook, ProposalLimits};
+pub use proposals::{Entry, ProposalBook, ProposalLimits};
 pub use rate::{RateClass, RateState, Verdict};
 pub use rates::RateTable;
 pub use server::Session;

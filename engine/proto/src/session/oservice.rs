@@ -45,18 +45,17 @@ impl Session {
         now: Instant,
         request_id: u32,
         own: u8,
-        created_unix_s: Option<u32>,
         instances: impl Iterator<Item = &'a Shown> + Clone,
     ) {
         let Some(member) = self.member() else { return };
-        let mut user = unite(&member.name, created_unix_s, instances.clone(), now);
+        let mut user = unite(&member.name, instances.clone(), now);
         self.add_address(member, &mut user);
         user.tlvs.push(user_tlv::INSTANCE, vec![own]);
         let mut users = vec![user];
         if member.oservice_version() >= 4 {
             users.extend(instances.map(|shown| {
                 let one = std::iter::once(shown);
-                let mut user = unite(&member.name, created_unix_s, one, now);
+                let mut user = unite(&member.name, one, now);
                 user.tlvs.push(user_tlv::INSTANCE, vec![shown.number]);
                 user
             }));

@@ -127,7 +127,6 @@ impl Shown {
 /// Nothing of it comes from a message (S-34).
 pub fn unite<'a>(
     name: &ScreenName,
-    created_unix_s: Option<u32>,
     instances: impl Iterator<Item = &'a Shown> + Clone,
     now: Instant,
 ) -> UserInfo {
@@ -140,9 +139,6 @@ pub fn unite<'a>(
         class |= CLASS_AWAY;
     }
     let mut tlvs = TlvList::new().with_u16(user_tlv::CLASS, class);
-    if let Some(created) = created_unix_s {
-        tlvs = tlvs.with_u32(user_tlv::CREATED, created);
-    }
     let since = instances.clone().map(|shown| shown.since_unix_s).min();
     tlvs = tlvs.with_u32(user_tlv::SIGN_ON_TIME, since.unwrap_or(0));
     let idle: Option<Vec<u16>> = instances
@@ -256,7 +252,7 @@ mod tests {
     #[test]
     fn an_arrival_and_a_departure_are_the_frames_of_the_page() {
         let shown = able(1, &[short_capability(0), SEND_FILE]);
-        let info = unite(&name("alice"), None, [&shown].into_iter(), start());
+        let info = unite(&name("alice"), [&shown].into_iter(), start());
         assert_eq!(
             bytes(&info),
             hex(
@@ -276,7 +272,7 @@ mod tests {
             able(1, &[SEND_FILE, SEND_FILE]),
             able(2, &[DIRECT_IM, SEND_FILE]),
         ];
-        let info = unite(&name("alice"), None, all.iter(), start());
+        let info = unite(&name("alice"), all.iter(), start());
         assert_eq!(info.capabilities(), [SEND_FILE, DIRECT_IM]);
         assert_eq!(info.tlvs.first(user_tlv::CAPABILITIES).unwrap().len(), 32);
     }
@@ -286,12 +282,12 @@ mod tests {
         let now = start();
         let mut all = [able(1, &[]), able(2, &[])];
         let class = |all: &[Shown; 2]| {
-            unite(&name("alice"), None, all.iter(), now)
+            unite(&name("alice"), all.iter(), now)
                 .tlvs
                 .u16(user_tlv::CLASS)
         };
         let idle = |all: &[Shown; 2]| {
-            unite(&name("alice"), None, all.iter(), now)
+            unite(&name("alice"), all.iter(), now)
                 .tlvs
                 .u16(user_tlv::IDLE)
         };
@@ -314,7 +310,7 @@ mod tests {
             ..StatusChange::default()
         });
         assert!(shown.is_invisible());
-        let info = unite(&name("100 001"), None, [&shown].into_iter(), start());
+        let info = unite(&name("100 001"), [&shown].into_iter(), start());
         assert_eq!(info.tlvs.u16(user_tlv::CLASS), Some(0x0050));
         assert_eq!(info.tlvs.u32(user_tlv::STATUS), Some(0x20));
         assert_eq!(

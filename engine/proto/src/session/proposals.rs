@@ -40,6 +40,17 @@ impl Default for ProposalLimits {
     }
 }
 
+/// A proposal, as far as the book is concerned with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Which sign-on of the account makes it.
+    pub by: u64,
+    /// It is the first one of a rendezvous.
+    pub begins: bool,
+    /// The recipient never had to do with the account.
+    pub stranger: bool,
+}
+
 /// What one account has proposed lately, and who of the recipient's sign-ons took it up.
 #[derive(Debug)]
 pub struct ProposalBook {
@@ -69,28 +80,32 @@ impl ProposalBook {
         }
     }
 
-    /// Enters a proposal to `recipient` by the sign-on `by`; false when it is one too many.
+    /// Enters a proposal to `recipient`; false when it is one too many.
     ///
     /// A cookie that is not open is opened, whatever the sequence number says: who answers a proposal sends number 2
-    /// first. `stranger`: the recipient never had to do with the account.
+    /// first. A first proposal with a cookie that is known begins anew: old clients use theirs again.
     pub fn enter(
         &mut self,
         now: Instant,
         recipient: &ScreenName,
         cookie: Cookie,
-        by: u64,
-        stranger: bool,
+        entry: Entry,
     ) -> bool {
         let key = (recipient.clone(), cookie);
         let forget_after = self.limits.forget_after;
-        self.open
-            .retain(|_, open| now.saturating_duration_since(open.last) < forget_after);
+        self.open.retain(|known, open| {
+            now.saturating_duration_since(open.last) < forget_after
+                && !(entry.begins && open.settled && *known == key)
+        });
         if let Some(open) = self.open.get_mut(&key) {
             if open.proposals >= self.limits.proposals_per_cookie {
                 return false;
             }
             open.proposals += 1;
             open.last = now;
+            if entry.begins {
+                (open.by, open.taken_by) = (entry.by, None);
+            }
             return true;
         }
         self.to_one.retain(|_, bucket| !bucket.is_full(now));
@@ -102,7 +117,7 @@ impl ProposalBook {
             .to_one
             .entry(recipient.clone())
             .or_insert_with(|| Bucket::new(self.limits.first_to_one));
-        if stranger && !to_one.take(now) {
+        if entry.stranger && !to_one.take(now) {
             return false;
         }
         self.first.take(now);
@@ -112,7 +127,7 @@ impl ProposalBook {
         let open = Open {
             last: now,
             proposals: 1,
-            by,
+            by: entry.by,
             taken_by: None,
             settled: false,
         };
@@ -171,6 +186,12 @@ mod tests {
         Instant::now()
     }
 
+    const STRANGER: Entry = Entry {
+        by: 1,
+        begins: true,
+        stranger: true,
+    };
+
     fn name(n: usize) -> ScreenName {
         ScreenName::new(format!("bob{n}")).unwrap()
     }
@@ -185,7 +206,7 @@ mod tests {
         let taken = (0..1000)
             .filter(|&n| {
                 let now = start + Duration::from_millis(60) * u32::try_from(n).unwrap();
-                book.enter(now, &name(n), cookie(n), 1, true)
+                book.enter(now, &name(n), cookie(n), STRANGER)
             })
             .count();
         // The cookies that are open at once are the tighter limit in the long run.
@@ -193,7 +214,7 @@ mod tests {
         let (mut book, now) = (ProposalBook::new(ProposalLimits::default()), start);
         assert_eq!(
             (0..30)
-                .filter(|&n| book.enter(now, &name(n), cookie(n), 1, true))
+                .filter(|&n| book.enter(now, &name(n), cookie(n), STRANGER))
                 .count(),
             10
         );
@@ -204,11 +225,11 @@ mod tests {
         let (mut book, now) = (ProposalBook::new(ProposalLimits::default()), start());
         assert_eq!(
             (0..9)
-                .filter(|&n| book.enter(now, &name(0), cookie(n), 1, true))
+                .filter(|&n| book.enter(now, &name(0), cookie(n), STRANGER))
                 .count(),
             5
         );
-        assert!(book.enter(now, &name(1), cookie(0), 1, true));
+        assert!(book.enter(now, &name(1), cookie(0), STRANGER));
     }
 
     #[test]
@@ -216,7 +237,7 @@ mod tests {
         let (mut book, now) = (ProposalBook::new(ProposalLimits::default()), start());
         assert_eq!(
             (0..100)
-                .filter(|_| book.enter(now, &name(0), cookie(0), 1, true))
+                .filter(|_| book.enter(now, &name(0), cookie(0), STRANGER))
                 .count(),
             64
         );
@@ -229,22 +250,35 @@ mod tests {
             ..ProposalLimits::default()
         };
         let (mut book, now) = (ProposalBook::new(limits), start());
-        assert!(book.enter(now, &name(0), cookie(0), 1, true));
-        assert!(!book.enter(now, &name(1), cookie(1), 1, true));
-        assert!(book.enter(now + Duration::from_secs(600), &name(1), cookie(1), 1, true));
+        assert!(book.enter(now, &name(0), cookie(0), STRANGER));
+        assert!(!book.enter(now, &name(1), cookie(1), STRANGER));
+        assert!(book.enter(
+            now + Duration::from_secs(600),
+            &name(1),
+            cookie(1),
+            STRANGER
+        ));
     }
 
     #[test]
     fn who_is_known_may_propose_more_than_a_stranger() {
         let (mut book, now) = (ProposalBook::new(ProposalLimits::default()), start());
-        assert!((0..10).all(|n| book.enter(now, &name(0), cookie(n), 1, false)));
+        assert!((0..10).all(|n| book.enter(
+            now,
+            &name(0),
+            cookie(n),
+            Entry {
+                stranger: false,
+                ..STRANGER
+            }
+        )));
     }
 
     #[test]
     fn h_20_the_first_to_take_a_proposal_up_is_remembered() {
         let (mut book, now) = (ProposalBook::new(ProposalLimits::default()), start());
         assert!(!book.take(&name(0), cookie(0), 5), "nothing was proposed");
-        book.enter(now, &name(0), cookie(0), 1, true);
+        book.enter(now, &name(0), cookie(0), STRANGER);
         assert!(book.take(&name(0), cookie(0), 5));
         assert!(!book.take(&name(0), cookie(0), 6) && !book.take(&name(0), cookie(0), 5));
         assert_eq!(
@@ -270,12 +304,37 @@ mod tests {
         };
         let (mut book, now) = (ProposalBook::new(limits), start());
         for n in 0..100 {
-            assert!(book.enter(now, &name(n), cookie(n), 1, true));
+            assert!(book.enter(now, &name(n), cookie(n), STRANGER));
             book.settle(&name(n), cookie(n));
         }
         assert_eq!(book.open.len(), 2 * REMEMBERED);
-        assert!(book.enter(now, &name(200), cookie(0), 1, true));
-        assert!(book.enter(now, &name(201), cookie(0), 1, true));
-        assert!(!book.enter(now, &name(202), cookie(0), 1, true));
+        assert!(book.enter(now, &name(200), cookie(0), STRANGER));
+        assert!(book.enter(now, &name(201), cookie(0), STRANGER));
+        assert!(!book.enter(now, &name(202), cookie(0), STRANGER));
+    }
+
+    #[test]
+    fn a_cookie_that_is_used_again_begins_anew() {
+        let (mut book, now) = (ProposalBook::new(ProposalLimits::default()), start());
+        book.enter(now, &name(0), cookie(0), STRANGER);
+        book.take(&name(0), cookie(0), 5);
+        let later = Entry {
+            begins: false,
+            by: 2,
+            ..STRANGER
+        };
+        book.enter(now, &name(0), cookie(0), later);
+        assert_eq!(book.proposer(&name(0), cookie(0)), Some(1));
+        assert_eq!(book.taker(&name(0), cookie(0)), Some(5));
+        for settled in [false, true] {
+            if settled {
+                book.settle(&name(0), cookie(0));
+            }
+            let again = Entry { by: 3, ..STRANGER };
+            assert!(book.enter(now, &name(0), cookie(0), again));
+            assert_eq!(book.proposer(&name(0), cookie(0)), Some(3));
+            assert_eq!(book.taker(&name(0), cookie(0)), None);
+            book.take(&name(0), cookie(0), 6);
+        }
     }
 }

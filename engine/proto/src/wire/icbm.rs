@@ -108,8 +108,6 @@ pub mod user_tlv {
     pub const CLASS: u16 = 0x0001;
     /// Sign-on time, u32 Unix seconds.
     pub const SIGN_ON_TIME: u16 = 0x0003;
-    /// Creation of the account, u32 Unix seconds.
-    pub const CREATED: u16 = 0x0002;
     /// Minutes without a touch of the keyboard, u16.
     pub const IDLE: u16 = 0x0004;
     /// Flags and status of ICQ, u32.

@@ -100,12 +100,16 @@ impl Scripted {
 
     /// A proposal of bob, whose client can do that.
     async fn propose(&mut self, capabilities: &[Uuid]) {
+        self.propose_as(user("Bob", capabilities)).await;
+    }
+
+    async fn propose_as(&mut self, sender: UserInfo) {
         let block = proposal();
         let tlvs = TlvList::new().with(rdv_proto::wire::icbm::tlv::RENDEZVOUS, block.slice(1..));
         let message = MessageToClient {
             cookie: COOKIE,
             channel: rdv_proto::wire::icbm::Channel::RENDEZVOUS,
-            sender: user("Bob", capabilities),
+            sender,
             tlvs,
         };
         let body = message.encode();

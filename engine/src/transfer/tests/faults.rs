@@ -596,6 +596,63 @@ async fn s_29_signs_of_life_are_no_progress() {
     }
 }
 
+/// The clock stands still while this waits: others are at work on the disk.
+pub(super) async fn still<T>(work: impl Future<Output = T>) -> T {
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            () = tokio::task::yield_now() => {}
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn s_29_a_slow_line_is_no_silence() {
+    // 1,500 bytes a second: a block takes minutes.
+    let desk = Desk::new();
+    desk.write("a", noise(600_000, 1));
+    let (a, far_a) = duplex(2000);
+    let (far_b, b) = stream();
+    let line = async {
+        let (mut from_sender, mut to_sender) = tokio::io::split(far_a);
+        let (mut from_receiver, mut to_receiver) = tokio::io::split(far_b);
+        let there = async {
+            let mut some = vec![0; 1500];
+            let mut hurried = 4000_usize;
+            loop {
+                use tokio::io::{AsyncReadExt, AsyncWriteExt};
+                let n = still(from_sender.read(&mut some)).await.unwrap_or(0);
+                if n == 0 || to_receiver.write_all(&some[..n]).await.is_err() {
+                    return;
+                }
+                // The offer and its answer may pass.
+                hurried = hurried.saturating_sub(n);
+                if hurried == 0 {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            }
+        };
+        let back = tokio::io::copy(&mut from_receiver, &mut to_sender);
+        let _ = tokio::join!(there, back);
+        std::future::pending::<()>().await;
+    };
+    let source = listed(&desk).await;
+    let both = async {
+        tokio::join!(
+            send(a, source, Control::new()),
+            receive(b, desk.sink(), yes, Control::new())
+        )
+    };
+    let (sent, received) = tokio::select! {
+        both = both => both,
+        () = line => unreachable!("it carries until both are done"),
+    };
+    assert!(sent.is_ok() && received.is_ok(), "{sent:?} {received:?}");
+    assert_eq!(desk.arrived(), ["a"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn s_29_a_sender_that_pings_and_does_not_listen_holds_nobody_up() {
     for answer in [None, Some(true), Some(false)] {

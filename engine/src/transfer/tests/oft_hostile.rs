@@ -9,7 +9,7 @@ use rdv_proto::wire::oft::{Checksum, Header, Kind};
 use rdv_proto::wire::rendezvous::Cookie;
 
 use super::super::oft::Outgoing;
-use super::faults::{Cut, SmallDisk};
+use super::faults::{Cut, SmallDisk, still};
 use super::old::*;
 use super::*;
 
@@ -404,6 +404,8 @@ async fn a_resume_that_was_not_asked_for_is_refused() {
             ),
             _ => assert_eq!(fault(received), OftFault::ResumeOffset(19_999)),
         }
+        // What came from somebody who breaks the rules is not kept.
+        assert_eq!(desk.arrived().len(), if round == 0 { 2 } else { 0 });
     }
 }
 
@@ -800,18 +802,6 @@ async fn s_29_a_header_that_trickles_is_none() {
     };
     assert!(matches!(read, Err(TransferError::Stalled)), "{read:?}");
     assert!(started.elapsed() < Duration::from_secs(17));
-}
-
-/// The clock stands still while this waits: others are at work on the disk.
-async fn still<T>(work: impl Future<Output = T>) -> T {
-    tokio::pin!(work);
-    loop {
-        tokio::select! {
-            biased;
-            done = &mut work => return done,
-            () = tokio::task::yield_now() => {}
-        }
-    }
 }
 
 /// Sends so many bytes each second. The clock stands still until they are on disk.

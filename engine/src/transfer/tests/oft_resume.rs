@@ -355,6 +355,61 @@ async fn f_9_a_part_that_is_shorter_than_its_record_or_has_a_broken_one_counts_f
 }
 
 #[tokio::test]
+async fn f_9_what_stands_behind_the_record_is_cut_off() {
+    let desk = Desk::new();
+    let content = noise(LEN, 1);
+    let prompt = prompt(&["f"], &content);
+    broken(&desk, resuming(&desk), &prompt, &content, 70_000)
+        .await
+        .unwrap_err();
+    let longer = [&content[..70_000], &noise(LEN, 9)].concat();
+    fs::write(desk.out().join(KEPT[0]), longer).unwrap();
+    went_on(&desk, &prompt, &content, 70_000).await.unwrap();
+    assert_eq!(fs::read(desk.out().join("f")).unwrap(), content);
+}
+
+#[tokio::test]
+async fn f_9_a_long_file_has_a_record_while_it_comes() {
+    // A process that is killed writes none at its end.
+    const MIB: usize = 1 << 20;
+    let (desk, killed) = (Desk::new(), Desk::new());
+    let piece = vec![0; MIB];
+    let size = u32::try_from(200 * MIB).unwrap();
+    let prompt = Header {
+        size,
+        total_size: size,
+        ..prompt(&["f"], &[])
+    };
+    let (a, b) = stream();
+    let mut old = Old(a);
+    let control = Control::new();
+    let sender = async {
+        old.say(&prompt).await;
+        old.hear(Kind::ACK).await.unwrap();
+        for _ in 0..129 {
+            old.bytes(&piece).await;
+        }
+        while control.progress().bytes < 129 * MIB as u64 {
+            tokio::task::yield_now().await;
+        }
+        fs::create_dir(killed.out()).unwrap();
+        for name in KEPT {
+            fs::copy(desk.out().join(name), killed.out().join(name)).unwrap();
+        }
+    };
+    let terms = one("f", size.into());
+    tokio::select! {
+        ended = receive_over(b, resuming(&desk), terms.clone(), &control) => panic!("{ended:?}"),
+        () = sender => {}
+    }
+    let heard = offered_again(&killed, "alice", terms, &prompt).await;
+    let Heard::Resume(held, sum) = heard else {
+        panic!("from the start")
+    };
+    assert_eq!((held as usize, sum), (64 * MIB, Checksum::EMPTY));
+}
+
+#[tokio::test]
 async fn f_3_a_record_is_never_read_or_written_through_a_link() {
     let desk = Desk::new();
     let content = noise(LEN, 1);

@@ -427,10 +427,16 @@ async fn l_20_a_receiver_that_has_it_is_sent_nothing() {
         old.closed().await;
     };
     let control = Control::new();
-    let outgoing = only(&desk, &["a"], false).await;
+    let mut outgoing = Outgoing::prepare(desk.source(&["a"]), false, &control)
+        .await
+        .unwrap();
+    assert_eq!(control.progress().total_bytes, 7);
+    let outgoing = outgoing.pop_front().unwrap();
     let (sent, ()) = tokio::join!(send_over(a, outgoing, &control), has_it);
     let sent = sent.unwrap();
     assert_eq!((sent.files, sent.bytes), (0, 0));
+    let progress = control.progress();
+    assert_eq!((progress.total_files, progress.total_bytes), (0, 0));
 }
 
 /// What libpurple sends: a cookie of zeros, no times, no flags, a name in UTF-8 that calls itself ASCII.

@@ -1,12 +1,19 @@
 //! Accounts, and the old clients that sign on to them.
 
+mod captures;
+mod frames;
+mod instances;
+mod lists;
 mod messages;
+mod presence;
+mod relay;
 mod sign_on;
 
 use std::net::SocketAddr;
 
 use rdv_host::accounts::{Accounts, Password};
 use rdv_host::{HostConfig, HostHandle};
+use rdv_proto::session::RateClass;
 use rdv_tests::old_client::{Manners, OldClient};
 use tempfile::TempDir;
 
@@ -25,6 +32,11 @@ struct Town {
 impl Town {
     async fn new() -> Self {
         Self::with(|_| {}).await
+    }
+
+    /// One in which old clients may write as fast as they like.
+    async fn in_a_hurry() -> Self {
+        Self::with(|config| config.limits.rates_old.icbm = RateClass::ICBM).await
     }
 
     async fn with(change: impl FnOnce(&mut HostConfig)) -> Self {
