@@ -87,8 +87,8 @@ impl Lab {
     }
 
     pub(crate) fn with_walls(to_alice: Incoming, to_bob: Incoming) -> Option<Self> {
-        let purple = Purple::ready()?;
         let net = Namespaces::with_a_host_among_them()?;
+        let purple = Purple::ready()?;
         let alices_wall = Wall::new(net.name("a"), BOB, to_alice);
         let bobs_wall = Wall::new(net.name("b"), ALICE, to_bob);
         let keeper = person().in_namespace(net.name("h"));

@@ -204,7 +204,7 @@ fn libpurple_withdraws_its_offer_while_rdv_asks() {
     let sender = purple_sends(&alice, &file, &["--cancel-after-ms", "1500"]);
     receiver.expect("[y/N]");
     sender.finish().expect_code(0);
-    receiver.expect("withdr");
+    receiver.expect("cancelled");
     receiver.ctrl_c();
     receiver.finish();
 }

@@ -1,11 +1,12 @@
 //! Network namespaces: two machines on one switch, or one machine without a network. Needs root and `ip`.
 
+use std::io::Write;
 use std::net::Ipv4Addr;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Set where nothing may be skipped.
-pub(crate) const SKIP_NOTHING: &str = "RDV_TESTS_SKIP_NOTHING";
+const SKIP_NOTHING: &str = "RDV_TESTS_SKIP_NOTHING";
 
 /// Of `h` in [`Namespaces::with_a_host_among_them`].
 pub const HOST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
@@ -168,11 +169,9 @@ impl Namespaces {
                 names: Vec::new(),
             }),
             Err(reason) => {
-                assert!(
-                    std::env::var_os(SKIP_NOTHING).is_none(),
-                    "network namespaces are needed here: {reason}"
-                );
-                eprintln!("SKIPPED: no network namespaces ({reason}); they need root and iproute2");
+                skip(&format!(
+                    "no network namespaces ({reason}); they need root and iproute2"
+                ));
                 None
             }
         }
@@ -193,6 +192,21 @@ impl Drop for Namespaces {
             let _ = try_ip(&["netns", "delete", name]);
         }
     }
+}
+
+/// Says why a test does not run, past the capture of the test's output: who runs the tests shall see it although they pass.
+///
+/// # Panics
+/// Where nothing may be skipped.
+pub(crate) fn skip(reason: &str) {
+    assert!(
+        std::env::var_os(SKIP_NOTHING).is_none(),
+        "nothing may be skipped here: {reason}"
+    );
+    let test = std::thread::current();
+    let line = format!("SKIPPED {}: {reason}\n", test.name().unwrap_or_default());
+    // There may be nobody to tell.
+    let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
 #[track_caller]

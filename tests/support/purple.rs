@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
-use crate::netns::SKIP_NOTHING;
+use crate::netns::skip;
 use crate::process::{Person, Run};
 
 /// What libpurple calls its relay, whoever the host is; the port is 5190 always.
@@ -34,11 +34,7 @@ impl Purple {
         match READY.get_or_init(Self::prepare) {
             Ok(purple) => Some(purple),
             Err(reason) => {
-                assert!(
-                    std::env::var_os(SKIP_NOTHING).is_none(),
-                    "libpurple is needed here: {reason}"
-                );
-                eprintln!("SKIPPED: no libpurple with OSCAR ({reason})");
+                skip(&format!("no libpurple with OSCAR ({reason})"));
                 None
             }
         }
