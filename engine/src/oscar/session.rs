@@ -379,8 +379,11 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
         } else if snac.foodgroup == Foodgroup::ICBM {
             match translate::incoming(snac) {
                 Ok(Some(heard)) => {
-                    if let Some(sender) = &heard.sender {
-                        self.queues.presence.heard_from(sender);
+                    if let Some(sender) = &heard.sender
+                        && self.queues.presence.heard_from(sender)
+                    {
+                        let peer = sender.name.clone();
+                        self.arrived.push_back(Incoming::NewSession { peer });
                     }
                     self.arrived.push_back(heard.incoming);
                 }

@@ -381,6 +381,25 @@ async fn whoever_writes_or_arrives_tells_what_its_client_can_do() {
 }
 
 #[tokio::test]
+async fn a_peer_that_has_signed_on_anew_is_announced_before_its_message() {
+    let (account, _door, mut host) = at_our_host().await;
+    for since in [7, 7, 9] {
+        let mut bob = user("Bob", &[NATIVE]);
+        bob.tlvs = bob.tlvs.with_u32(user_tlv::SIGN_ON_TIME, since);
+        host.propose_as(bob).await;
+    }
+    let from = name("bob");
+    let message = Incoming::Message {
+        from: from.clone(),
+        body: proposal(),
+    };
+    let anew = Incoming::NewSession { peer: from };
+    for expected in [message.clone(), message.clone(), anew, message] {
+        assert_eq!(soon(account.recv()).await.unwrap(), expected);
+    }
+}
+
+#[tokio::test]
 async fn an_account_comes_back_and_is_watched_over_again() {
     let (account, door, mut host) = at_our_host().await;
     account.watch(&[name("dave")]).await.unwrap();
