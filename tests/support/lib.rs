@@ -1,8 +1,8 @@
 //! What the scenarios and the tests of the binary share.
 
 pub mod captures;
-pub mod crowd;
 pub mod channel;
+pub mod crowd;
 #[cfg(target_os = "linux")]
 pub mod disk;
 #[cfg(target_os = "linux")]

@@ -1,7 +1,7 @@
 //! An OSCAR host and an ARS relay as a library.
 //!
 //! The host lets guests sign on over TLS, gives those who show a code a number, passes rendezvous messages between them
-//! and sends them to a relay. One port serves TLS, plain FLAP and, if wanted, ARS. Nothing is global: no signal handler,
+//! and sends them to a relay. With [`accounts`] it serves those who have one, with our own clients or with old ones. One port serves TLS, plain FLAP and, if wanted, ARS. Nothing is global: no signal handler,
 //! no logger, no runtime of its own.
 //!
 //! ```

@@ -1,4 +1,4 @@
-//! Old clients: greeted, challenged, and refused, for nobody has an account yet.
+//! Old clients at a host without accounts: greeted, challenged, and refused.
 
 use std::time::Duration;
 

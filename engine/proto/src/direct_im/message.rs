@@ -68,6 +68,9 @@ impl Message {
     /// The payload of the frame.
     pub(super) fn encode(&self) -> Result<(Charset, Vec<Bytes>), EncodeError> {
         let html = format!("<HTML><BODY>{}</BODY></HTML>", self.body);
+        // libpurple looks for the images up to the first zero byte, and UTF-16 is full of these.
+        let wide = !self.images.is_empty() && Charset::encode(&html).0 == Charset::UTF_16;
+        let html = if wide { markup::in_ascii(&html) } else { html };
         let numbered = (1..).zip(&self.images);
         let part = |(id, data): (u32, &Bytes)| Part {
             id,
@@ -210,6 +213,28 @@ mod tests {
         assert_eq!(received.text(), "1 < 2\nbold");
         let expected = [(1, image("a \"b\".png", b"one")), (2, image("c.png", b""))];
         assert_eq!(received.images, expected);
+    }
+
+    #[test]
+    fn a_text_with_images_has_no_zero_byte_in_front_of_them() {
+        for text in ["plain", "grüße", "日本 😀"] {
+            let message = Message::new().text(text).image(image("日.png", b"one"));
+            let (charset, pieces) = message.encode().expect("it fits");
+            assert!(!pieces[0].contains(&0), "{text}");
+            let whole = pieces.concat();
+            let length = u32::try_from(whole.len()).expect("small");
+            let mut decoder = payload::PayloadDecoder::new(length, charset);
+            decoder.push(&mut bytes::BytesMut::from(&whole[..]));
+            let received = Received::new(decoder.finish(), false);
+            assert_eq!(received.text(), text);
+            assert_eq!(received.images, [(1, image("日.png", b"one"))]);
+        }
+        let (charset, _) = Message::new().text("日本").encode().expect("it fits");
+        assert_eq!(
+            charset,
+            Charset::UTF_16,
+            "without images nothing stands in the way"
+        );
     }
 
     #[test]

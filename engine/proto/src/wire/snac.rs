@@ -294,4 +294,10 @@ mod tests {
         assert_eq!(error.encode(), hex("0004"));
         assert!(SnacError::decode(&hex("00")).is_err());
     }
+
+    #[test]
+    fn e_01_e_03_every_general_code_up_to_0x18_has_a_name_of_its_own_and_none_above() {
+        let named = (0..0x40).filter(|&code| ErrorCode(code).name().is_some());
+        assert_eq!(named.collect::<Vec<_>>(), (1..=0x18).collect::<Vec<_>>());
+    }
 }

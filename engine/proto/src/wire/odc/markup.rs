@@ -175,11 +175,48 @@ fn unescape(mut text: &str, out: &mut String) {
         out.push_str(&text[..at]);
         text = &text[at..];
         let known = ENTITIES.iter().find(|(name, _)| text.starts_with(name));
-        let (taken, replacement) = known.map_or((1, '&'), |&(name, c)| (name.len(), c));
+        let known = known.map(|&(name, c)| (name.len(), c));
+        let (taken, replacement) = known.or_else(|| numbered(text)).unwrap_or((1, '&'));
         out.push(replacement);
         text = &text[taken..];
     }
     out.push_str(text);
+}
+
+/// Digits that a numbered entity has at most; more are no character.
+const DIGITS_MAX: usize = 7;
+
+/// The entity at the front if it names a character by its number (`&#26085;`, `&#x65e5;`): its length and the character.
+fn numbered(text: &str) -> Option<(usize, char)> {
+    let number = text.strip_prefix("&#")?;
+    let (digits, radix) = match number.strip_prefix(['x', 'X']) {
+        Some(digits) => (digits, 16),
+        None => (number, 10),
+    };
+    let end = digits
+        .bytes()
+        .take(DIGITS_MAX + 1)
+        .position(|byte| byte == b';')?;
+    let digits = &digits[..end];
+    if !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let value = u32::from_str_radix(digits, radix).ok()?;
+    let prefix = text.len() - number.len() + usize::from(radix == 16);
+    Some((prefix + end + 1, char::from_u32(value)?))
+}
+
+/// HTML that says the same in ASCII: every other character by its number.
+#[must_use]
+pub fn in_ascii(html: &str) -> String {
+    let mut out = String::with_capacity(html.len());
+    for c in html.chars() {
+        match c {
+            c if c.is_ascii() => out.push(c),
+            c => out.push_str(&format!("&#{};", u32::from(c))),
+        }
+    }
+    out
 }
 
 /// The value of an attribute with its entities replaced.
@@ -296,6 +333,16 @@ mod tests {
             "1 &lt; 2 &amp;&amp; &quot;3&quot; &gt; '2'<BR>next &amp;amp; line"
         );
         assert_eq!(plain_text(&html), text);
+    }
+
+    #[test]
+    fn characters_may_be_named_by_their_numbers() {
+        let html =
+            "&#26085;&#x65E5;&#X65e5;&#0;|&#x;&#;&#-1;&#+1;&#1114112;&#xD800;&#12345678;&#12";
+        let plain = "日日日\0|&#x;&#;&#-1;&#+1;&#1114112;&#xD800;&#12345678;&#12";
+        assert_eq!(plain_text(html), plain);
+        assert_eq!(in_ascii("<B>日 ü😀</B>"), "<B>&#26085; &#252;&#128512;</B>");
+        assert_eq!(unescaped(&in_ascii("日 ü😀")), "日 ü😀");
     }
 
     #[test]

@@ -22,28 +22,74 @@ wire_enum! {
 }
 
 wire_enum! {
-    /// Why sign-on failed; value of [`tlv::ERROR_CODE`].
+    /// Why sign-on failed; value of [`tlv::ERROR_CODE`]. Hosts send what they like; ours those that say for whom.
     pub struct LoginErrorCode(u16) {
-        /// Nothing free, or maintenance; try later.
+        /// Unknown name or wrong password.
+        INVALID = 0x01,
+        /// Nothing free, or maintenance; try later. Ours.
         UNAVAILABLE = 0x02,
-        /// Wrong password or unknown name, or not allowed.
+        /// Anything else.
+        OTHER = 0x03,
+        /// Wrong password, type it again.
+        INCORRECT = 0x04,
+        /// Wrong password or unknown name, or not allowed. Ours.
         WRONG_PASSWORD = 0x05,
-        /// The request could not be read.
+        /// The request could not be read. Ours.
         BAD_INPUT = 0x06,
+        /// There is something wrong with the account.
+        INVALID_ACCOUNT = 0x07,
         /// The account was deleted.
         DELETED = 0x08,
         /// The account expired.
         EXPIRED = 0x09,
-        /// The account is suspended.
+        /// The database cannot be reached.
+        NO_DATABASE = 0x0A,
+        /// A name cannot be resolved.
+        NO_RESOLVER = 0x0B,
+        /// The database has no such fields.
+        BAD_FIELDS = 0x0C,
+        /// The database answers something else.
+        BAD_STATUS = 0x0D,
+        /// The resolver answers something else.
+        BAD_RESOLVER = 0x0E,
+        /// A fault of the host.
+        INTERNAL = 0x0F,
+        /// The service is down for a while.
+        TEMPORARILY_OFFLINE = 0x10,
+        /// The account is suspended. Ours.
         SUSPENDED = 0x11,
-        /// Too many sessions from one address.
+        /// The database does not take it.
+        DATABASE_SEND = 0x12,
+        /// The database is not linked.
+        DATABASE_LINK = 0x13,
+        /// No map of the hosts.
+        RESERVATION_MAP = 0x14,
+        /// No link to the hosts.
+        RESERVATION_LINK = 0x15,
+        /// Too many sessions from one address. Ours.
         TOO_MANY_FROM_ADDRESS = 0x16,
-        /// The account connects too often.
+        /// Too many sessions from one address, again.
+        TOO_MANY_FROM_ADDRESS_AGAIN = 0x17,
+        /// The account connects too often. Ours.
         ACCOUNT_RATE_LIMITED = 0x18,
-        /// The cookie is wrong or too old.
+        /// The account was warned too often.
+        TOO_HEAVILY_WARNED = 0x19,
+        /// The cookie is wrong or too old. Ours.
         BAD_COOKIE = 0x1A,
-        /// The address connects too often, or the account has too many sessions.
+        /// The client is too old.
+        UPGRADE_REQUIRED = 0x1B,
+        /// The client is old.
+        UPGRADE_RECOMMENDED = 0x1C,
+        /// The address connects too often, or the account has too many sessions. Ours.
         ADDRESS_RATE_LIMITED = 0x1D,
+        /// No registration at ICQ.
+        NO_REGISTRATION = 0x1E,
+        /// The service is not there.
+        NO_SERVICE = 0x1F,
+        /// A wrong number of the token card.
+        INVALID_SECUR_ID = 0x20,
+        /// Suspended because of the user's age.
+        SUSPENDED_AGE = 0x22,
     }
 }
 
@@ -295,5 +341,14 @@ mod tests {
                 .with(tlv::TOKEN, vec![0xCD; 16]),
         };
         assert_eq!(format!("{login:?}"), "Login {37: 16, 21061: 16}");
+    }
+
+    #[test]
+    fn e_01_every_code_of_a_failed_sign_on_has_a_name_of_its_own() {
+        let named = (0..0x30).filter_map(|code| LoginErrorCode(code).name());
+        let names: std::collections::BTreeSet<_> = named.collect();
+        assert_eq!(names.len(), 33);
+        let nameless = |code| LoginErrorCode(code).name().is_none();
+        assert!([0, 0x21, 0x23].into_iter().all(nameless));
     }
 }
