@@ -106,7 +106,11 @@ impl Session {
             _ => return Err(ErrorCode::NOT_SUPPORTED_BY_HOST),
         };
         let payload = [icbm_tlv::MESSAGE, icbm_tlv::RENDEZVOUS];
-        let besides = message.tlvs.0.iter().filter(|tlv| !payload.contains(&tlv.tag));
+        let besides = message
+            .tlvs
+            .0
+            .iter()
+            .filter(|tlv| !payload.contains(&tlv.tag));
         if besides.map(|tlv| 4 + tlv.value.len()).sum::<usize>() > BESIDES_MAX {
             return Err(ErrorCode::BUSTED_PAYLOAD);
         }
