@@ -345,7 +345,7 @@ async fn connect(reporter: &Reporter, origin: Origin) -> Result<TcpStream, Why> 
             let (waiting, created) =
                 ars::create(&info.address, &name, cookie, service, info.ticket.clone()).await?;
             let address = match legacy {
-                true => told_to_old(&address, &waiting, created.ip).ok_or(Why::NoRelay)?,
+                true => told_to_old(&address, waiting.relay(), created.ip).ok_or(Why::NoRelay)?,
                 false => address,
             };
             let relay = RelayCandidate {
@@ -368,14 +368,14 @@ async fn connect(reporter: &Reporter, origin: Origin) -> Result<TcpStream, Why> 
 /// port is said only where our own kind looks (L-25).
 fn told_to_old(
     known: &RelayAddress,
-    waiting: &ars::Waiting,
+    reached: Option<SocketAddr>,
     created: Ipv4Addr,
 ) -> Option<RelayAddress> {
     let port = match known {
         RelayAddress::Socket(address) => address.port(),
         RelayAddress::Name { port, .. } => *port,
     };
-    let reached = waiting.relay().map(|relay| relay.ip().to_canonical());
+    let reached = reached.map(|relay| relay.ip().to_canonical());
     let ip = match reached {
         _ if !created.is_unspecified() => created,
         Some(IpAddr::V4(reached)) => reached,
@@ -394,4 +394,32 @@ fn relay_address(text: &str) -> Option<RelayAddress> {
         host: host.to_owned(),
         port: port.parse().ok()?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_clients_are_sent_to_the_address_of_created() {
+        let told = |known: &str, reached: &str, created: [u8; 4]| {
+            let known = relay_address(known).unwrap();
+            let told = told_to_old(&known, Some(reached.parse().unwrap()), created.into());
+            told.map(|relay| relay.to_string())
+        };
+        let created = [198, 51, 100, 80];
+        assert_eq!(
+            told("relay.test:5190", "192.0.2.80:5190", created).unwrap(),
+            "198.51.100.80:5190"
+        );
+        // A relay that does not know its own address: where we reached it.
+        assert_eq!(
+            told("192.0.2.80:5443", "[::ffff:192.0.2.80]:5443", [0; 4]).unwrap(),
+            "192.0.2.80:5443"
+        );
+        assert_eq!(
+            told("[2001:db8::1]:5190", "[2001:db8::1]:5190", [0; 4]),
+            None
+        );
+    }
 }

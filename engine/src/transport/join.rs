@@ -132,7 +132,7 @@ async fn allowed(address: &RelayAddress, config: &Config) -> Result<SocketAddr, 
 
 #[cfg(test)]
 mod tests {
-    use rdv_proto::wire::ars::{Command, ErrorCode, Frame};
+    use rdv_proto::wire::ars::{Command, ErrorCode, Frame, TLV_TICKET};
     use rdv_proto::wire::rendezvous::Cookie;
     use rdv_proto::wire::service;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -142,13 +142,15 @@ mod tests {
     use super::*;
     use crate::signaling::{BoxFuture, SignalingError};
 
-    struct Own(SocketAddr);
+    const OWN_TICKET: Bytes = Bytes::from_static(b"ours");
+
+    struct Own(SocketAddr, Option<Bytes>);
 
     impl RelayDirectory for Own {
         fn relay(&self) -> BoxFuture<'_, Result<Option<RelayInfo>, SignalingError>> {
             let info = RelayInfo {
                 address: self.0.to_string(),
-                ticket: None,
+                ticket: self.1.clone(),
             };
             Box::pin(std::future::ready(Ok(Some(info))))
         }
@@ -197,7 +199,7 @@ mod tests {
                 ticket: Some(Bytes::from_static(b"ticket")),
             },
             config: Arc::default(),
-            directory: Some(Arc::new(Own(own))),
+            directory: Some(Arc::new(Own(own, Some(OWN_TICKET)))),
             name: ScreenName::new("bob").unwrap(),
             service: service::NATIVE,
         }
@@ -261,5 +263,34 @@ mod tests {
         );
         let knocked = tokio::time::timeout(Duration::ZERO, other.accept()).await;
         assert!(knocked.is_err(), "nobody was to come");
+    }
+
+    /// The ticket of the next JOIN at `door`, and what it is answered with.
+    async fn ticket(door: TcpListener) -> Option<Bytes> {
+        let (mut stream, _) = door.accept().await.unwrap();
+        let mut length = [0; 2];
+        stream.read_exact(&mut length).await.unwrap();
+        let mut frame = bytes::BytesMut::from(&length[..]);
+        frame.resize(2 + usize::from(u16::from_be_bytes(length)), 0);
+        stream.read_exact(&mut frame[2..]).await.unwrap();
+        let ready = Frame::new(Command::Ready).encode();
+        stream.write_all(&ready).await.unwrap();
+        match Frame::decode(&mut frame).unwrap().unwrap().command {
+            Command::Join { tlvs, .. } => tlvs.first(TLV_TICKET).cloned(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn with_an_old_client_our_own_ticket_is_shown_to_our_own_relay_alone() {
+        for ours in [true, false] {
+            let (named, own) = doors().await;
+            let own = if ours { at(&named) } else { at(&own) };
+            let mut join = join(at(&named), own);
+            join.relay.ticket = None;
+            let (stream, shown) = tokio::join!(join.run(), ticket(named));
+            stream.unwrap();
+            assert_eq!(shown, ours.then_some(OWN_TICKET));
+        }
     }
 }
