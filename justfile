@@ -25,3 +25,7 @@ bench:
 # Property tests with many more cases than a normal run has.
 soak cases="20000":
     PROPTEST_CASES={{cases}} cargo test --release --workspace --locked
+
+# Fuzzes one target until it is stopped, from its kept inputs; needs a nightly toolchain and cargo-fuzz.
+fuzz target:
+    cargo +nightly fuzz run --fuzz-dir tests/fuzz {{target}}

@@ -22,15 +22,15 @@ Exit codes:
     0  done and verified
     1  other failure
     2  usage
-    3  nobody there, or the code is unknown, used or expired
+    3  nobody there or not signed on; the code is unknown, used or expired
     4  declined or cancelled by the other side
-    5  wrong code or security mismatch
+    5  wrong code, another key than before, or not as safe as demanded
     6  no path between the two machines
     8  local file problem
     9  content did not verify
    10  incompatible version
    11  rate limit
-   12  host or relay
+   12  host, relay or account
    13  accepted on another device
   124  --timeout is over
   130, 143  interrupted, terminated";

@@ -17,10 +17,12 @@ use rdv_proto::wire::security::SecurityBlock;
 use rdv_proto::wire::service::{SendFileData, SendFileOffer};
 use rdv_proto::wire::signal::Signal;
 use rdv_proto::wire::signon::{
-    Challenge, ClientOnline, Hello, HostOnline, IcbmParameters, LocateInfo, Login, RateReply,
-    RateSubscription, ServiceRequest, UserList, Versions,
+    Challenge, ChallengeRequest, ClientOnline, FeedbagIfModified, FeedbagList, Hello, HostOnline,
+    IcbmParameters, InfoQuery, InfoReply, Items, LocateInfo, LocateRights, Login, LoginReply,
+    NameList, RateReply, RateSubscription, ServiceReply, ServiceRequest, Statuses, UserList,
+    Versions,
 };
-use rdv_proto::wire::snac::Snac;
+use rdv_proto::wire::snac::{Snac, SnacError};
 use rdv_proto::wire::tlv::TlvList;
 use rdv_proto::wire::{address, ars, error::DecodeError, flap, link};
 
@@ -85,11 +87,19 @@ pub fn decode_snac(data: &[u8]) {
     survives(body, IcbmError::decode(body), IcbmError::encode);
     survives(body, Hello::decode(body), Hello::encode);
     survives(body, Challenge::decode(body), Challenge::encode);
+    survives(
+        body,
+        ChallengeRequest::decode(body),
+        ChallengeRequest::encode,
+    );
     survives(body, Login::decode(body), Login::encode);
+    survives(body, LoginReply::decode(body), LoginReply::encode);
+    survives(body, SnacError::decode(body), SnacError::encode);
     survives(body, HostOnline::decode(body), HostOnline::encode);
     survives(body, Versions::decode(body), Versions::encode);
     survives(body, ClientOnline::decode(body), ClientOnline::encode);
     survives(body, ServiceRequest::decode(body), ServiceRequest::encode);
+    survives(body, ServiceReply::decode(body), ServiceReply::encode);
     survives(body, RateReply::decode(body), RateReply::encode);
     survives(
         body,
@@ -99,6 +109,18 @@ pub fn decode_snac(data: &[u8]) {
     survives(body, LocateInfo::decode(body), LocateInfo::encode);
     survives(body, UserList::decode(body), UserList::encode);
     survives(body, IcbmParameters::decode(body), IcbmParameters::encode);
+    survives(body, LocateRights::decode(body), LocateRights::encode);
+    survives(body, InfoReply::decode(body), InfoReply::encode);
+    let _ = (InfoQuery::decode_kind(body), InfoQuery::decode_flags(body));
+    survives(body, NameList::decode(body), NameList::encode);
+    survives(body, Items::decode(body), Items::encode);
+    survives(
+        body,
+        FeedbagIfModified::decode(body),
+        FeedbagIfModified::encode,
+    );
+    survives(body, FeedbagList::decode(body), FeedbagList::encode);
+    let _ = Statuses::decode(body).encode();
     if let Some(message) = survives(body, MessageToClient::decode(body), MessageToClient::encode) {
         let _ = message.sender.capabilities();
     }

@@ -1,10 +1,13 @@
 //! OFT2 transfers that end well, between two of ours and with old clients.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use rdv_proto::transfer::oft::OfferError;
 use rdv_proto::wire::oft::{Checksum, FLAG_DONE, Header, Kind, NameCharset, NameField};
 use rdv_proto::wire::rendezvous::Cookie;
+use tokio::io::ReadBuf;
 
 use super::super::oft::Outgoing;
 use super::old::*;
@@ -61,6 +64,81 @@ async fn l_22_several_files_travel_in_one_rendezvous_each() {
     );
     arrived_whole(&desk, &["d/x", "d/sub/y", "d/sub/naïve 文件.txt", "z"]);
     assert_eq!(desk.arrived().len(), 4);
+}
+
+/// A stream that notes the first bytes of each write.
+struct Noting<S> {
+    stream: S,
+    writes: std::sync::Arc<std::sync::Mutex<Vec<Vec<u8>>>>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Noting<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, out)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Noting<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        let written = std::task::ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
+        self.writes.lock().unwrap().push(bytes[..written].to_vec());
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// The one client that fails on a header in two segments is AIM 6.1 behind the relay.
+#[tokio::test]
+async fn l_18_each_header_goes_out_in_one_write() {
+    let desk = Desk::new();
+    desk.write("d/a", noise(70_001, 1));
+    desk.write(&format!("d/{}.txt", "l".repeat(200)), noise(5, 2));
+    let control = Control::new();
+    let outgoing = only(&desk, &["d"], true).await;
+    let terms = terms(outgoing.offer());
+    let (ours, theirs) = tokio::io::duplex(1 << 20);
+    let noting = |stream| {
+        let writes = std::sync::Arc::default();
+        let noted = std::sync::Arc::clone(&writes);
+        (Noting { stream, writes }, noted)
+    };
+    let ((ours, sent), (theirs, answered)) = (noting(ours), noting(theirs));
+    let (sender, receiver) = tokio::join!(
+        send_over(ours, outgoing, &control),
+        receive_over(theirs, desk.sink(), terms, &control)
+    );
+    assert!(
+        sender.is_ok() && receiver.is_ok(),
+        "{sender:?} {receiver:?}"
+    );
+
+    let kinds = |writes: &[Vec<u8>]| -> Vec<Kind> {
+        let whole = |write: &Vec<u8>| {
+            let mut buffer = bytes::BytesMut::from(&write[..]);
+            let header = Header::decode(&mut buffer).ok().flatten()?;
+            buffer.is_empty().then_some(header.kind)
+        };
+        writes.iter().filter_map(whole).collect()
+    };
+    assert_eq!(kinds(&sent.lock().unwrap()), [Kind::PROMPT; 2]);
+    let answers = [Kind::ACK, Kind::DONE, Kind::ACK, Kind::DONE];
+    assert_eq!(kinds(&answered.lock().unwrap()), answers);
+    assert_eq!(answered.lock().unwrap().len(), answers.len());
 }
 
 #[tokio::test]
