@@ -595,3 +595,20 @@ fn s_26_a_password_is_in_no_log_and_in_no_file_but_its_own() {
         sent.err
     );
 }
+
+/// Each file has a rendezvous of its own, and the host refuses proposals that come too fast.
+#[test]
+fn more_files_than_a_host_takes_proposals_at_once_reach_an_old_client() {
+    let host = host();
+    let (alice, bob) = (user(&host, "alice"), user(&host, "bob"));
+    fs::create_dir(alice.path("d")).expect("room on the disk");
+    for n in 0..11 {
+        fs::write(alice.path(&format!("d/{n}")), "x").expect("room on the disk");
+    }
+    let listener = listen(&bob, &["--from", "alice", "--yes", "--count", "11"]);
+    send(&alice, "bob", &["d", "--no-native"])
+        .finish()
+        .expect_code(0);
+    let ended = listener.finish().expect_code(0);
+    assert_eq!(of_kind(&ended.events(), "transfer").len(), 11);
+}
