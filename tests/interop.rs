@@ -11,6 +11,8 @@ mod limits;
 mod matrix;
 #[path = "interop/resume.rs"]
 mod resume;
+#[path = "interop/roads.rs"]
+mod roads;
 #[path = "interop/sign_on.rs"]
 mod sign_on;
 #[path = "interop/stops.rs"]

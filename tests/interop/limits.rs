@@ -68,7 +68,26 @@ fn an_empty_file_is_refused_before_anything_is_offered() {
     receiver.finish().expect_code(0);
 }
 
-/// libpurple offers an empty file, but only through its programming interface; ours takes it or says why not.
+/// libpurple's own user interface does not offer an empty file, its programming interface does; ours takes it.
+#[test]
+fn an_empty_file_of_libpurple_arrives() {
+    let Some(lab) = Lab::new(Road::Direct) else {
+        return;
+    };
+    let (alice, bob) = (lab.purple(Side::Alice), lab.rdv(Side::Bob));
+    let empty = alice.path("empty");
+    fs::write(&empty, "").expect("room on the disk");
+    let mut receiver = rdv_receiver(&bob, Side::Alice.account(), &["--count", "1"]);
+    let _sender = alice.run(["--send", Side::Bob.account(), text(&empty)]);
+    let transfer = receiver.event("transfer");
+    assert_eq!(transfer["ok"], true, "{transfer}");
+    assert_eq!(
+        fs::metadata(bob.path("in/empty")).expect("the file").len(),
+        0
+    );
+}
+
+/// In one transfer there can be one file only, so each has its own.
 #[test]
 fn many_files_go_to_libpurple_one_rendezvous_each() {
     let Some(lab) = Lab::new(Road::Direct) else {

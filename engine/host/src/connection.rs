@@ -286,10 +286,14 @@ impl Client {
     }
 
     fn send_on(&mut self, account: &Account, name: ScreenName, sessions: Sessions) {
-        if !self.shared.people.has_room(&account.name, sessions) {
+        if !self.shared.people.has_room(account, sessions) {
             return self.refuse(LoginErrorCode::ADDRESS_RATE_LIMITED);
         }
-        let granted = Granted { name, sessions };
+        let granted = Granted {
+            account: account.id,
+            name,
+            sessions,
+        };
         let cookies = &self.shared.cookies;
         match cookies.issue(Instant::now(), self.listener, granted) {
             Some(cookie) => {
@@ -308,6 +312,10 @@ impl Client {
             return self.refuse(LoginErrorCode::BAD_COOKIE);
         };
         match reception.find(&granted.name).await {
+            // Removed, or closed to old clients, since the cookie was given.
+            Ok(account) if account.id != granted.account || !account.legacy => {
+                self.refuse(LoginErrorCode::BAD_COOKIE);
+            }
             Ok(account) => {
                 let sessions = sessions.unwrap_or(granted.sessions);
                 self.admit(&account, granted.name, sessions, Party::Old)

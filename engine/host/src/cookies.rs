@@ -9,11 +9,17 @@ use rdv_proto::session::Sessions;
 use rdv_proto::wire::text::ScreenName;
 use sha2::{Digest as _, Sha256};
 
+use crate::accounts::AccountId;
 use crate::random::random;
+
+/// Cookies of one account at a time; the oldest one goes when there is one more. So nobody takes them all.
+const PER_ACCOUNT: usize = 16;
 
 /// What a cookie stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Granted {
+    /// Of those who bear such a name one after the other, which one.
+    pub(crate) account: AccountId,
     /// As it was typed.
     pub(crate) name: ScreenName,
     /// What was said about other sign-ons.
@@ -52,6 +58,7 @@ impl Cookies {
         let digest = Sha256::digest(cookie).into();
         let mut state = self.lock();
         state.sweep(now);
+        state.make_room_for(granted.account);
         if state.granted.len() >= self.most {
             return None;
         }
@@ -77,6 +84,22 @@ impl Cookies {
 }
 
 impl State {
+    /// Forgets the oldest cookie of an account that has as many as it may have.
+    fn make_room_for(&mut self, account: AccountId) {
+        let is_own = |(_, digest): &&(Instant, [u8; 32])| {
+            let granted = self.granted.get(digest);
+            granted.is_some_and(|(_, _, granted)| granted.account == account)
+        };
+        let mut own = self.ends.iter().filter(is_own);
+        let oldest = own.next().copied();
+        if let Some((end, digest)) = oldest
+            && own.count() + 1 >= PER_ACCOUNT
+        {
+            self.ends.remove(&(end, digest));
+            self.granted.remove(&digest);
+        }
+    }
+
     fn sweep(&mut self, now: Instant) {
         while let Some(&(end, digest)) = self.ends.first()
             && end <= now
@@ -94,7 +117,12 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     fn granted() -> Granted {
+        of_account(1)
+    }
+
+    fn of_account(number: i64) -> Granted {
         Granted {
+            account: AccountId::numbered(number),
             name: ScreenName::new("Alice").unwrap(),
             sessions: Sessions::Several,
         }
@@ -129,6 +157,25 @@ mod tests {
         assert!(cookies.issue(later, 0, granted()).is_some());
         assert_eq!(cookies.lock().granted.len(), 1);
     }
+
+    #[test]
+    fn s_35_one_account_does_not_take_all_cookies() {
+        let (cookies, now) = (Cookies::new(MINUTE, PER_ACCOUNT + 1), Instant::now());
+        let mut issue = |number| {
+            let later = now + Duration::from_millis(1);
+            cookies.issue(if number == 0 { now } else { later }, 0, of_account(1))
+        };
+        let all: Vec<Bytes> = (0..100).filter_map(&mut issue).collect();
+        assert_eq!(all.len(), 100);
+        let other = cookies.issue(now, 0, of_account(2)).unwrap();
+        assert!(cookies.redeem(now, 0, &all[0]).is_none());
+        assert!(cookies.redeem(now, 0, &other).is_some());
+        let left = all
+            .iter()
+            .filter(|cookie| cookies.redeem(now, 0, cookie).is_some());
+        assert_eq!(left.count(), PER_ACCOUNT);
+    }
+
     #[test]
     fn cookies_that_were_used_take_no_room() {
         let (cookies, now) = (Cookies::new(MINUTE, 3), Instant::now());

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use rdv_proto::limits;
 use rdv_proto::wire::flap::{Channel, Frame, bodiless_sign_off};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{Notify, mpsc};
@@ -60,9 +61,13 @@ pub(crate) fn queue(frames_max: usize, bytes_max: usize) -> (Queue, Outgoing) {
 }
 
 impl Queue {
-    /// Puts a frame in; false if the client is gone, or is now because it did not keep up.
+    /// Puts a frame in; false if the client is gone, or is now because it did not keep up, or if no frame can hold so much,
+    /// which is not the client's fault.
     pub(crate) fn push(&self, channel: Channel, data: Bytes) -> bool {
         let length = data.len();
+        if length > limits::FLAP_PAYLOAD {
+            return false;
+        }
         if self.bytes.fetch_add(length, Ordering::Relaxed) + length > self.bytes_max
             || self.items.try_send(Item::Frame(channel, data)).is_err()
         {
@@ -207,6 +212,15 @@ mod tests {
             .count();
         assert_eq!(taken, (1 << 20) / 60_000);
         assert!(is_cut_off(&outgoing));
+    }
+
+    #[test]
+    fn s_35_what_no_frame_can_hold_ends_nobody() {
+        let (queue, outgoing) = queue(256, 1 << 20);
+        let data = |length| Bytes::from(vec![0; length]);
+        assert!(!queue.push(Channel::DATA, data(limits::FLAP_PAYLOAD + 1)));
+        assert!(queue.push(Channel::DATA, data(limits::FLAP_PAYLOAD)));
+        assert!(!is_cut_off(&outgoing));
     }
 
     #[tokio::test(start_paused = true)]

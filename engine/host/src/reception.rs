@@ -67,7 +67,8 @@ impl Reception {
             (Err(LoginErrorCode::UNAVAILABLE), _) => Duration::ZERO,
             (_, name) => {
                 let mut state = self.lock();
-                state.bucket(origin, &self.limits, began).take(began);
+                // Those that were let in at the same time count all.
+                state.bucket(origin, &self.limits, began).owe(began);
                 state.failed(name.as_ref(), began)
             }
         };

@@ -40,12 +40,17 @@ impl Bucket {
 
     /// Takes one event; false (and nothing taken) when the bucket is empty.
     pub fn take(&mut self, now: Instant) -> bool {
-        if !self.has(now) {
-            return false;
+        let has = self.has(now);
+        if has {
+            self.owe(now);
         }
+        has
+    }
+
+    /// Takes one event, out of what is to come if the bucket is empty: for what has happened whether it was allowed or not.
+    pub fn owe(&mut self, now: Instant) {
         let from = self.full_at.filter(|&at| at > now).unwrap_or(now);
         self.full_at = Some(from + self.cost());
-        true
     }
 
     /// Whether [`Bucket::take`] would succeed now.
@@ -83,6 +88,16 @@ impl Origin {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_owed_is_missing_later() {
+        let (mut bucket, now) = (Bucket::new(Pace::new(10, Duration::from_secs(60))), start());
+        for _ in 0..16 {
+            bucket.owe(now);
+        }
+        assert!(!bucket.has(now + Duration::from_secs(41)));
+        assert!(bucket.has(now + Duration::from_secs(42)));
+    }
 
     #[allow(clippy::disallowed_methods, reason = "any instant will do")]
     fn start() -> Instant {

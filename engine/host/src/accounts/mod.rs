@@ -41,6 +41,14 @@ use seal::Seal;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AccountId(i64);
 
+#[cfg(test)]
+impl AccountId {
+    /// Of nobody in particular.
+    pub(crate) fn numbered(number: i64) -> Self {
+        Self(number)
+    }
+}
+
 /// An account, without its secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {

@@ -55,6 +55,8 @@ struct State {
 
 #[derive(Debug)]
 struct User {
+    /// A name may be given to somebody else.
+    account: AccountId,
     name: ScreenName,
     /// In the order in which they came.
     instances: Vec<Instance>,
@@ -124,9 +126,10 @@ impl People {
     }
 
     /// Whether one more sign-on of that account would be taken now.
-    pub(crate) fn has_room(&self, name: &ScreenName, sessions: Sessions) -> bool {
+    pub(crate) fn has_room(&self, account: &Account, sessions: Sessions) -> bool {
         let state = self.lock();
-        let user = state.users.get(name);
+        let user = state.users.get(&account.name);
+        let user = user.filter(|user| user.account == account.id);
         sessions.displaces()
             || user.is_none_or(|user| user.instances.len() < self.limits.sign_ons_per_account)
     }
@@ -143,11 +146,18 @@ impl People {
         if state.owners.len() >= self.limits.clients {
             return Err(LoginErrorCode::TOO_MANY_FROM_ADDRESS);
         }
-        if entrant.sessions.displaces() {
+        let account = entrant.account.id;
+        let namesake = state.users.get(name);
+        let is_another = namesake.is_some_and(|user| user.account != account);
+        if entrant.sessions.displaces() || is_another {
             state.displace(now, name);
+        }
+        if is_another {
+            state.users.remove(name);
         }
         let book = || ProposalBook::new(self.limits.proposals);
         let user = state.users.entry(name.clone()).or_insert_with(|| User {
+            account,
             name: name.clone(),
             instances: Vec::new(),
             lists: Lists::default(),
@@ -189,7 +199,7 @@ impl People {
         Ok(Place {
             people: Arc::clone(self),
             id,
-            account: entrant.account.id,
+            account,
             name: name.clone(),
             since_unix_s,
             number,

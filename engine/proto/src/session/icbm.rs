@@ -14,6 +14,9 @@ use crate::wire::snac::{ERROR, ErrorCode, Foodgroup, Snac, SnacError};
 /// When a stored message was sent; only a host says so.
 const SENT_TIME: u16 = 0x0016;
 
+/// Bytes of a message besides its payload, and of what is said with a refusal: the recipient's own limit is not about them.
+const BESIDES_MAX: usize = 2_048;
+
 /// The parameters of a client that has not said otherwise: 8,000 bytes, so that a proposal with many addresses fits.
 pub const DEFAULT_PARAMETERS: IcbmParameters = IcbmParameters {
     channel: 5,
@@ -72,6 +75,7 @@ impl Session {
                 Err(_) => self.send_busted(snac),
             },
             subgroup::CLIENT_ERROR => match ClientError::decode(&snac.body) {
+                Ok(error) if error.info.len() > BESIDES_MAX => self.send_busted(snac),
                 // Guests have nothing but rendezvous.
                 Ok(error) if self.is_guest() && error.channel != Channel::RENDEZVOUS => {}
                 Ok(error) => self.push(Output::PassOn(error)),
@@ -101,6 +105,15 @@ impl Session {
             Channel::TEXT | Channel::ICQ if !self.is_guest() => None,
             _ => return Err(ErrorCode::NOT_SUPPORTED_BY_HOST),
         };
+        let payload = [icbm_tlv::MESSAGE, icbm_tlv::RENDEZVOUS];
+        let besides = message
+            .tlvs
+            .0
+            .iter()
+            .filter(|tlv| !payload.contains(&tlv.tag));
+        if besides.map(|tlv| 4 + tlv.value.len()).sum::<usize>() > BESIDES_MAX {
+            return Err(ErrorCode::BUSTED_PAYLOAD);
+        }
         let ack = message.tlvs.remove_all(icbm_tlv::REQUEST_HOST_ACK) > 0;
         let store = message.tlvs.remove_all(icbm_tlv::STORE) > 0;
         for host_only in [icbm_tlv::WANTS_EVENTS, SENT_TIME] {

@@ -1,5 +1,6 @@
 //! Accounts, and the old clients that sign on to them.
 
+mod attacks;
 mod captures;
 mod frames;
 mod instances;
