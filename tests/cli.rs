@@ -31,6 +31,8 @@ mod programs;
 mod refusals;
 #[path = "cli/secrets.rs"]
 mod secrets;
+#[path = "cli/shared.rs"]
+mod shared;
 #[path = "cli/signals.rs"]
 mod signals;
 #[path = "cli/strangers.rs"]

@@ -5,6 +5,8 @@
 #[path = "interop/lab.rs"]
 mod lab;
 
+#[path = "interop/direct_im.rs"]
+mod direct_im;
 #[path = "interop/limits.rs"]
 mod limits;
 #[path = "interop/matrix.rs"]

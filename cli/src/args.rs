@@ -2,6 +2,7 @@
 
 mod account;
 mod host;
+mod shared;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use rdv::ScreenName;
 
 pub(crate) use account::{AccountVerb, Contact, ContactVerb, Login};
 pub(crate) use host::{Host, HostVerb, Store, User, UserVerb};
+pub(crate) use shared::{Shared, Sharing};
 
 const AFTER: &str = "\
 `rdv CODE` is `rdv receive CODE`.
@@ -62,6 +64,8 @@ pub(crate) enum Verb {
     /// Receive what somebody sends: by the code that they tell you, or with an account from whoever you know (--listen)
     #[command(visible_aliases = ["rx", "recv"])]
     Receive(Receive),
+    /// Look at the files that somebody shares with you, and fetch some
+    Shared(Shared),
     /// Sign on to a host with a name and a password, which are kept; or forget them
     #[command(subcommand)]
     Account(AccountVerb),
@@ -144,6 +148,8 @@ pub(crate) struct Receive {
     pub(crate) count: Option<u64>,
     #[command(flatten)]
     pub(crate) user: AsUser,
+    #[command(flatten)]
+    pub(crate) sharing: Sharing,
     /// What to do if a name is taken
     #[arg(long, value_enum, default_value_t = IfExists::Rename, value_name = "WHAT")]
     pub(crate) if_exists: IfExists,

@@ -18,6 +18,7 @@ use crate::args;
 use crate::exit::{self, Exit, Failure};
 use crate::incoming::{self, News, Order, What};
 use crate::keyboard::Keyboard;
+use crate::sharing;
 use crate::signed_on::{PlainFor, User};
 use crate::stop::{self, Stop};
 use crate::ui::{self, NAMES_SHOWN, PLAIN, Ui};
@@ -47,6 +48,7 @@ pub(crate) async fn run(
     let services = Services {
         native: !args.user.no_native,
         send_file: true,
+        get_file: args.sharing.share.is_some(),
         ..Services::NONE
     };
     let options = SinkOptions {
@@ -55,6 +57,7 @@ pub(crate) async fn run(
     };
     // What is wrong with the folder is said before anybody sends.
     Sink::folder(&args.output, options).map_err(|error| unusable(&error))?;
+    let share = sharing::open(&args.sharing)?;
     let user = stop
         .or(User::open(&args.user, &args.road, services, ui))
         .await?;
@@ -65,7 +68,8 @@ pub(crate) async fn run(
         plain.everybody = args.from.is_empty();
         plain.names.extend(args.from.iter().cloned());
     }
-    let engine = user.engine(&args.road, services, plain).await?;
+    let engine = user.engine(&args.road, services, plain, share).await?;
+    sharing::announce(&args.sharing, ui);
     let (news_out, news) = mpsc::channel(NEWS);
     let mut listener = Listener {
         ui,
@@ -219,6 +223,7 @@ impl Listener<'_> {
                     self.answered(None).await;
                 }
                 Some(refused) = engine.next_refused() => self.refused(&refused),
+                Some(served) = engine.next_served() => sharing::served(&served, self.ui),
                 proposal = engine.next_proposal() => match proposal {
                     Some(proposal) => self.proposed(proposal),
                     None => return Err(user.why_gone()),

@@ -16,6 +16,8 @@ mod road;
 mod send;
 mod send_to;
 mod serve;
+mod shared;
+mod sharing;
 mod signed_on;
 mod state;
 mod stop;
@@ -64,6 +66,7 @@ async fn run(cli: Cli) -> Exit {
     let json = match &cli.verb {
         Verb::Send(send) => send.road.json,
         Verb::Receive(receive) => receive.road.json,
+        Verb::Shared(shared) => shared.road.json,
         Verb::Account(AccountVerb::List { json })
         | Verb::Contact(ContactVerb::List { json, .. }) => *json,
         _ => false,
@@ -73,6 +76,7 @@ async fn run(cli: Cli) -> Exit {
     let ended = match cli.verb {
         Verb::Send(send) => send::run(send, &mut ui, &mut stop).await,
         Verb::Receive(receive) => receive::run(receive, &mut ui, &mut stop).await,
+        Verb::Shared(shared) => shared::run(shared, &mut ui, &mut stop).await,
         Verb::Account(verb) => login::run(verb, &mut ui, &mut stop).await,
         Verb::Contact(verb) => contact::run(verb, &ui),
         Verb::Host(host) => match host.verb {

@@ -34,7 +34,7 @@ pub(crate) async fn run(
     if args.user.allow_plain {
         plain.names.insert(to.clone());
     }
-    let engine = user.engine(&args.road, services, plain).await?;
+    let engine = user.engine(&args.road, services, plain, None).await?;
     let service = match args.user.no_native {
         true => ServiceChoice::SendFile,
         false => ServiceChoice::Auto,

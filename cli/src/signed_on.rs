@@ -7,7 +7,7 @@ use std::time::Duration;
 use rdv::oscar::{Account, AccountSettings, OscarError};
 use rdv::signaling::{FixedRelay, RelayDirectory, RelayInfo};
 use rdv::trust::{HostTrust, Identity, KnownPeers};
-use rdv::{Engine, ScreenName, Services};
+use rdv::{Engine, ScreenName, Services, Share};
 
 use crate::args::{self, Road};
 use crate::exit::{Exit, Failure};
@@ -62,18 +62,22 @@ impl User {
         &self.kept
     }
 
-    /// An engine over this account. `plain`: with whom files may go without encryption.
+    /// An engine over this account. `plain`: with whom files may go without encryption; `share`: what is shared.
     pub(crate) async fn engine(
         &self,
         road: &Road,
         services: Services,
         plain: PlainFor,
+        share: Option<Share>,
     ) -> Result<Engine, Failure> {
         let mut builder = Engine::builder(Arc::clone(&self.account))
             .identity(identity()?)
             .known_peers(known_peers(&self.kept)?)
             .plain(move |peer: &ScreenName| plain.allows(peer))
             .services(services);
+        if let Some(share) = share {
+            builder = builder.share(share);
+        }
         let relay = match &self.relay {
             Some(relay) => {
                 builder = builder.relays(FixedRelay(relay.clone()));

@@ -20,7 +20,7 @@ use crate::handle::Transfer;
 use crate::proposal::{Proposal, Refused};
 use crate::security::PlainPolicy;
 use crate::service::{OfferOptions, Services};
-use crate::share::{self, Share, SharedFiles};
+use crate::share::{self, Served, Share, SharedFiles};
 use crate::signaling::{RelayDirectory, Signaling, SignalingError};
 use crate::transfer::{Sink, Source};
 use crate::trust::{Identity, KnownPeers};
@@ -33,6 +33,8 @@ const PROPOSALS_MAX: usize = 16;
 
 /// How many refusals may wait to be read; who reads none loses the later ones.
 const REFUSED_MAX: usize = 16;
+/// The same for looks into a shared folder.
+const SERVED_MAX: usize = 64;
 
 /// Collects what an [`Engine`] needs; made by [`Engine::builder`].
 pub struct Builder {
@@ -139,9 +141,11 @@ impl Builder {
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
         let (proposals_out, proposals) = mpsc::channel(PROPOSALS_MAX);
         let (refused_out, refused) = mpsc::channel(REFUSED_MAX);
+        let (served_out, served) = mpsc::channel(SERVED_MAX);
         let exits = Exits {
             proposals: proposals_out,
             refused: refused_out,
+            served: served_out,
         };
         let signaling = Arc::clone(&self.setup.signaling);
         let plain = Arc::clone(&self.setup.plain);
@@ -153,6 +157,7 @@ impl Builder {
             commands,
             proposals: tokio::sync::Mutex::new(proposals),
             refused: tokio::sync::Mutex::new(refused),
+            served: tokio::sync::Mutex::new(served),
             signaling,
             plain,
             known_peers,
@@ -169,6 +174,7 @@ pub struct Engine {
     commands: mpsc::Sender<Command>,
     proposals: tokio::sync::Mutex<mpsc::Receiver<Proposal>>,
     refused: tokio::sync::Mutex<mpsc::Receiver<Refused>>,
+    served: tokio::sync::Mutex<mpsc::Receiver<Served>>,
     signaling: Arc<dyn Signaling>,
     plain: Arc<dyn PlainPolicy>,
     known_peers: Option<KnownPeers>,
@@ -346,6 +352,11 @@ impl Engine {
     /// The next proposal that was refused by a rule, without asking. `None` when the engine has ended.
     pub async fn next_refused(&self) -> Option<Refused> {
         self.refused.lock().await.recv().await
+    }
+
+    /// The next time that somebody had a look into what [`Builder::share`] shares, when it is over. `None` when the engine has ended.
+    pub async fn next_served(&self) -> Option<Served> {
+        self.served.lock().await.recv().await
     }
 
     /// Cancels what is under way, lets the last messages go out and ends the driver.

@@ -28,7 +28,7 @@ pub use rdv_proto::trust::{Code, CodeError, CodeWords, Fingerprint};
 pub use rdv_proto::wire::text::ScreenName;
 pub use security::{PlainPolicy, Security};
 pub use service::{OfferOptions, ServiceChoice, Services};
-pub use share::{Share, SharedEntry, SharedFiles};
+pub use share::{Served, Share, SharedEntry, SharedFiles};
 pub use transfer::{
     IfExists, Offer, Progress, Sink, SinkOptions, Source, SourceError, SourceOptions, Summary,
     TransferError,

@@ -155,6 +155,20 @@ impl Lab {
         person
     }
 
+    /// Runs `work`, our side as a library, on the machine of somebody with an account of their own, whose password it is told.
+    pub(crate) fn inside<T: Send>(
+        &self,
+        side: Side,
+        work: impl AsyncFnOnce(&str) -> T + Send,
+    ) -> T {
+        let (password, _) = self.add_account(side.account());
+        self.net.inside(side.namespace(), move || {
+            let runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = { runtime }.enable_all().build().expect("a runtime");
+            runtime.block_on(work(&password))
+        })
+    }
+
     /// Fails unless that many connections took that road and no other, and carried at least `bytes`.
     #[track_caller]
     pub(crate) fn assert_road(&self, road: Road, connections: u64, bytes: u64) {
@@ -206,7 +220,7 @@ pub(crate) fn purple_receiver(user: &PurpleUser, more: &[&str]) -> Run {
     run
 }
 
-fn address() -> SocketAddr {
+pub(crate) fn address() -> SocketAddr {
     SocketAddr::from((HOST, PORT))
 }
 

@@ -1,9 +1,14 @@
 //! Network namespaces: two machines on one switch, or one machine without a network. Needs root and `ip`.
 
+use std::fs::File;
 use std::io::Write;
 use std::net::Ipv4Addr;
+use std::os::fd::AsFd;
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// Set where nothing may be skipped.
 const SKIP_NOTHING: &str = "RDV_TESTS_SKIP_NOTHING";
@@ -152,6 +157,26 @@ impl Namespaces {
     #[must_use]
     pub fn name(&self, side: &str) -> String {
         format!("{}{side}", self.prefix)
+    }
+
+    /// Runs `work` on a thread that stands in that namespace; threads that it starts stand there, too.
+    ///
+    /// # Panics
+    /// If `work` does.
+    pub fn inside<T: Send>(&self, side: &str, work: impl FnOnce() -> T + Send) -> T {
+        let place = Path::new("/run/netns").join(self.name(side));
+        let place = File::open(place).expect("a namespace");
+        std::thread::scope(|scope| {
+            let inside = scope.spawn(move || {
+                move_into_link_name_space(place.as_fd(), Some(LinkNameSpaceType::Network))
+                    .expect("root may go there");
+                work()
+            });
+            match inside.join() {
+                Ok(done) => done,
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        })
     }
 
     fn new() -> Option<Self> {

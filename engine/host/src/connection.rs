@@ -333,6 +333,8 @@ impl Client {
         sessions: Sessions,
         party: Party,
     ) {
+        let edits = self.shared.people.edits(&account.name);
+        let _turn = edits.lock().await;
         let lists = match &self.shared.accounts {
             Some(accounts) => feedbag::lists(accounts, account.id).await.ok(),
             None => None,

@@ -39,7 +39,7 @@ use crate::error::Error;
 use crate::proposal::{self, Proposal, ProposalKind, Refused, RefusedWhy};
 use crate::security::PlainPolicy;
 use crate::service::Services;
-use crate::share::Share;
+use crate::share::{Served, Share};
 use crate::signaling::{Incoming, RelayDirectory, Signaling, SignalingError};
 use crate::transport::attempt::legacy::LegacyOrder;
 use crate::transport::attempt::{Arrival, SecureOrder};
@@ -94,6 +94,7 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) struct Exits {
     pub(crate) proposals: mpsc::Sender<Proposal>,
     pub(crate) refused: mpsc::Sender<Refused>,
+    pub(crate) served: mpsc::Sender<Served>,
 }
 
 /// Somebody's proposal that nobody has answered.
@@ -371,7 +372,7 @@ impl Driver {
             self.setup.direct_ims.clone(),
         );
         if let (ProposalKind::GetFile, Some(share)) = (proposal.kind(), &self.setup.share) {
-            tokio::spawn(share.clone().serve(proposal));
+            tokio::spawn(share.clone().serve(proposal, self.exits.served.clone()));
             return;
         }
         // If nobody listens, or too many wait, dropping it declines.

@@ -18,7 +18,10 @@ use tokio::sync::Semaphore;
 
 pub use self::requester::{SharedEntry, SharedFiles};
 pub(crate) use self::requester::{connected, work};
-use crate::transfer::{SharedFolder, TransferError};
+use crate::error::Error;
+use crate::security::Security;
+use crate::transfer::{SharedFolder, Summary, TransferError};
+use crate::transport;
 
 /// How many may fetch at once. The others are declined.
 const GUESTS_MAX: usize = 8;
@@ -61,6 +64,20 @@ impl fmt::Debug for Share {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Share").finish_non_exhaustive()
     }
+}
+
+/// Somebody has looked into a [`Share`], or fetched a file, or tried to.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Served {
+    /// Who, as the channel says.
+    pub peer: ScreenName,
+    /// The file that was asked for, from the shared folder on; `None`: it was looked at alone.
+    pub file: Option<String>,
+    /// How the bytes went, and how safe that was; `None` if no connection came about.
+    pub connected: Option<(transport::Path, Security)>,
+    /// What was sent.
+    pub outcome: Result<Summary, Error>,
 }
 
 /// The header that an opening has judged.

@@ -1,6 +1,6 @@
 //! The side that has the files: lists what is asked for, and sends one file.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,39 +12,76 @@ use rdv_proto::wire::rendezvous::Cookie;
 use rdv_proto::wire::service;
 use rdv_proto::wire::tlv::TlvList;
 use tokio::io::AsyncWriteExt;
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::{LISTING, Share, header};
+use super::{LISTING, Served, Share, header};
 use crate::driver::{LegacyWork, Opened};
+use crate::error::{By, Error};
+use crate::handle::TransferEvent;
 use crate::proposal::Proposal;
+use crate::security::Security;
 use crate::signaling::BoxFuture;
 use crate::transfer::oft::{self, Outgoing};
 use crate::transfer::{Control, SourceError, Summary, TransferError};
-use crate::transport::Lane;
 use crate::transport::opening::{FIRST_HEADER, Opening, OpeningError, Terms};
+use crate::transport::{Lane, Path};
 
 /// How long a requester may look at a listing before it asks for something.
 const BROWSING: Duration = Duration::from_secs(600);
 
+/// The path of the file that was asked for, once that is known.
+type Picked = Arc<OnceLock<String>>;
+
 impl Share {
-    /// Answers somebody who asks for files; nobody else is asked.
-    pub(crate) async fn serve(self, proposal: Proposal) {
+    /// Answers somebody who asks for files, and tells `told`; nobody is asked.
+    pub(crate) async fn serve(self, proposal: Proposal, told: mpsc::Sender<Served>) {
         // Without room the proposal is dropped, which declines it.
         let Ok(_room) = Arc::clone(&self.guests).try_acquire_owned() else {
             return;
         };
-        let work = match self.work(proposal.id()).await {
-            Ok(work) => work,
-            Err(error) => return tracing::warn!(%error, "the shared folder cannot be listed"),
+        let peer = proposal.peer().clone();
+        let picked = Picked::default();
+        let mut connected = None;
+        let outcome = self.answer(proposal, &picked, &mut connected).await;
+        let file = picked.get().cloned();
+        let outcome = match outcome {
+            // Who has seen enough hangs up, and some say so.
+            Err(Error::Cancelled { by: By::Peer }) if file.is_none() && connected.is_some() => {
+                Ok(Summary::default())
+            }
+            outcome => outcome,
         };
-        let served = async { proposal.accept_work(work).await?.finish(|_| true).await };
-        match served.await {
-            Ok(summary) => tracing::info!(files = summary.files, "shared files were fetched"),
-            Err(error) => tracing::info!(%error, "shared files were not fetched"),
+        // Told or not, it was served; whoever does not listen holds nobody up.
+        let _ = told.try_send(Served {
+            peer,
+            file,
+            connected,
+            outcome,
+        });
+    }
+
+    async fn answer(
+        &self,
+        proposal: Proposal,
+        picked: &Picked,
+        connected: &mut Option<(Path, Security)>,
+    ) -> Result<Summary, Error> {
+        let work = self.work(proposal.id(), Arc::clone(picked)).await?;
+        let mut transfer = proposal.accept_work(work).await?;
+        loop {
+            match transfer.next_event().await {
+                Some(TransferEvent::Connected { path, security }) => {
+                    *connected = Some((path, security));
+                }
+                Some(TransferEvent::Ended(outcome)) => return outcome,
+                Some(_) => {}
+                None => return Err(Error::EngineEnded),
+            }
         }
     }
 
-    async fn work(&self, id: &ConversationId) -> Result<LegacyWork, TransferError> {
+    async fn work(&self, id: &ConversationId, picked: Picked) -> Result<LegacyWork, TransferError> {
         let cookie = id.cookie;
         let mut machine = ListOwner::new(cookie);
         let prompt = machine.list(&self.folder.listing(None).await?)?;
@@ -57,9 +94,12 @@ impl Share {
             Box::pin(async move {
                 tokio::select! {
                     error = control.cancelled() => Err(error),
-                    picked = share.browse(opened, machine) => match picked? {
+                    asked = share.browse(opened, machine) => match asked? {
                         None => Ok(Summary::default()),
-                        Some((lane, path)) => share.send(lane, cookie, &path, &control).await,
+                        Some((lane, path)) => {
+                            let _ = picked.set(path.as_str().to_owned());
+                            share.send(lane, cookie, &path, &control).await
+                        }
                     },
                 }
             })

@@ -125,6 +125,8 @@ impl Accounts {
         id: AccountId,
         changes: Vec<FeedbagChange>,
     ) -> Result<Vec<FeedbagStatus>, AccountsError> {
+        // One after the other in the order in which they came: who edits all the time does not keep the others out.
+        let _turn = self.inner.edits.lock().await;
         let mut transaction = self.inner.pool.begin().await?;
         let touched = sqlx::query("UPDATE accounts SET feedbag_changed_unix_s = $1 WHERE id = $2")
             .bind(unix_s())

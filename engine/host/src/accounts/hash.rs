@@ -1,10 +1,11 @@
 //! Passwords of normal sign-on: Argon2id, a few at a time.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use argon2::password_hash::PasswordHasher as _;
 use argon2::password_hash::phc::PasswordHash;
-use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use subtle::ConstantTimeEq as _;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
@@ -25,6 +26,7 @@ const AT_ONCE: usize = 4;
 #[derive(Clone)]
 pub(super) struct Hasher {
     places: Arc<Semaphore>,
+    memory: Memory,
     /// Of a password that nobody knows: checked for names that do not exist, so that they take as long (S-32).
     nobody: Arc<str>,
 }
@@ -34,6 +36,7 @@ impl Hasher {
         let unknown = Password::generate(GENERATED).ok_or(AccountsError::Resources)?;
         Ok(Self {
             places: Arc::new(Semaphore::new(AT_ONCE)),
+            memory: Memory::default(),
             nobody: hash(unknown.expose().as_bytes())?.into(),
         })
     }
@@ -54,7 +57,10 @@ impl Hasher {
         let password = Zeroizing::new(password.to_vec());
         let known = stored.is_some();
         let stored = stored.unwrap_or_else(|| self.nobody.as_ref().to_owned());
-        let fits = self.compute(move || verify(&password, &stored)).await?;
+        let memory = self.memory.clone();
+        let fits = self
+            .compute(move || verify(&memory, &password, &stored))
+            .await?;
         Ok(known && fits)
     }
 
@@ -77,6 +83,31 @@ impl Hasher {
     }
 }
 
+/// What checks work in, used again and again: many allocators never give so much back that each of many threads had once.
+/// There is no more of it than checks at a time.
+#[derive(Clone, Default)]
+struct Memory(Arc<Mutex<Vec<Vec<Block>>>>);
+
+impl Memory {
+    fn take(&self, blocks: usize) -> Result<Vec<Block>, AccountsError> {
+        let mut memory = self.lock().pop().unwrap_or_default();
+        let missing = blocks.saturating_sub(memory.len());
+        memory
+            .try_reserve_exact(missing)
+            .map_err(|_| AccountsError::Resources)?;
+        memory.resize(blocks, Block::new());
+        Ok(memory)
+    }
+
+    fn give_back(&self, memory: Vec<Block>) {
+        self.lock().push(memory);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Vec<Block>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 fn argon2() -> Result<Argon2<'static>, AccountsError> {
     let params =
         Params::new(MEMORY_KIB, PASSES, LANES, None).map_err(|_| AccountsError::Resources)?;
@@ -92,18 +123,26 @@ fn hash(password: &[u8]) -> Result<String, AccountsError> {
 }
 
 /// With the parameters of the stored hash, which may be older than ours.
-fn verify(password: &[u8], stored: &str) -> Result<bool, AccountsError> {
-    use argon2::password_hash::Error;
-    let stored = PasswordHash::new(stored).map_err(|error| AccountsError::Damaged {
-        reason: format!("a password hash: {error}"),
-    })?;
-    match argon2()?.verify_password(password, &stored) {
-        Ok(()) => Ok(true),
-        Err(Error::PasswordInvalid) => Ok(false),
-        Err(Error::OutOfMemory) => Err(AccountsError::Resources),
-        Err(error) => Err(AccountsError::Damaged {
-            reason: format!("a password hash: {error}"),
-        }),
+fn verify(memory: &Memory, password: &[u8], stored: &str) -> Result<bool, AccountsError> {
+    let stored = PasswordHash::new(stored).map_err(damaged)?;
+    let algorithm = Algorithm::try_from(stored.algorithm.as_str()).map_err(damaged)?;
+    let version = stored.version.map_or(Ok(Version::V0x10), Version::try_from);
+    let params = Params::try_from(&stored).map_err(damaged)?;
+    let (Some(salt), Some(right)) = (&stored.salt, &stored.hash) else {
+        return Err(damaged("it is not whole"));
+    };
+    let mut blocks = memory.take(params.block_count())?;
+    let mut computed = Zeroizing::new(vec![0; right.len()]);
+    let done = Argon2::new(algorithm, version.map_err(damaged)?, params)
+        .hash_password_into_with_memory(password, salt.as_ref(), &mut computed, &mut blocks);
+    memory.give_back(blocks);
+    done.map_err(damaged)?;
+    Ok(computed.ct_eq(right.as_bytes()).into())
+}
+
+fn damaged(reason: impl std::fmt::Display) -> AccountsError {
+    AccountsError::Damaged {
+        reason: format!("a password hash: {reason}"),
     }
 }
 
@@ -129,6 +168,28 @@ mod tests {
         assert!(check(b"correct horse", Some(hash.clone())).await);
         assert!(!check(b"correct hors", Some(hash)).await);
         assert!(!check(b"correct horse", None).await);
+    }
+
+    #[tokio::test]
+    async fn s_32_the_memory_of_checks_is_used_again() {
+        let hasher = Hasher::new().unwrap();
+        let hash = hasher.hash(&Password::new("correct horse")).await.unwrap();
+        let mut checks = tokio::task::JoinSet::new();
+        for n in 0..12 {
+            let (hasher, hash) = (hasher.clone(), hash.clone());
+            let password = if n % 2 == 0 { "correct horse" } else { "wrong" };
+            checks.spawn(async move {
+                let fits = hasher.check(password.as_bytes(), Some(hash)).await;
+                assert_eq!(fits.unwrap(), n % 2 == 0);
+            });
+        }
+        checks.join_all().await;
+        let kept = hasher.memory.lock();
+        assert!((1..=AT_ONCE).contains(&kept.len()), "{}", kept.len());
+        assert!(
+            kept.iter()
+                .all(|blocks| blocks.len() == MEMORY_KIB as usize)
+        );
     }
 
     #[tokio::test]

@@ -75,6 +75,8 @@ struct Inner {
     seal: Seal,
     hasher: Hasher,
     decoy: Decoy,
+    /// By which contact lists are changed in turn.
+    edits: tokio::sync::Mutex<()>,
 }
 
 impl Accounts {
@@ -100,6 +102,7 @@ impl Accounts {
                 pool,
                 hasher: Hasher::new()?,
                 decoy: Decoy::new(&seal)?,
+                edits: tokio::sync::Mutex::new(()),
                 seal,
             }),
         })

@@ -80,9 +80,7 @@ impl Place {
 
     /// By which changes of the list happen one after the other.
     pub(crate) fn edits(&self) -> Arc<tokio::sync::Mutex<()>> {
-        let state = self.people.lock();
-        let user = state.users.get(&self.name);
-        user.map(|user| Arc::clone(&user.edits)).unwrap_or_default()
+        self.people.edits(&self.name)
     }
 
     /// The list is another one now. Other sign-ons of the user are told what was done; each is shown who is new on it.

@@ -134,6 +134,14 @@ impl People {
             || user.is_none_or(|user| user.instances.len() < self.limits.sign_ons_per_account)
     }
 
+    /// By which the list of an account is changed, and read for a sign-on, one after the other: or a sign-on would go by what
+    /// was read before a change.
+    pub(crate) fn edits(&self, name: &ScreenName) -> Arc<tokio::sync::Mutex<()>> {
+        let state = self.lock();
+        let user = state.users.get(name);
+        user.map(|user| Arc::clone(&user.edits)).unwrap_or_default()
+    }
+
     /// Lets a sign-on in; others have to go if it says so.
     pub(crate) fn sign_on(
         self: &Arc<Self>,

@@ -30,6 +30,8 @@ const OTHER_RIGHTS: [(u16, u16); 10] = [
     (0x000D, 200),
     (0x000E, 100),
 ];
+/// Bytes of items in one change: a full list of buddies.
+const EDIT_MAX: usize = 32 * 1024;
 /// Bytes of items in one SNAC.
 const PART: usize = limits::FLAP_PAYLOAD_SENT - 64;
 
@@ -93,6 +95,7 @@ impl Session {
                 unless: Some(copy.stamp),
             }),
             0x07 => Ok(FeedbagRequest::Use),
+            0x08..=0x0A if snac.body.len() > EDIT_MAX => return self.send_busted(snac),
             0x08..=0x0A => Items::decode(&snac.body).map(|list| FeedbagRequest::Change {
                 request_id,
                 edit: match snac.subgroup {

@@ -79,3 +79,15 @@ async fn so_08_a_cookie_is_of_no_use_once_the_account_is_closed_to_old_clients_o
     town.account("alice").await;
     assert_eq!(redeem(&tickets[1]).await, Some(LoginErrorCode::BAD_COOKIE));
 }
+
+#[tokio::test]
+async fn s_35_a_change_of_a_list_that_is_longer_than_any_list_is_refused() {
+    let town = Town::new().await;
+    let mut eve = town.citizen("eve").await;
+    // Items without a name, as short as they come.
+    let items: Vec<u8> = (0..6_000_u16)
+        .flat_map(|id| [[0, 0], [0, 1], id.to_be_bytes(), [0, 0], [0, 0]].concat())
+        .collect();
+    let id = eve.snac(Foodgroup::FEEDBAG, 0x09, items.into()).await;
+    eve.expect_error(Foodgroup::FEEDBAG, id, 0x0E).await;
+}
