@@ -82,10 +82,10 @@ pub(crate) async fn run(
         asked: None,
         keyboard: Keyboard::default(),
         next_id: 1,
-        taken: 0,
+        taken: Taken::default(),
     };
     let ended = listener.listen(&user, &engine, news, stop).await;
-    let taken = listener.taken;
+    let taken = std::mem::take(&mut listener.taken);
     if ended.is_ok() {
         // Who offers at this very moment would wait for an answer in vain.
         let late = async {
@@ -103,8 +103,9 @@ pub(crate) async fn run(
     .await;
     ended?;
     ui.event(&json!({
-        "event": "result", "ok": true, "exit": 0, "reason": null, "path": null, "security": null,
-        "transfers": taken,
+        "event": "result", "ok": true, "exit": 0, "reason": null, "path": taken.path,
+        "security": taken.security.map(Security::word), "transfers": taken.transfers, "files": taken.files,
+        "bytes": taken.bytes,
     }));
     Ok(Exit::DONE)
 }
@@ -162,8 +163,17 @@ struct Listener<'a> {
     asked: Option<(Question, Instant)>,
     keyboard: Keyboard,
     next_id: u64,
-    /// Transfers that worked.
-    taken: u64,
+    taken: Taken,
+}
+
+/// All transfers that worked, and how the last of them came.
+#[derive(Default)]
+struct Taken {
+    transfers: u64,
+    files: u64,
+    bytes: u64,
+    path: Option<String>,
+    security: Option<Security>,
 }
 
 impl Listener<'_> {
@@ -178,7 +188,12 @@ impl Listener<'_> {
         let mut standing = user.account().standing();
         self.listening(user);
         loop {
-            if self.args.count.is_some_and(|count| self.taken >= count) && self.active.is_empty() {
+            if self
+                .args
+                .count
+                .is_some_and(|count| self.taken.transfers >= count)
+                && self.active.is_empty()
+            {
                 return Ok(());
             }
             let until = self.asked.as_ref().map(|(_, until)| *until);
@@ -491,7 +506,7 @@ impl Listener<'_> {
         let who = show(active.peer.as_str(), NAME_SHOWN_MAX);
         let path = active.path.as_ref().map(ToString::to_string);
         let mut told = match outcome {
-            Ok(summary) => self.arrived(&who, &summary, path.as_deref().unwrap_or_default()),
+            Ok(summary) => self.arrived(&who, &summary, path.clone(), active.security),
             Err(error) => {
                 let failure = exit::with_peer(&error, &active.peer);
                 self.ui
@@ -514,7 +529,13 @@ impl Listener<'_> {
     }
 
     /// A transfer that worked, unless a text that came with it cannot be handed out.
-    fn arrived(&mut self, who: &str, summary: &Summary, path: &str) -> Value {
+    fn arrived(
+        &mut self,
+        who: &str,
+        summary: &Summary,
+        path: Option<String>,
+        security: Option<Security>,
+    ) -> Value {
         if let Some(text) = &summary.text
             && let Err(error) = self.ui.text(text)
         {
@@ -522,10 +543,17 @@ impl Listener<'_> {
             self.ui.must_say(format!("From {who}: {reason}"));
             return json!({ "ok": false, "exit": Exit::FILES.0, "reason": reason });
         }
-        self.taken += 1;
         let verb = format!("Received from {who}");
         let is_text = summary.text.is_some();
-        let mut told = self.ui.summary(&verb, is_text, summary, path);
+        let way = path.as_deref().unwrap_or_default();
+        let mut told = self.ui.summary(&verb, is_text, summary, way);
+        self.taken = Taken {
+            transfers: self.taken.transfers + 1,
+            files: self.taken.files.saturating_add(summary.files),
+            bytes: self.taken.bytes.saturating_add(summary.bytes),
+            path,
+            security,
+        };
         told["ok"] = json!(true);
         told["exit"] = json!(0);
         told["reason"] = Value::Null;

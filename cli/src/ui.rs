@@ -81,10 +81,7 @@ impl Ui {
             Security::Verified { .. } => {
                 self.say(format!("Connected ({path}, encrypted, verified)."));
             }
-            Security::Unverified { .. } => {
-                self.say(format!("Connected ({path}, encrypted, unverified)."));
-            }
-            Security::Encrypted { .. } => {
+            Security::Unverified { .. } | Security::Encrypted { .. } => {
                 self.say(format!("Connected ({path}, encrypted, NOT VERIFIED)."));
             }
             Security::Plain => {

@@ -151,7 +151,12 @@ fn two_of_ours_send_by_name_with_our_own_service() {
     let text = send(&alice, "B o b", &["--text", "hello"]).finish();
     text.expect_code(0);
     let received = bobs.finish().expect_code(0);
-    assert_eq!(received.result()["transfers"], 2);
+    let last = received.result();
+    assert_eq!(
+        (&last["transfers"], &last["path"], &last["security"]),
+        (&2.into(), &"direct".into(), &"unverified".into())
+    );
+    assert_eq!(last["bytes"], result["bytes"].as_u64().unwrap() + 5);
     let events = received.events();
     let offers = of_kind(&events, "offer");
     assert_eq!(offers[0]["peer"], "alice");
@@ -252,7 +257,10 @@ fn what_nobody_can_be_asked_about_is_declined_and_listening_goes_on() {
     assert_nothing_in(&bob.path("in"));
     send(&carol, "bob", &["c"]).finish().expect_code(0);
     let ended = bobs.finish().expect_code(0);
-    assert_eq!(ended.result()["transfers"], 1);
+    let result = ended.result();
+    assert_eq!(result["transfers"], 1);
+    assert_eq!(result["path"], "direct");
+    assert!(result["security"].is_string(), "{result}");
 
     // Without --yes, and without a terminal, that is everybody.
     let mut bobs = listen(&bob, &["--from", "carol"]);

@@ -279,3 +279,25 @@ fn l_32_nothing_further_is_proposed_before_the_first_was_answered() {
     });
     assert_eq!(solo.said(), ["P1", "C2"]);
 }
+
+/// open-oscar-server puts the address that it sees into 0x0003 and, once more, into 0x0004 behind the service data (`host-icbm`, section 8.2).
+#[test]
+fn a_host_that_overwrites_the_requesters_address_takes_no_way_from_us() {
+    let mut solo = Solo::default();
+    let seen = [198, 51, 100, 7];
+    let list = ["192.0.2.77:5000".parse().expect("an address")];
+    let proposal = first().with_addr_list(&list);
+    solo.hear_signal(&edited(&proposal, |params| {
+        for tlv in &mut params.0 {
+            if tlv.tag == tag::REQUESTER_IP {
+                tlv.value = seen.to_vec().into();
+            }
+        }
+        params.push(tag::VERIFIED_IP, seen.to_vec());
+    }));
+    solo.accept(ANY, AUTO);
+    solo.wait(Duration::from_secs(1));
+    // What it passed on as it was comes first; what it saw is dialled once; the proposer's own address is not lost.
+    let ways = ["192.0.2.77:5000", "198.51.100.7:5000", "192.0.2.10:5000"];
+    assert_eq!(solo.dials(), ways);
+}
