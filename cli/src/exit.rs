@@ -7,6 +7,9 @@ use rdv::{By, Error, ScreenName, TransferError, show};
 /// Longest name in a sentence.
 const PEER_SHOWN_MAX: usize = 64;
 
+/// What a host answers when its policy is against a message: in practice, too many offers (SNAC errors).
+const REQUEST_DENIED: u16 = 0x0D;
+
 /// What the process ends with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Exit(pub(crate) i32);
@@ -144,7 +147,7 @@ pub(crate) fn with_peer(error: &Error, peer: &ScreenName) -> Failure {
         } => (
             Exit::SECURITY,
             format!(
-                "{who} has another key than before: it was {known} and now is {presented} (line {line} of {}). Ask {who} on another way;                  if it is right, forget the old one: rdv contact forget {who}",
+                "{who} has another key than before: it was {known} and now is {presented} (line {line} of {}). Ask {who} in another way; if that is right, forget the old one: rdv contact forget {who}",
                 file.display()
             ),
         ),
@@ -157,6 +160,14 @@ pub(crate) fn with_peer(error: &Error, peer: &ScreenName) -> Failure {
         Error::RateLimited => (
             Exit::LIMIT,
             format!("{who} takes no more for now; try again later"),
+        ),
+        Error::HostRefused {
+            code: REQUEST_DENIED,
+        } => (
+            Exit::LIMIT,
+            format!(
+                "the host carries no more offers to {who} for now, as there were many; wait ten minutes (who has you as a contact can be offered more), or put the files into one folder or archive"
+            ),
         ),
         Error::Incompatible { what } => (
             Exit::INCOMPATIBLE,
@@ -194,5 +205,37 @@ fn class_of_transfer(error: &TransferError) -> Exit {
         TransferError::Protocol(_) | TransferError::OldProtocol(_) => Exit::INCOMPATIBLE,
         error if error.fault() == Fault::Disk => Exit::FILES,
         _ => Exit::OTHER,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_many_offers_are_a_limit_and_the_sentence_says_what_to_do() {
+        let bob = ScreenName::new("bob").unwrap();
+        let failure = with_peer(&Error::HostRefused { code: 0x0D }, &bob);
+        assert_eq!(failure.exit, Exit::LIMIT);
+        assert!(failure.sentence.contains("wait"), "{}", failure.sentence);
+        let other = with_peer(&Error::HostRefused { code: 0x05 }, &bob);
+        assert_eq!(other.exit, Exit::HOST);
+    }
+
+    #[test]
+    fn a_changed_key_is_told_in_sentences_without_gaps() {
+        let bob = ScreenName::new("bob").unwrap();
+        let key = |n| rdv::Fingerprint::of(&[n; 32]);
+        let changed = Error::PeerKeyChanged {
+            peer: bob.clone(),
+            known: key(1),
+            presented: key(2),
+            file: "known_peers".into(),
+            line: 3,
+        };
+        let failure = with_peer(&changed, &bob);
+        assert_eq!(failure.exit, Exit::SECURITY);
+        assert!(failure.sentence.ends_with("rdv contact forget \"bob\""));
+        assert!(!failure.sentence.contains("  "), "{}", failure.sentence);
     }
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
+use std::time::Instant;
 
 use rdv_tests::files::{
     assert_same_tree, sha256, tree, without_execute_bits, write_many, write_random,
@@ -602,4 +603,26 @@ fn s_26_a_password_is_in_no_log_and_in_no_file_but_its_own() {
         "there is a log: {}",
         sent.err
     );
+}
+
+/// Each file has a rendezvous of its own, and the host refuses proposals that come too fast.
+#[test]
+fn more_files_than_a_host_takes_proposals_at_once_reach_an_old_client() {
+    let host = host();
+    let (alice, bob) = (user(&host, "alice"), user(&host, "bob"));
+    fs::create_dir(alice.path("d")).expect("room on the disk");
+    for n in 0..11 {
+        fs::write(alice.path(&format!("d/{n}")), "x").expect("room on the disk");
+    }
+    let listener = listen(&bob, &["--from", "alice", "--yes", "--count", "11"]);
+    let began = Instant::now();
+    let sent = send(&alice, "bob", &["d", "--no-native"])
+        .finish()
+        .expect_code(0);
+    let took = began.elapsed().as_secs_f64();
+    let result = of_kind(&sent.events(), "result").remove(0);
+    assert_eq!(result["files"], 11);
+    assert!(result["seconds"].as_f64().expect("a number") <= took);
+    let ended = listener.finish().expect_code(0);
+    assert_eq!(of_kind(&ended.events(), "transfer").len(), 11);
 }

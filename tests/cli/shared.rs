@@ -13,13 +13,13 @@ use crate::desk::{HostRun, assert_nothing_in};
 /// Bob shares a folder with alice; what is beside it and behind links in it is nobody's business.
 fn sharing(host: &HostRun) -> (Person, Run) {
     let bob = user(host, "bob");
-    fs::create_dir_all(bob.path("shared/photos")).unwrap();
-    fs::write(bob.path("shared/fox.txt"), "the quick brown fox").unwrap();
-    fs::write(bob.path("shared/.key"), "hidden").unwrap();
+    fs::create_dir_all(bob.path("shared/photos")).expect("room on the disk");
+    fs::write(bob.path("shared/fox.txt"), "the quick brown fox").expect("room on the disk");
+    fs::write(bob.path("shared/.key"), "hidden").expect("room on the disk");
     write_random(&bob.path("shared/photos/日.jpg"), "photo", 300_001);
-    fs::write(bob.path("secret"), "secret").unwrap();
-    symlink(bob.path("secret"), bob.path("shared/link.txt")).unwrap();
-    symlink(bob.home(), bob.path("shared/up")).unwrap();
+    fs::write(bob.path("secret"), "secret").expect("room on the disk");
+    symlink(bob.path("secret"), bob.path("shared/link.txt")).expect("room on the disk");
+    symlink(bob.home(), bob.path("shared/up")).expect("room on the disk");
     let mut run = bob.run([
         "receive",
         "--listen",
@@ -198,7 +198,7 @@ fn nothing_outside_the_folder_and_nothing_behind_a_link_is_to_be_had() {
 fn a_share_is_for_somebody_and_a_folder() {
     let host = host();
     let bob = user(&host, "bob");
-    fs::create_dir(bob.path("shared")).unwrap();
+    fs::create_dir(bob.path("shared")).expect("room on the disk");
     for args in [
         &["receive", "--listen", "--share", "shared"][..],
         &["receive", "--listen", "--share-with", "alice"],

@@ -10,10 +10,12 @@ use rdv_proto::wire::text::ScreenName;
 use rdv_proto::wire::tlv::TlvList;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
 use super::legacy::LegacyWork;
 use super::outcome;
+use super::pace::Pace;
 pub(crate) use super::run::Fault;
 use super::run::{Running, Told, Waiting, Work};
 use super::walk::Walk;
@@ -99,6 +101,7 @@ struct Old {
     next: Option<Preparation>,
     /// What was transferred so far.
     done: Option<Summary>,
+    pace: Pace,
 }
 
 /// How a transfer begins.
@@ -145,7 +148,8 @@ impl Job {
         Summary {
             files: done.files + summary.files,
             bytes: done.bytes.saturating_add(summary.bytes),
-            elapsed: done.elapsed + summary.elapsed,
+            // All of them run on one clock.
+            elapsed: done.elapsed.max(summary.elapsed),
             hash: None,
             left_out: done.left_out.max(summary.left_out),
             ..summary
@@ -219,6 +223,7 @@ impl Jobs {
             security: LegacySecurity::Required,
             next: None,
             done: None,
+            pace: Pace::new(Instant::now()),
         };
         self.insert(
             Control::new(),
@@ -244,6 +249,7 @@ impl Jobs {
             security,
             next: None,
             done: None,
+            pace: Pace::new(Instant::now()),
         };
         self.insert(control, payload, false, begin, Some(old))
     }
@@ -445,7 +451,12 @@ impl Jobs {
         so_far: Summary,
         next: Preparation,
     ) -> Option<ConversationId> {
-        let payload = self.prepare(job_id, next);
+        let due = self.jobs.get_mut(&job_id)?.old.as_mut()?.pace.next();
+        let next = async move {
+            sleep_until(due).await;
+            next.await
+        };
+        let payload = self.prepare(job_id, Box::pin(next));
         let job = self.jobs.get_mut(&job_id)?;
         job.payload = Some(payload);
         job.old.as_mut()?.done = Some(so_far);
@@ -509,6 +520,7 @@ impl Jobs {
             security: fallback.security,
             next: None,
             done: None,
+            pace: Pace::new(Instant::now()),
         });
         let source = Box::pin(walk.source());
         let preparation = prepare(source, fallback.batch, job.control.clone());

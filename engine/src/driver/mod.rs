@@ -10,6 +10,7 @@ mod legacy;
 mod orders;
 mod outbox;
 mod outcome;
+mod pace;
 mod run;
 mod walk;
 

@@ -67,6 +67,14 @@ pub enum OftFault {
         /// How many were.
         accepted: u32,
     },
+    /// The sender calls a file the last one, and more were accepted (S-22).
+    #[error("only {received} of the {accepted} files that were accepted")]
+    TooFewFiles {
+        /// How many came.
+        received: u32,
+        /// How many were accepted.
+        accepted: u32,
+    },
     /// More bytes than were accepted, or for a single file another size (T-14).
     #[error("{announced} bytes where {accepted} were accepted")]
     Size {

@@ -156,6 +156,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Receiver<'_, S> {
         loop {
             self.file(&prompt).await?;
             if self.machine.is_over() {
+                self.machine.complete()?;
                 return Ok(self);
             }
             prompt = read_header(&mut self.reader).await?;

@@ -207,6 +207,40 @@ async fn t_14_a_later_prompt_that_lies_leaves_what_is_whole() {
 }
 
 #[tokio::test]
+async fn s_22_a_batch_that_ends_early_is_whole_as_far_as_it_goes_and_no_success() {
+    let desk = Desk::new();
+    let (a, b) = stream();
+    let mut old = Old(a);
+    let sender = async {
+        // One of two that were accepted, called the last one.
+        old.say(&Header {
+            total_files: 2,
+            files_left: 1,
+            total_size: 9,
+            ..prompt(&["d", "one"], b"12345")
+        })
+        .await;
+        old.hear(Kind::ACK).await.unwrap();
+        old.bytes(b"12345").await;
+        old.hear(Kind::DONE).await.unwrap();
+        old.closed().await;
+    };
+    let control = Control::new();
+    let (received, ()) = tokio::join!(
+        receive_over(b, desk.sink(), many("d", 2, 9), &control),
+        sender
+    );
+    assert!(matches!(
+        fault(received),
+        OftFault::TooFewFiles {
+            received: 1,
+            accepted: 2
+        }
+    ));
+    assert_eq!(desk.arrived(), ["d/", "d/one"]);
+}
+
+#[tokio::test]
 async fn t_12_names_stay_in_the_folder() {
     let desk = Desk::new();
     let names: [&[&str]; 7] = [

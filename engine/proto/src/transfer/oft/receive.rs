@@ -119,6 +119,18 @@ impl OftReceive {
         matches!(self.state, State::Over)
     }
 
+    /// Whether all that was accepted came. To be asked when it [is over](Self::is_over).
+    ///
+    /// # Errors
+    /// [`OftFault::TooFewFiles`]: the sender ended early. What came is whole, but it is not all.
+    pub fn complete(&self) -> Result<(), OftFault> {
+        let (received, accepted) = (self.files, self.terms.files);
+        match received < accepted {
+            true => Err(OftFault::TooFewFiles { received, accepted }),
+            false => Ok(()),
+        }
+    }
+
     /// Takes a header of the sender.
     ///
     /// # Errors
