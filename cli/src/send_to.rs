@@ -24,12 +24,22 @@ pub(crate) async fn run(
         Some(text) => Source::text(text),
         None => Source::paths(args.paths, SourceOptions::default()),
     };
-    let source = source.map_err(|error| Failure::new(Exit::FILES, error.to_string()))?;
+    let mut source = source.map_err(|error| Failure::new(Exit::FILES, error.to_string()))?;
     // Whoever listens for this account hears what is proposed to it; this session only sends.
     let services = Services::NONE;
-    let user = stop
-        .or(User::open(&args.user, &args.road, services, ui))
-        .await?;
+    // Nobody is asked about a list that cannot be sent (F-1).
+    let opened = async {
+        Ok(tokio::join!(
+            User::open(&args.user, &args.road, services, ui),
+            source.ready()
+        ))
+    };
+    let (user, listed) = stop.or(opened).await?;
+    let user = user?;
+    if let Err(error) = listed {
+        user.close().await;
+        return Err(Failure::new(Exit::FILES, error.to_string()));
+    }
     let mut plain = PlainFor::contacts(user.kept())?;
     if args.user.allow_plain {
         plain.names.insert(to.clone());

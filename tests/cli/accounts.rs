@@ -234,6 +234,30 @@ fn nobody_there_is_3_and_both_look_the_same() {
 }
 
 #[test]
+fn f_1_nobody_hears_of_a_list_that_cannot_be_sent() {
+    let host = host();
+    let (alice, bob) = (user(&host, "alice"), user(&host, "bob"));
+    fs::create_dir(alice.path("folder")).unwrap();
+    fs::write(alice.path("folder/CON"), "x").unwrap();
+    small_file(&alice, "a");
+    let bobs = listen(&bob, &["--yes", "--from", "alice", "--count", "1"]);
+    let ended = send(&alice, "bob", &["folder"]).finish().expect_code(8);
+    assert!(ended.err.contains("CON"), "{}", ended.err);
+    send(&alice, "bob", &["a"]).finish().expect_code(0);
+    let events = bobs.finish().expect_code(0).events();
+    let told = ["offer", "refused", "connected", "transfer"];
+    let told = events
+        .iter()
+        .filter_map(|event| event["event"].as_str())
+        .filter(|kind| told.contains(kind));
+    assert_eq!(
+        told.collect::<Vec<_>>(),
+        ["connected", "offer", "transfer"],
+        "the folder was not even offered"
+    );
+}
+
+#[test]
 fn what_nobody_can_be_asked_about_is_declined_and_listening_goes_on() {
     let host = host();
     let (alice, bob, carol) = (
