@@ -636,7 +636,7 @@ fn more_files_than_a_host_takes_proposals_at_once_reach_an_old_client() {
     let (alice, bob) = (user(&host, "alice"), user(&host, "bob"));
     fs::create_dir(alice.path("d")).expect("room on the disk");
     for n in 0..11 {
-        fs::write(alice.path(&format!("d/{n}")), "x").expect("room on the disk");
+        fs::write(alice.path(format!("d/{n}")), "x").expect("room on the disk");
     }
     let listener = listen(&bob, &["--from", "alice", "--yes", "--count", "11"]);
     let began = Instant::now();
