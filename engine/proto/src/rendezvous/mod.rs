@@ -35,6 +35,7 @@
 //! | `legacy_terms.rs` | legacy policy: what the peer proposes and accepts, and on which terms |
 //! | `methods.rs` | legacy policy: direct → redirect → relay → null |
 //! | `proposal.rs` | what we put into a message, what we make of theirs |
+//! | `probing.rs` | the probes that open the way for datagrams, and what they show |
 //! | `candidate.rs`, `race.rs` | which addresses are dialled, in which order and at which pace |
 //! | `sealed.rs` | the layout of what travels under the seal |
 //! | `numbers.rs`, `memory.rs` | sequence numbers; conversations that have ended |
@@ -60,6 +61,7 @@ mod native;
 mod numbers;
 mod offered;
 mod output;
+mod probing;
 mod proposal;
 mod race;
 mod sealed;

@@ -10,10 +10,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-use crate::wire::stun::{Class, Stun, is_stun};
-
-/// Attribute that makes a Binding message a probe; of the range that others may ignore (RFC 8489 §14).
-const RDV_PROBE: u16 = 0xC052;
+use crate::wire::stun::{Class, RDV_PROBE, Stun, is_stun};
 
 /// Name of a request; its answer repeats it.
 pub(super) type TransactionId = [u8; 12];
@@ -43,24 +40,16 @@ impl Signature {
     /// The request with that number. The same number gives the same bytes.
     pub(super) fn request(&self, number: u32) -> (TransactionId, Bytes) {
         let transaction = self.transaction(number);
-        let attributes = vec![(RDV_PROBE, self.mark())];
-        let stun = Stun {
-            class: Class::Request,
-            transaction,
-            attributes,
-        };
+        let stun = Stun::new(Class::Request, transaction).with(RDV_PROBE, self.mark());
         (transaction, stun.encode_signed(&self.key))
     }
 
     /// The answer to a request that came from there.
     pub(super) fn answer(&self, transaction: TransactionId, from: SocketAddr) -> Bytes {
-        let attributes = vec![(RDV_PROBE, self.mark())];
-        let stun = Stun {
-            class: Class::Success,
-            transaction,
-            attributes,
-        };
-        stun.with_xor_mapped(from).encode_signed(&self.key)
+        Stun::new(Class::Success, transaction)
+            .with(RDV_PROBE, self.mark())
+            .with_xor_mapped(from)
+            .encode_signed(&self.key)
     }
 
     /// What a datagram is, if the other end made it: our own ones that come back are nobody's.
@@ -74,7 +63,7 @@ impl Signature {
             Class::Success => true,
             _ => return None,
         };
-        let (_, mark) = stun.attributes.iter().find(|(kind, _)| *kind == RDV_PROBE)?;
+        let mark = stun.attribute(RDV_PROBE)?;
         let (generation, rest) = mark.split_first_chunk()?;
         let role = *rest.first()?;
         let from_peer = role == u8::from(!self.controller);
