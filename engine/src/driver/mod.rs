@@ -20,8 +20,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdv_proto::rendezvous::{
-    self, AttemptError, AttemptId, Config, ConversationId, Endpoint, Event, Input, LegacySecurity,
-    Output, RelayPolicy, Security,
+    self, AttemptError, AttemptId, Carrier, Config, ConversationId, Endpoint, Event, Input,
+    LegacySecurity, Output, RelayPolicy, Security,
 };
 use rdv_proto::wire::rendezvous::NakCode;
 use rdv_proto::wire::service;
@@ -193,10 +193,14 @@ impl Driver {
         while let Some(output) = self.endpoint.poll_output() {
             match output {
                 Output::Send { to, body, host_ack } => self.outbox.push(to, body, host_ack),
-                Output::Gather { id, addresses, .. } => {
-                    let input =
-                        self.attempts
-                            .gather(id, addresses, self.setup.host_on_this_machine);
+                Output::Gather {
+                    id,
+                    generation,
+                    addresses,
+                    ..
+                } => {
+                    let loopback = self.setup.host_on_this_machine;
+                    let input = self.attempts.gather(id, generation, addresses, loopback);
                     self.endpoint.handle_input(now(), input);
                 }
                 Output::StopListening { id } => self.attempts.stop_listening(&id),
@@ -280,13 +284,13 @@ impl Driver {
         match path {
             rendezvous::Path::Relay(_) => PathKind::Relay,
             // Old clients: the one that was proposed to dials, unless it cannot.
-            rendezvous::Path::Direct(_)
+            rendezvous::Path::Direct { .. }
                 if self.jobs.old_service(id).is_some()
                     && self.jobs.is_initiator(id) == connector =>
             {
                 PathKind::Redirect
             }
-            rendezvous::Path::Direct(_) => PathKind::Direct,
+            rendezvous::Path::Direct { .. } => PathKind::Direct,
         }
     }
 
@@ -443,7 +447,12 @@ impl Driver {
             Arrival::Incoming { id, stream, from } => {
                 let attempt = self.endpoint.new_attempt();
                 self.attempts.accepted(attempt, stream);
-                Input::Incoming { id, attempt, from }
+                Input::Incoming {
+                    id,
+                    attempt,
+                    from,
+                    carrier: Carrier::Tcp,
+                }
             }
         };
         self.input(input);
