@@ -206,6 +206,11 @@ impl Net {
         self.add_host(site, address)
     }
 
+    /// Gives a host another address of its own.
+    pub fn add_address(&mut self, host: HostId, address: IpAddr) {
+        self.hosts[host].addresses.push(address);
+    }
+
     /// Gives a host an IPv6 address, behind a stateful firewall or not.
     pub fn add_ipv6(&mut self, host: HostId, address: IpAddr, firewall: bool) {
         let site = self.hosts[host].site;

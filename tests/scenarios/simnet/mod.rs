@@ -1,0 +1,4 @@
+//! The simulated network, and two endpoints in it.
+
+mod prober;
+mod table;
