@@ -11,7 +11,9 @@ pub mod lan;
 mod lane;
 mod link;
 pub(crate) mod opening;
+pub mod quic;
 pub mod tls;
 
 pub use lane::Lane;
 pub use link::{Link, Path, PathKind};
+pub use quic::QuicLane;
