@@ -175,9 +175,7 @@ fn unread(error: ReadExactError) -> SecureError {
     match error {
         ReadExactError::ReadError(quinn::ReadError::ConnectionLost(lost)) => failure(lost),
         ReadExactError::ReadError(other) => SecureError::Io(other.into()),
-        ReadExactError::FinishedEarly(_) => {
-            SecureError::Io(io::ErrorKind::UnexpectedEof.into())
-        }
+        ReadExactError::FinishedEarly(_) => SecureError::Io(io::ErrorKind::UnexpectedEof.into()),
     }
 }
 

@@ -37,7 +37,11 @@ enum Ending {
 }
 
 impl QuicLane {
-    pub(super) fn new(connection: quinn::Connection, send: SendStream, receive: RecvStream) -> Self {
+    pub(super) fn new(
+        connection: quinn::Connection,
+        send: SendStream,
+        receive: RecvStream,
+    ) -> Self {
         Self {
             connection,
             send,

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, Runtime as _, TokioRuntime, UdpPoller};
+use rdv_proto::wire::stun::is_stun;
 use socket2::SockRef;
 use tokio::sync::broadcast;
 
@@ -164,14 +165,15 @@ pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
 }
 
 /// Takes the STUN out of a buffer and leaves the rest, moved together. The kernel coalesces datagrams of one sender, of `stride`
-/// bytes each but for a shorter last one, whatever they are: each has to be looked at.
+/// bytes each but for a shorter last one, whatever they are: each has to be looked at. QUIC packets have bit 0x40 of the first byte
+/// set, which STUN never has (RFC 9443).
 pub(super) fn take_stun(buffer: &mut [u8], meta: &mut RecvMeta, mut stun: impl FnMut(&[u8])) {
     let length = meta.len.min(buffer.len());
     let stride = meta.stride.max(1);
     let (mut at, mut kept) = (0, 0);
     while at < length {
         let end = length.min(at.saturating_add(stride));
-        if looks_like_stun(&buffer[at..end]) {
+        if is_stun(&buffer[at..end]) {
             if end - at <= LONGEST {
                 stun(&buffer[at..end]);
             }
@@ -184,11 +186,4 @@ pub(super) fn take_stun(buffer: &mut [u8], meta: &mut RecvMeta, mut stun: impl F
         at = end;
     }
     meta.len = kept;
-}
-
-/// A STUN header with the magic cookie (RFC 8489 5). QUIC packets have bit 0x40 of the first byte set, which STUN never has
-/// (RFC 9443).
-fn looks_like_stun(datagram: &[u8]) -> bool {
-    const MAGIC: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
-    datagram.len() >= 20 && datagram[0] <= 3 && datagram[4..8] == MAGIC
 }

@@ -68,12 +68,7 @@ impl QuicSocket {
     /// # Errors
     /// As the system says; [`io::ErrorKind::WouldBlock`] if the socket's buffer is full. What is lost is sent again by whoever
     /// asked, as with any datagram.
-    pub fn send_stun(
-        &self,
-        to: SocketAddr,
-        bytes: &[u8],
-        ttl: Option<u8>,
-    ) -> io::Result<()> {
+    pub fn send_stun(&self, to: SocketAddr, bytes: &[u8], ttl: Option<u8>) -> io::Result<()> {
         self.shared().send(to, bytes, ttl)
     }
 
@@ -85,7 +80,11 @@ impl QuicSocket {
     pub fn rebind(&self, socket: UdpSocket) -> io::Result<()> {
         let socket = Arc::new(SharedSocket::new(socket, self.0.arrivals.clone())?);
         self.0.endpoint.rebind_abstract(socket.clone())?;
-        let mut current = self.0.socket.write().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self
+            .0
+            .socket
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         *current = socket;
         Ok(())
     }
