@@ -16,6 +16,6 @@ pub(crate) mod proxy;
 pub mod tls;
 
 pub use lane::Lane;
-pub use link::Link;
+pub use link::{LaneStats, Link, LinkEvent, LinkHandle};
 pub use path::{Carrier, Path, PathKind};
 pub use proxy::SocksProxy;
