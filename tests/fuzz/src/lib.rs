@@ -23,6 +23,7 @@ use rdv_proto::wire::signon::{
     Versions,
 };
 use rdv_proto::wire::snac::{Snac, SnacError};
+use rdv_proto::wire::stun::{self, Stun};
 use rdv_proto::wire::tlv::TlvList;
 use rdv_proto::wire::{address, ars, error::DecodeError, flap, link};
 
@@ -231,11 +232,18 @@ pub fn decode_stun(data: &[u8]) {
     let _ = (stun::is_stun(data), Stun::verify(data, b"key"));
     if let Ok(message) = Stun::decode(data) {
         assert!(!stun::is_stun(data) || message.length() == data.len());
-        let _ = (message.xor_mapped(), message.other_address());
+        let _ = (
+            message.xor_mapped(),
+            message.other_address(([192, 0, 2, 1], 5190).into()),
+        );
         assert_eq!(Stun::decode(&message.encode()), Ok(message.clone()));
         let signed = message.encode_signed(b"key");
         let first = message.attribute(stun::MESSAGE_INTEGRITY_SHA256).is_none();
-        assert_eq!(Stun::verify(&signed, b"key"), first, "the first signature counts");
+        assert_eq!(
+            Stun::verify(&signed, b"key"),
+            first,
+            "the first signature counts"
+        );
     }
 }
 
