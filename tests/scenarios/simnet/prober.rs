@@ -163,7 +163,9 @@ impl Trial {
         for side in &mut self.sides {
             let ip = self.net.seen_at(side.host);
             let mut seen = seen.iter();
-            side.reflexive = seen.find(|from| ip.is_some_and(|ip| from.ip() == ip)).copied();
+            side.reflexive = seen
+                .find(|from| ip.is_some_and(|ip| from.ip() == ip))
+                .copied();
         }
     }
 }
