@@ -399,4 +399,4 @@ fn name_of(address: &str) -> ServerName<'static> {
 #[cfg(test)]
 mod host_tests;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
