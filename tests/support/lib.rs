@@ -13,6 +13,7 @@ pub mod gate;
 pub mod hostile_host;
 #[cfg(target_os = "linux")]
 pub mod netns;
+pub mod netpair;
 pub mod old_client;
 pub mod old_peer;
 pub mod pair;

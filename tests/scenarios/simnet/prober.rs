@@ -163,7 +163,9 @@ impl Trial {
         for side in &mut self.sides {
             let ip = self.net.seen_at(side.host);
             let mut seen = seen.iter();
-            side.reflexive = seen.find(|from| ip.is_some_and(|ip| from.ip() == ip)).copied();
+            side.reflexive = seen
+                .find(|from| ip.is_some_and(|ip| from.ip() == ip))
+                .copied();
         }
     }
 }
@@ -251,7 +253,9 @@ pub(super) fn tcp(kinds: [Kind; 2], skew: Skew, modes: [Mode; 2]) -> bool {
             };
         }
         trial.run(end, |trial, notice| match notice {
-            Notice::Connected { host, connection } => {
+            Notice::Connected {
+                host, connection, ..
+            } => {
                 if let Some(index) = trial.side(host)
                     && trial.sides[index].dialling == Some(connection)
                 {
