@@ -1,4 +1,5 @@
-//! The simulated network, and two endpoints in it.
+//! The simulated network.
 
+mod network;
 mod prober;
 mod table;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::{Buf as _, BufMut as _, BytesMut};
 use rdv_proto::rendezvous::{
-    AttemptError, AttemptId, Carrier, Input, RelayAddress, RelayCandidate, Security,
+    AttemptError, AttemptId, Carrier, ConversationId, Input, RelayAddress, RelayCandidate, Security,
 };
 use rdv_proto::wire::rendezvous::Cookie;
 
@@ -22,6 +22,8 @@ use crate::simnet::packet::End as WireEnd;
 const QUIC_REPEAT: Duration = Duration::from_millis(300);
 /// So often at most.
 const QUIC_REPEATS: u32 = 6;
+/// What the QUIC packet of a stranger looks like: the beginning of a handshake.
+pub const STRANGE_QUIC: [u8; 11] = [QUIC, 1, 0xFF, 0, 0, 0, 0, 0, 0, 0, 0];
 /// How long an opening from both ends goes on.
 const OPEN_LIFE: Duration = Duration::from_secs(4);
 /// First byte of what stands for QUIC.
@@ -61,6 +63,8 @@ pub(super) struct Lane {
     connected: bool,
     secured: bool,
     used_early: bool,
+    /// Said before it was known to whom.
+    pending: Vec<Message>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -93,6 +97,7 @@ impl Lane {
             connected: false,
             secured: false,
             used_early: false,
+            pending: Vec::new(),
         }
     }
 
@@ -244,8 +249,14 @@ impl NetPair {
             if let Some(lane) = self.lane(end) {
                 lane.far = Some(far);
             }
+            let mut pending = Vec::new();
             if let Some(lane) = self.lane(far) {
                 lane.far = Some(end);
+                pending = std::mem::take(&mut lane.pending);
+            }
+            // It came with the packet that completed the connection.
+            for message in pending {
+                self.post(Duration::ZERO, end.0, Parcel::Message(end.1, message));
             }
         }
     }
@@ -344,8 +355,11 @@ impl NetPair {
         if bytes.len() < 11 || bytes.get_u8() != QUIC {
             return;
         }
-        let (stage, of) = (bytes.get_u8(), usize::from(bytes.get_u8() & 1));
+        let (stage, of) = (bytes.get_u8(), usize::from(bytes.get_u8()));
         let client = (of, AttemptId(bytes.get_u64()));
+        if of >= self.sides.len() {
+            return self.stranger_arrives(side, generation, from);
+        }
         if stage.is_multiple_of(2) {
             let known = self.lane(client).is_some_and(
                 |lane| matches!(lane.way, Way::Quic { remote, client: true, .. } if remote == from),
@@ -376,17 +390,37 @@ impl NetPair {
         else {
             return;
         };
-        if self.lane(client).is_none() {
-            // Whoever dialled gave up meanwhile.
-            return;
+        // Whoever dialled may have given up meanwhile.
+        if self.lane(client).is_some() {
+            self.quic_begins(side, generation, id, from, Some(client));
         }
+    }
+
+    /// Somebody else begins a handshake and never goes on.
+    fn stranger_arrives(&mut self, side: usize, generation: u32, from: SocketAddr) {
+        let mut lanes = self.sides[side].lanes.values();
+        let known =
+            lanes.any(|lane| matches!(lane.way, Way::Quic { remote, .. } if remote == from));
+        if let Some(id) = self.conversation_of(side, generation).filter(|_| !known) {
+            self.quic_begins(side, generation, id, from, None);
+        }
+    }
+
+    fn quic_begins(
+        &mut self,
+        side: usize,
+        generation: u32,
+        id: ConversationId,
+        from: SocketAddr,
+        far: Option<End>,
+    ) {
         let attempt = self.sides[side].endpoint.new_attempt();
         let mut lane = Lane::new(Way::Quic {
             remote: from,
             generation,
             client: false,
         });
-        lane.far = Some(client);
+        lane.far = far;
         lane.heard = 1;
         self.sides[side].lanes.insert(attempt, lane);
         let carrier = Carrier::Quic;
@@ -497,9 +531,12 @@ impl NetPair {
     /// Says something on a lane. It arrives for certain, if late.
     pub(super) fn say(&mut self, end: End, message: Message) {
         let mut delay = self.way_there(end);
-        let Some((far, attempt)) = self.lane(end).and_then(|lane| lane.far) else {
-            assert!(message != Message::Use, "a lane without another end");
+        let Some(lane) = self.lane(end) else {
+            assert!(message != Message::Use, "a lane that is gone");
             return;
+        };
+        let Some((far, attempt)) = lane.far else {
+            return lane.pending.push(message);
         };
         let lines = [self.ground.lines[0], self.ground.lines[1]];
         let mut repeat = Duration::from_millis(200);

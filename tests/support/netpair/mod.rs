@@ -8,7 +8,7 @@
 mod lanes;
 mod site;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -24,6 +24,7 @@ use rdv_proto::wire::signal::Signal;
 use rdv_proto::wire::stun::is_stun;
 use rdv_proto::wire::text::ScreenName;
 
+pub use self::lanes::STRANGE_QUIC;
 use self::lanes::{Lane, Message, Sessions};
 use self::site::Gathering;
 use crate::pair::{ALICE, BOB, cookie, host_duty, key_hash, randomness, words};
@@ -50,6 +51,12 @@ pub struct Ground {
     pub ipv6: bool,
     /// How much later than need be the messages of each arrive.
     pub skew: [Duration; 2],
+    /// Up to this much is added at random: messages overtake each other.
+    pub jitter: Duration,
+    /// Of 100 messages so many arrive twice.
+    pub twice_percent: u32,
+    /// Addresses that each names beside its own.
+    pub named: [Vec<SocketAddr>; 2],
     /// What each does with the relay.
     pub relay: [RelayPolicy; 2],
     /// Whether own addresses were looked for before the two meet.
@@ -67,6 +74,9 @@ impl Ground {
             one_lan: false,
             ipv6: false,
             skew: [Duration::ZERO; 2],
+            jitter: Duration::ZERO,
+            twice_percent: 0,
+            named: [Vec::new(), Vec::new()],
             relay: [RelayPolicy::Auto; 2],
             prepared: true,
             seed: 1,
@@ -153,8 +163,6 @@ pub struct NetPair {
     serial: u64,
     dice: Dice,
     sessions: Sessions,
-    /// Connections that somebody else made to the two.
-    strangers: BTreeSet<AttemptId>,
 }
 
 impl NetPair {
@@ -229,7 +237,6 @@ impl NetPair {
             parcels: BTreeMap::new(),
             serial: 0,
             sessions: Sessions::new(),
-            strangers: BTreeSet::new(),
             ground,
         };
         if pair.ground.prepared {
@@ -243,13 +250,19 @@ impl NetPair {
         pair
     }
 
-    /// The second shows a code, the first types it: the second is the controller.
+    /// Two that meet on that ground: the second shows a code, the first types it. The second is the controller.
     pub fn meet(ground: Ground) -> Self {
         let mut pair = Self::new(ground);
+        pair.introduce();
+        pair
+    }
+
+    /// The second shows a code, the first types it.
+    pub fn introduce(&mut self) {
         let code = ["otter", "lamp", "verse"];
-        let random = randomness(&mut pair.dice);
-        let relay = pair.sides[BOB].relay;
-        pair.input(
+        let random = randomness(&mut self.dice);
+        let relay = self.sides[BOB].relay;
+        self.input(
             BOB,
             Input::Expect {
                 expectation: 7,
@@ -261,15 +274,15 @@ impl NetPair {
                 expires: None,
             },
         );
-        let random = randomness(&mut pair.dice);
-        let (id, relay) = (pair.id(ALICE), pair.sides[ALICE].relay);
+        let random = randomness(&mut self.dice);
+        let (id, relay) = (self.id(ALICE), self.sides[ALICE].relay);
         let proposal = Proposal::Native {
             service: NATIVE,
             secret: Secret::Code(words(code)),
             key_hash: key_hash(ALICE),
             random,
         };
-        pair.input(
+        self.input(
             ALICE,
             Input::Propose {
                 id,
@@ -277,7 +290,18 @@ impl NetPair {
                 relay,
             },
         );
-        pair
+    }
+
+    /// The routers of a side forget everything and get another address.
+    pub fn renumber(&mut self, side: usize, address: IpAddr) {
+        let site = self.net.site(self.sides[side].host);
+        if let Some(router) = self.net.routers(site).last_mut() {
+            router.flush();
+            router.outside = address;
+        }
+        if let IpAddr::V4(seen) = address {
+            self.sides[side].endpoint.config_mut().verified = Some(seen);
+        }
     }
 
     /// The conversation, as a side names it.
@@ -326,8 +350,8 @@ impl NetPair {
         }
     }
 
-    /// What happens next, if that is not after `end`.
-    fn step(&mut self, end: Duration) -> bool {
+    /// Does what happens next, if that is not after `end`; false if there is nothing.
+    pub fn step(&mut self, end: Duration) -> bool {
         let parcel = self.parcels.keys().next().map(|(at, _)| *at);
         let timers = self
             .sides
@@ -365,6 +389,11 @@ impl NetPair {
             );
         }
         true
+    }
+
+    /// The port of the first sockets of a side.
+    pub fn first_port(&self, side: usize) -> Option<u16> {
+        self.port_of(side, 0)
     }
 
     /// When the first message with addresses was sent: the answer to the first proposal.
@@ -439,6 +468,10 @@ impl NetPair {
         for side in [ALICE, BOB] {
             let id = self.id(side);
             self.input(side, Input::Finished { id });
+            // The lanes that carried it are the transfer's.
+            for (_, attempt, _) in self.carried(side) {
+                self.forget(side, attempt);
+            }
         }
         self.run_for(Duration::from_secs(70));
         self.assert_nothing_left();
@@ -657,7 +690,11 @@ impl NetPair {
             None => signal,
         };
         let delay = self.to_server(side) + self.to_server(1 - side) + self.ground.skew[side];
-        self.post(delay, 1 - side, Parcel::Signal(signal.encode()));
+        let copies = 1 + usize::from(self.dice.percent(self.ground.twice_percent));
+        for _ in 0..copies {
+            let jitter = self.dice.up_to(self.ground.jitter);
+            self.post(delay + jitter, 1 - side, Parcel::Signal(signal.encode()));
+        }
     }
 
     /// A side is told that an attempt failed, if it still knows it.

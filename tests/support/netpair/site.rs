@@ -276,6 +276,15 @@ impl NetPair {
                 protocol: Protocol::Tcp,
             });
         }
+        for address in &self.ground.named[side] {
+            for protocol in both {
+                candidates.push(LocalCandidate {
+                    address: *address,
+                    kind: CandidateKind::HOST,
+                    protocol,
+                });
+            }
+        }
         let own = self.net.addresses(host).to_vec();
         let mapping = |seen: [Option<SocketAddr>; 2]| match seen {
             [Some(first), Some(_)] if own.contains(&first.ip()) => Mapping::Open,
