@@ -10,8 +10,14 @@ pub(crate) mod join;
 pub mod lan;
 mod lane;
 mod link;
+pub mod network;
 pub(crate) mod opening;
+mod portmap;
+pub mod proxy;
+pub(crate) mod site;
 pub mod tls;
 
 pub use lane::Lane;
+pub use connect::Route;
 pub use link::{Link, Path, PathKind};
+pub use proxy::SocksProxy;
