@@ -11,6 +11,7 @@ use super::legacy::{Opened, Run};
 use super::walk::Walk;
 use crate::error::Error;
 use crate::handle::TransferEvent;
+use crate::report::Log;
 use crate::security::Security;
 use crate::transfer::{self, Control, Offer, Sink, Summary, TransferError};
 use crate::transport::attempt::{Proof, Proven};
@@ -46,6 +47,7 @@ pub(super) struct Running {
     pub(super) control: Control,
     pub(super) answer: Waiting,
     pub(super) told: Told,
+    pub(super) log: Log,
 }
 
 /// Why a transfer with a lane did not come to its end.
@@ -76,12 +78,14 @@ impl Running {
             control,
             answer,
             told,
+            log,
         } = self;
         let proven_key = Key::of(&proof);
         let security = match judge(&peer, proven_key, by_code, known_peers).await {
             Ok(security) => security,
             Err(refused) => return Some(Err(Fault::Refused(refused))),
         };
+        log.path(tokio::time::Instant::now().into_std(), path.clone());
         tell(&told, &events, path, security);
         let outcome = match (work, proof) {
             (Work::Send(walk), Proof::Native(session)) => {

@@ -12,12 +12,14 @@ mod lane;
 mod link;
 pub mod network;
 pub(crate) mod opening;
+mod path;
 mod portmap;
-pub mod proxy;
+pub(crate) mod proxy;
 pub(crate) mod site;
 pub mod tls;
 
-pub use lane::Lane;
 pub use connect::Route;
-pub use link::{Link, Path, PathKind};
+pub use lane::Lane;
+pub use link::Link;
+pub use path::{Carrier, Path, PathKind};
 pub use proxy::SocksProxy;

@@ -15,7 +15,6 @@ const FIELD_MAX: usize = 255;
 /// A SOCKS5 proxy that every connection goes through: to host and relay, and to peers. There are no listeners and no UDP
 /// behind it, so a peer is reached only if it can be dialled, else through the relay.
 #[derive(Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct SocksProxy {
     /// `HOST:PORT`, an IPv6 address in brackets.
     pub address: String,
