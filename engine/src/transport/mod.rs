@@ -15,6 +15,7 @@ pub(crate) mod opening;
 mod path;
 mod portmap;
 pub(crate) mod proxy;
+pub mod quic;
 pub(crate) mod site;
 pub mod tls;
 
@@ -23,3 +24,4 @@ pub use lane::Lane;
 pub use link::Link;
 pub use path::{Carrier, Path, PathKind};
 pub use proxy::SocksProxy;
+pub use quic::QuicLane;
