@@ -10,7 +10,7 @@ use rdv_proto::rendezvous::{
     Event, Input, LegacySecurity, LocalCandidate, Output, Path, Proposal, RelayAddress,
     RelayCandidate, RelayPolicy, Security,
 };
-use rdv_proto::trust::{CodeWords, Randomness, Secret};
+use rdv_proto::trust::{BindCarrier, CodeWords, Randomness, Secret};
 use rdv_proto::wire::rendezvous::{Cookie, Message, tag};
 use rdv_proto::wire::service::{FileSetKind, NATIVE, SEND_FILE, SendFileData};
 use rdv_proto::wire::signal::Signal;
@@ -801,9 +801,17 @@ fn proofs_fit(near: &(bool, Security), far: &(bool, Security)) -> Result<(), Att
     match (near, far) {
         (Security::Native(near), Security::Native(far)) => {
             let exporter = [9; 32];
-            let proven = near.bind_matches(0, &exporter, &far.bind_ours(0, &exporter))
-                && far.bind_matches(0, &exporter, &near.bind_ours(0, &exporter))
-                && near.peer_key_hash() == far.own_key_hash()
+            let proven = near.bind_matches(
+                BindCarrier::Tcp,
+                0,
+                &exporter,
+                &far.bind_ours(BindCarrier::Tcp, 0, &exporter),
+            ) && far.bind_matches(
+                BindCarrier::Tcp,
+                0,
+                &exporter,
+                &near.bind_ours(BindCarrier::Tcp, 0, &exporter),
+            ) && near.peer_key_hash() == far.own_key_hash()
                 && far.peer_key_hash() == near.own_key_hash();
             if !proven {
                 return Err(AttemptError::WrongProof);
