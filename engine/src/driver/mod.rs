@@ -145,10 +145,14 @@ impl Driver {
         while let Some(output) = self.endpoint.poll_output() {
             match output {
                 Output::Send { to, body, host_ack } => self.outbox.push(to, body, host_ack),
-                Output::Gather { id, addresses, .. } => {
-                    let input =
-                        self.attempts
-                            .gather(id, addresses, self.setup.host_on_this_machine);
+                Output::Gather {
+                    id,
+                    generation,
+                    addresses,
+                    ..
+                } => {
+                    let loopback = self.setup.host_on_this_machine;
+                    let input = self.attempts.gather(id, generation, addresses, loopback);
                     self.endpoint.handle_input(now(), input);
                 }
                 Output::StopListening { id } => self.attempts.stop_listening(&id),
@@ -238,10 +242,10 @@ impl Driver {
         let kind = match path {
             rendezvous::Path::Relay(_) => PathKind::Relay,
             // Old clients: the one that was proposed to dials, unless it cannot.
-            rendezvous::Path::Direct(_) if old && self.jobs.is_initiator(id) == connector => {
+            rendezvous::Path::Direct { .. } if old && self.jobs.is_initiator(id) == connector => {
                 PathKind::Redirect
             }
-            rendezvous::Path::Direct(_) => PathKind::Direct,
+            rendezvous::Path::Direct { .. } => PathKind::Direct,
         };
         Path {
             kind,
@@ -334,7 +338,12 @@ impl Driver {
             Arrival::Incoming { id, stream, from } => {
                 let attempt = self.endpoint.new_attempt();
                 self.attempts.accepted(attempt, stream);
-                Input::Incoming { id, attempt, from }
+                Input::Incoming {
+                    id,
+                    attempt,
+                    from,
+                    carrier: rendezvous::Carrier::Tcp,
+                }
             }
         };
         self.input(input);
