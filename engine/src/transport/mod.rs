@@ -13,9 +13,11 @@ mod link;
 pub(crate) mod opening;
 mod path;
 pub(crate) mod proxy;
+pub mod quic;
 pub mod tls;
 
 pub use lane::Lane;
 pub use link::Link;
 pub use path::{Carrier, Path, PathKind};
 pub use proxy::SocksProxy;
+pub use quic::QuicLane;
