@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::mem;
 use std::sync::Arc;
 
-use rdv_proto::rendezvous::{ConversationId, EndReason, LegacySecurity};
+use rdv_proto::rendezvous::{AttemptId, ConversationId, EndReason, LegacySecurity};
 use rdv_proto::wire::rendezvous::{CancelReason, NakCode};
 use rdv_proto::wire::text::ScreenName;
 use tokio::sync::mpsc;
@@ -237,7 +237,13 @@ impl Jobs {
     }
 
     /// Hands the lane over: from here on the bytes are the transfer's.
-    pub(crate) fn start(&mut self, id: &ConversationId, proven: Proven, path: Path) {
+    pub(crate) fn start(
+        &mut self,
+        id: &ConversationId,
+        attempt: AttemptId,
+        proven: Proven,
+        path: Path,
+    ) {
         self.peer_found(id);
         let Some(&job_id) = self.by_conversation.get(id) else {
             return;
@@ -255,6 +261,7 @@ impl Jobs {
         let running = Running {
             peer: id.peer.clone(),
             path,
+            attempt,
             proven,
             work,
             by_code: job.begin.by_code,

@@ -198,7 +198,7 @@ impl Driver {
             } => match self.attempts.take_lane(attempt) {
                 Some((proven, connector)) => {
                     let path = self.path(&id, connector, &path, proven.lane.remote());
-                    self.jobs.start(&id, *proven, path)
+                    self.jobs.start(&id, attempt, *proven, path)
                 }
                 None => self.endpoint.handle_input(
                     now(),

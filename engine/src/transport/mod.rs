@@ -17,7 +17,7 @@ pub mod quic;
 pub mod tls;
 
 pub use lane::Lane;
-pub use link::Link;
+pub use link::{LaneStats, Link, LinkEvent, LinkHandle};
 pub use path::{Carrier, Path, PathKind};
 pub use proxy::SocksProxy;
 pub use quic::QuicLane;
