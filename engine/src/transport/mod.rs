@@ -21,7 +21,7 @@ pub mod tls;
 
 pub use connect::Route;
 pub use lane::Lane;
-pub use link::Link;
+pub use link::{LaneStats, Link, LinkEvent, LinkHandle};
 pub use path::{Carrier, Path, PathKind};
 pub use proxy::SocksProxy;
 pub use quic::QuicLane;
