@@ -343,8 +343,15 @@ async fn connect(reporter: &Reporter, origin: Origin) -> Result<TcpStream, Why> 
         } => {
             let info = directory.relay().await.ok().flatten().ok_or(Why::NoRelay)?;
             let address = relay_address(&info.address).ok_or(Why::NoRelay)?;
-            let (waiting, created) =
-                ars::create(&Route::default(), &info.address, &name, cookie, service, info.ticket.clone()).await?;
+            let (waiting, created) = ars::create(
+                &Route::default(),
+                &info.address,
+                &name,
+                cookie,
+                service,
+                info.ticket.clone(),
+            )
+            .await?;
             let address = match legacy {
                 true => told_to_old(&address, waiting.relay(), created.ip).ok_or(Why::NoRelay)?,
                 false => address,
