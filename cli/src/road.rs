@@ -11,14 +11,20 @@ use rdv::transport::tls::{HostKeyStatus, HostTlsError};
 use rdv::trust::{HostTrust, KnownHosts};
 use rdv::{Code, Engine, Fingerprint, RelayPolicy, ScreenName};
 
-use crate::args::{RelayUse, Road};
+use crate::args::{RelayUse, Road, Ways};
 use crate::embedded::Embedded;
 use crate::exit::{Exit, Failure};
 use crate::state;
 use crate::ui::Ui;
+use crate::ways;
 
 /// The port of a host when none is named.
 const HOST_PORT: u16 = 5190;
+
+/// How long the name of a relay may be looked up; without its address less is known of the network.
+const LOOK_UP_TIME: Duration = Duration::from_secs(2);
+/// Addresses of one name that are of use.
+const ADDRESSES_MAX: usize = 4;
 
 /// Connect, TLS and sign-on together.
 const SIGN_ON_TIMEOUT: Duration = Duration::from_secs(15);
@@ -62,9 +68,9 @@ impl Meeting {
         self.embedded.as_ref()
     }
 
-    pub(crate) async fn engine(&self, relay: RelayUse) -> Engine {
+    pub(crate) async fn engine(&self, road: &Road) -> Result<Engine, Failure> {
         let builder = Engine::builder(Arc::clone(&self.owner)).relays(Arc::clone(&self.owner));
-        engine(builder, &self.owner.client(), relay).await
+        engine(builder, &self.owner.client(), road).await
     }
 
     /// Signs off; what was said to the other side arrives before that.
@@ -115,9 +121,9 @@ impl Visit {
         failure
     }
 
-    pub(crate) async fn engine(&self, relay: RelayUse) -> Engine {
+    pub(crate) async fn engine(&self, road: &Road) -> Result<Engine, Failure> {
         let builder = Engine::builder(Arc::clone(&self.client)).relays(Arc::clone(&self.client));
-        engine(builder, &self.client, relay).await
+        engine(builder, &self.client, road).await
     }
 
     pub(crate) async fn close(self) {
@@ -131,19 +137,20 @@ pub(crate) fn owner_of(number: u32) -> Result<ScreenName, Failure> {
         .map_err(|error| Failure::new(Exit::USAGE, error.to_string()))
 }
 
-async fn engine(builder: rdv::Builder, client: &Client, relay: RelayUse) -> Engine {
+async fn engine(builder: rdv::Builder, client: &Client, road: &Road) -> Result<Engine, Failure> {
     let known = client.relay().await.ok().flatten();
-    on_host(builder, client, known, relay).codes_only().build()
+    let builder = on_host(builder, client, known, road).await?;
+    Ok(builder.codes_only().build())
 }
 
 /// What an engine must know of the host that it speaks through, and of the relay that it may use there.
-pub(crate) fn on_host(
+pub(crate) async fn on_host(
     builder: rdv::Builder,
     client: &Client,
     known: Option<RelayInfo>,
-    relay: RelayUse,
-) -> rdv::Builder {
-    let policy = match relay {
+    road: &Road,
+) -> Result<rdv::Builder, Failure> {
+    let policy = match road.relay {
         RelayUse::Auto => RelayPolicy::Auto,
         RelayUse::Only => RelayPolicy::Only,
         RelayUse::Never => RelayPolicy::Never,
@@ -154,12 +161,31 @@ pub(crate) fn on_host(
             IpAddr::V4(address) => Some(address),
             IpAddr::V6(_) => None,
         });
-    let known = known.and_then(|relay| relay.address.parse().ok());
-    builder
+    let known = match known {
+        Some(relay) => addresses(&relay.address, &road.ways).await,
+        None => Vec::new(),
+    };
+    let builder = builder
         .relay_policy(policy)
         .host_on_this_machine(client.host_is_local())
         .seen_as(seen_as)
-        .never_dial([client.host_address()].into_iter().chain(known))
+        .never_dial([client.host_address()].into_iter().chain(known));
+    ways::apply(builder, &road.ways)
+}
+
+/// Where `HOST:PORT` is. Behind a proxy names are not looked up here.
+pub(crate) async fn addresses(address: &str, ways: &Ways) -> Vec<SocketAddr> {
+    if let Ok(literal) = address.parse() {
+        return vec![literal];
+    }
+    if ways.proxy.is_some() {
+        return Vec::new();
+    }
+    let found = tokio::time::timeout(LOOK_UP_TIME, tokio::net::lookup_host(address)).await;
+    match found {
+        Ok(Ok(found)) => found.take(ADDRESSES_MAX).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// Signs on as a visitor to the host that the user named.

@@ -92,7 +92,8 @@ impl User {
             builder = builder.only_outgoing();
         }
         let client = self.account.client();
-        Ok(road::on_host(builder, &client, relay, road.relay).build())
+        let builder = road::on_host(builder, &client, relay, road).await?;
+        Ok(builder.build())
     }
 
     /// Why the account is gone, in words.
