@@ -17,7 +17,7 @@ use rdv::ScreenName;
 pub(crate) use account::{AccountVerb, Contact, ContactVerb, Login};
 pub(crate) use doctor::Doctor;
 pub(crate) use host::{Host, HostVerb, Store, User, UserVerb};
-pub(crate) use road::{RelayUse, Road, Ways};
+pub(crate) use road::{RelayUse, Road, Through, Ways};
 pub(crate) use shared::{Shared, Sharing};
 pub(crate) use transfers::{Transfers, TransfersVerb};
 

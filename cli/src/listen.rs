@@ -9,8 +9,8 @@ use rdv::oscar::Standing;
 use rdv::signaling::Signaling;
 use rdv::transfer::Phase;
 use rdv::{
-    Engine, Offer, Proposal, ProposalKind, Refused, RefusedWhy, ScreenName, Security,
-    Services, Sink, SinkOptions, TransferEvent, show,
+    Engine, Offer, Proposal, ProposalKind, Refused, RefusedWhy, ScreenName, Security, Services,
+    Sink, SinkOptions, TransferEvent, show,
 };
 use serde_json::{Value, json};
 use tokio::sync::mpsc;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rdv::oscar::{Client, HostSecurity, LoginErrorCode, OscarError, Owner, SignOn};
 use rdv::signaling::{RelayDirectory, RelayInfo, Signaling};
+use rdv::transport::Route;
 use rdv::transport::lan::{self, LanError};
 use rdv::transport::tls::{HostKeyStatus, HostTlsError};
 use rdv::trust::{HostTrust, KnownHosts};
@@ -38,15 +39,24 @@ pub(crate) struct Meeting {
 
 impl Meeting {
     pub(crate) async fn open(road: &Road, expire: Duration, ui: &Ui) -> Result<Self, Failure> {
-        let (embedded, address, trust) = match &road.host {
-            Some(host) => (None, with_port(host)?, trust(road.host_key.as_deref())?),
+        let (embedded, address, trust, route) = match &road.host {
+            Some(host) => {
+                let trust = trust(road.host_key.as_deref())?;
+                (None, with_port(host)?, trust, ways::route(&road.ways)?)
+            }
             None => {
+                no_proxy(road)?;
                 let embedded = Embedded::start(ui).await?;
                 let address = embedded.own_address();
-                (Some(embedded), address, HostTrust::AcceptAny)
+                (
+                    Some(embedded),
+                    address,
+                    HostTrust::AcceptAny,
+                    Route::default(),
+                )
             }
         };
-        let owner = Owner::connect(&address, &trust, expire, SIGN_ON_TIMEOUT)
+        let owner = Owner::connect_by(&route, &address, &trust, expire, SIGN_ON_TIMEOUT)
             .await
             .map_err(|error| refused(&address, &error))?;
         tell_host(&address, &owner.client(), ui);
@@ -93,16 +103,18 @@ impl Visit {
     pub(crate) async fn open(road: &Road, code: &Code, ui: &Ui) -> Result<Self, Failure> {
         let mut embedded = true;
         let client = if !code.addresses().is_empty() {
-            first_of(code.addresses().to_vec()).await?
+            first_of(code.addresses().to_vec(), &road.ways).await?
         } else if let Some(host) = &road.host {
             embedded = false;
             named(&with_port(host)?, road, ui).await?
         } else {
+            no_proxy(road)?;
             ui.say("Looking for the sender in the local network ...");
             let found = lan::browse(code.number(), lan::SEARCH_TIME)
                 .await
                 .map_err(|error| not_found(&error))?;
-            first_of(found.iter().map(ToString::to_string).collect()).await?
+            let found = found.iter().map(ToString::to_string).collect();
+            first_of(found, &road.ways).await?
         };
         Ok(Self {
             client: Arc::new(client),
@@ -178,7 +190,7 @@ pub(crate) async fn addresses(address: &str, ways: &Ways) -> Vec<SocketAddr> {
     if let Ok(literal) = address.parse() {
         return vec![literal];
     }
-    if ways.proxy.is_some() {
+    if ways.through.proxy.is_some() {
         return Vec::new();
     }
     let found = tokio::time::timeout(LOOK_UP_TIME, tokio::net::lookup_host(address)).await;
@@ -188,9 +200,21 @@ pub(crate) async fn addresses(address: &str, ways: &Ways) -> Vec<SocketAddr> {
     }
 }
 
+/// The local network cannot be searched, nor a host of our own be reached, through a proxy.
+fn no_proxy(road: &Road) -> Result<(), Failure> {
+    match road.ways.through.proxy {
+        Some(_) => Err(Failure::new(
+            Exit::USAGE,
+            "through a proxy nobody is found without a host; name one with --host",
+        )),
+        None => Ok(()),
+    }
+}
+
 /// Signs on as a visitor to the host that the user named.
 async fn named(address: &str, road: &Road, ui: &Ui) -> Result<Client, Failure> {
-    let client = Client::connect(
+    let client = Client::connect_by(
+        &ways::route(&road.ways)?,
         address,
         &trust(road.host_key.as_deref())?,
         SignOn::Join,
@@ -244,11 +268,14 @@ pub(crate) fn tell_host(address: &str, client: &Client, ui: &Ui) {
 
 /// Tries all addresses of an embedded host at once; the first that signs us on is it. Its key is not kept: the code protects
 /// the transfer (rulings G-05).
-async fn first_of(addresses: Vec<String>) -> Result<Client, Failure> {
+async fn first_of(addresses: Vec<String>, ways: &Ways) -> Result<Client, Failure> {
+    let route = ways::route(ways)?;
     let mut tries = tokio::task::JoinSet::new();
     for address in addresses {
+        let route = route.clone();
         tries.spawn(async move {
-            let client = Client::connect(
+            let client = Client::connect_by(
+                &route,
                 &address,
                 &HostTrust::AcceptAny,
                 SignOn::Join,

@@ -2,9 +2,10 @@
 
 use std::net::{IpAddr, UdpSocket};
 
+use rdv::transport::Route;
 use rdv::{Builder, SocksProxy};
 
-use crate::args::Ways;
+use crate::args::{Through, Ways};
 use crate::exit::{Exit, Failure};
 
 /// Names and passwords of a proxy travel behind one length byte (RFC 1929 §2).
@@ -24,15 +25,23 @@ pub(crate) fn apply(mut builder: Builder, ways: &Ways) -> Result<Builder, Failur
     if let Some(external) = ways.external {
         builder = builder.external(external.ip, external.port);
     }
-    if let Some(proxy) = proxy(ways)? {
+    if let Some(proxy) = proxy(&ways.through)? {
         builder = builder.socks(proxy);
     }
     Ok(builder)
 }
 
+/// The way to hosts: as to the other side.
+pub(crate) fn route(ways: &Ways) -> Result<Route, Failure> {
+    let bind = ways.bind.map(own).transpose()?;
+    Ok(Route::default()
+        .with_bind(bind)
+        .with_socks(proxy(&ways.through)?))
+}
+
 /// The proxy, if one was named.
-pub(crate) fn proxy(ways: &Ways) -> Result<Option<SocksProxy>, Failure> {
-    let parsed = ways.proxy.as_ref().map(|url| parse(&url.0));
+pub(crate) fn proxy(through: &Through) -> Result<Option<SocksProxy>, Failure> {
+    let parsed = through.proxy.as_ref().map(|url| parse(&url.0));
     parsed.transpose().map_err(|why| {
         // The text is not repeated: a password may be in it.
         Failure::new(
@@ -145,11 +154,10 @@ mod tests {
             "socks5://me:secret%ff@192.0.2.7:1080",
             "socks5://:secret@192.0.2.7:1080",
         ] {
-            let ways = Ways {
+            let through = Through {
                 proxy: Some(url.to_owned().into()),
-                ..Ways::default()
             };
-            let failure = proxy(&ways).unwrap_err();
+            let failure = proxy(&through).unwrap_err();
             assert_eq!(failure.exit, Exit::USAGE, "{url}");
             assert!(!failure.sentence.contains("secret"), "{}", failure.sentence);
         }

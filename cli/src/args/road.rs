@@ -45,13 +45,13 @@ pub(crate) enum RelayUse {
 #[command(next_help_heading = "Ways to the other side")]
 pub(crate) struct Ways {
     /// Connect from this address of the machine, and tell the other side no other
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", conflicts_with = "proxy")]
     pub(crate) bind: Option<IpAddr>,
     /// Listen on this port, or on one of a range, for UDP and TCP; for routers that forward some
-    #[arg(long, value_name = "P[-Q]")]
+    #[arg(long, value_name = "P[-Q]", conflicts_with = "proxy")]
     pub(crate) port: Option<Ports>,
     /// Where this machine is reached from outside, if a port was forwarded by hand; without :PORT the one that is listened on
-    #[arg(long, value_name = "IP[:PORT]")]
+    #[arg(long, value_name = "IP[:PORT]", conflicts_with = "proxy")]
     pub(crate) external: Option<External>,
     /// Use no UDP, and so no QUIC: fewer networks let a direct connection through
     #[arg(long)]
@@ -59,14 +59,20 @@ pub(crate) struct Ways {
     /// Do not ask the router for a port (PCP, NAT-PMP, UPnP)
     #[arg(long)]
     pub(crate) no_port_mapping: bool,
+    #[command(flatten)]
+    pub(crate) through: Through,
+}
+
+/// What all connections go through.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Through {
     /// Make all connections, to the host and the relay as well, through this SOCKS5 proxy; nobody can then connect to us. With a
     /// password better by RDV_PROXY, which other users of the machine do not see
     #[arg(
         long,
         value_name = "socks5://[USER:PASS@]HOST:PORT",
         env = "RDV_PROXY",
-        hide_env_values = true,
-        conflicts_with_all = ["bind", "port", "external"]
+        hide_env_values = true
     )]
     pub(crate) proxy: Option<ProxyUrl>,
 }
