@@ -230,8 +230,9 @@ async fn guests_meet_at_the_relay_that_the_host_names() {
     )
     .await
     .unwrap();
+    let route = Route::default();
     let joining = ars::join(
-        &Route::default(),
+        &route,
         &relay.address,
         joiner.name(),
         created.token,
