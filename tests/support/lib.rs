@@ -12,6 +12,8 @@ pub mod fuzz;
 pub mod gate;
 pub mod hostile_host;
 #[cfg(target_os = "linux")]
+pub mod netlab;
+#[cfg(target_os = "linux")]
 pub mod netns;
 pub mod old_client;
 pub mod old_peer;
