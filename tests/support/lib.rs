@@ -19,6 +19,8 @@ pub mod old_client;
 pub mod old_peer;
 pub mod pair;
 #[cfg(target_os = "linux")]
+pub mod ports;
+#[cfg(target_os = "linux")]
 pub mod process;
 #[cfg(target_os = "linux")]
 pub mod purple;

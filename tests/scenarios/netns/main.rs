@@ -5,5 +5,12 @@
 
 #![cfg(target_os = "linux")]
 
+mod change;
+mod forbidden;
+mod mapped;
+mod moves;
+mod quiet;
+mod roads;
+mod strangers;
 mod truth;
 mod world;

@@ -184,10 +184,7 @@ fn every_pair_of_networks_ends_on_the_path_that_the_table_allows() {
                     let job = jobs.lock().expect("nobody panics with it").pop_front();
                     let Some((number, sender)) = job else { break };
                     let trial = attempt(number, &cells[number], sender);
-                    trials
-                        .lock()
-                        .expect("nobody panics with it")
-                        .extend(trial);
+                    trials.lock().expect("nobody panics with it").extend(trial);
                 }
             });
         }

@@ -1,7 +1,7 @@
 //! A laboratory with a host and a relay on its public server, and one transfer in it.
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use rdv_tests::files::{sha256, write_random};
@@ -13,23 +13,41 @@ use tempfile::TempDir;
 /// The only port that every kind of network lets out.
 pub(crate) const PORT: u16 = 443;
 
-/// A laboratory in which somebody runs a host.
+/// What is measured in milliseconds runs alone.
+static ROOM: RwLock<()> = RwLock::new(());
+
+enum Room {
+    Shared {
+        _held: RwLockReadGuard<'static, ()>,
+    },
+    Alone {
+        _held: RwLockWriteGuard<'static, ()>,
+    },
+}
+
+/// A laboratory in which somebody runs a host. One at a time in a thread.
 pub(crate) struct World {
     pub(crate) lab: Netlab,
     pub(crate) host: String,
-    _keeper: Person,
+    keeper: Person,
     _host: Run,
+    _room: Room,
 }
 
 impl World {
     /// The host at the first public address, its relay at the second. None, with a loud word, where there can be no laboratory.
     pub(crate) fn new<S: AsRef<str>>(sides: &[S]) -> Option<Self> {
         let (host, relay) = (format!("{PUBLIC}:{PORT}"), format!("{PUBLIC_2}:{PORT}"));
-        Self::with_host(
-            sides,
-            &host,
-            &["--listen", &host, "--relay-listen", &relay],
-        )
+        let flags = ["--listen", &host, "--relay-listen", &relay];
+        Self::with_host(sides, &host, &flags)
+    }
+
+    /// The same while nothing else runs, for what is timed.
+    pub(crate) fn alone<S: AsRef<str>>(sides: &[S]) -> Option<Self> {
+        let held = ROOM.write().unwrap_or_else(PoisonError::into_inner);
+        let (host, relay) = (format!("{PUBLIC}:{PORT}"), format!("{PUBLIC_2}:{PORT}"));
+        let flags = ["--listen", &host, "--relay-listen", &relay];
+        Self::build(sides, &host, &flags, Room::Alone { _held: held })
     }
 
     /// A host with these flags, which clients meet at `address`.
@@ -38,6 +56,16 @@ impl World {
         address: &str,
         flags: &[&str],
     ) -> Option<Self> {
+        let held = ROOM.read().unwrap_or_else(PoisonError::into_inner);
+        Self::build(sides, address, flags, Room::Shared { _held: held })
+    }
+
+    fn build<S: AsRef<str>>(
+        sides: &[S],
+        address: &str,
+        flags: &[&str],
+        room: Room,
+    ) -> Option<Self> {
         let lab = Netlab::up(sides)?;
         let keeper = person().in_namespace(lab.namespace("pub"));
         let mut host = keeper.run(["host", "-v"].iter().chain(flags));
@@ -45,9 +73,32 @@ impl World {
         Some(Self {
             lab,
             host: address.to_owned(),
-            _keeper: keeper,
+            keeper,
             _host: host,
+            _room: room,
         })
+    }
+
+    /// Makes an account; `(password, password for old clients)`.
+    pub(crate) fn account(&self, name: &str) -> (String, String) {
+        let told = self
+            .keeper
+            .run(["host", "user", "add", name, "--legacy", "--json"])
+            .finish()
+            .expect_code(0);
+        let told = told.events().pop().expect("JSON on standard output");
+        let text = |key: &str| told[key].as_str().expect("a string").to_owned();
+        (text("password"), text("legacy_password"))
+    }
+
+    /// Somebody at that node with an account who has logged in.
+    pub(crate) fn user(&self, node: &str, name: &str) -> Person {
+        let (password, _) = self.account(name);
+        let person = self.person(node);
+        std::fs::write(person.path("password"), password).expect("room on the disk");
+        let login = ["account", "login", name, "--password-file", "password"];
+        person.run(login).finish().expect_code(0);
+        person
     }
 
     /// Somebody at that node, with a home of their own.
@@ -135,6 +186,13 @@ impl Going {
         self.receiver.path(format!("in/.{name}.rdv-part"))
     }
 
+    /// Waits until that many bytes are there.
+    pub(crate) fn arrived(&mut self, bytes: u64) {
+        self.receiving.event_with("progress", |event| {
+            event["bytes"].as_u64().is_some_and(|now| now >= bytes)
+        });
+    }
+
     /// Waits for the end of both.
     pub(crate) fn finish(self) -> Done {
         let received = self.receiving.finish();
@@ -188,6 +246,18 @@ impl Done {
         assert!(
             self.path().as_deref() == Some(kind),
             "expected {kind}\n{}",
+            self.report()
+        );
+    }
+
+    /// Fails unless the bytes went over one of these carriers.
+    #[track_caller]
+    pub(crate) fn expect_carrier(&self, carriers: &[&str]) {
+        let carrier = self.field("carrier");
+        let carrier = carrier.as_str().unwrap_or_default();
+        assert!(
+            carriers.contains(&carrier),
+            "{carrier:?} is none of {carriers:?}\n{}",
             self.report()
         );
     }
