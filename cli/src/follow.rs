@@ -36,7 +36,7 @@ impl Followed {
     pub(crate) fn path_name(&self) -> String {
         self.path
             .as_ref()
-            .map(ToString::to_string)
+            .map(|path| path.kind.to_string())
             .unwrap_or_default()
     }
 }

@@ -366,20 +366,21 @@ impl Listener<'_> {
         let who = show(active.peer.as_str(), NAME_SHOWN_MAX);
         match what {
             What::Event(TransferEvent::Connected { path, security }) => {
+                let kind = path.kind;
                 self.ui.event(&json!({
                     "event": "connected", "transfer": id, "peer": active.peer.as_str(),
-                    "path": path.to_string(), "security": security.word(),
+                    "path": kind.to_string(), "security": security.word(),
                 }));
                 match security {
                     Security::Verified { .. } => self
                         .ui
-                        .say(format!("Connected to {who} ({path}, encrypted, verified).")),
+                        .say(format!("Connected to {who} ({kind}, encrypted, verified).")),
                     Security::Unverified { .. } | Security::Encrypted { .. } => self.ui.say(
-                        format!("Connected to {who} ({path}, encrypted, NOT VERIFIED)."),
+                        format!("Connected to {who} ({kind}, encrypted, NOT VERIFIED)."),
                     ),
                     Security::Plain => self
                         .ui
-                        .must_say(format!("Connected to {who} ({path}): {PLAIN}")),
+                        .must_say(format!("Connected to {who} ({kind}): {PLAIN}")),
                 }
                 (active.path, active.security) = (Some(path), Some(security));
             }
@@ -504,7 +505,7 @@ impl Listener<'_> {
 
     fn ended(&mut self, id: u64, active: &Active, outcome: Result<Summary, rdv::Error>) {
         let who = show(active.peer.as_str(), NAME_SHOWN_MAX);
-        let path = active.path.as_ref().map(ToString::to_string);
+        let path = active.path.as_ref().map(|path| path.kind.to_string());
         let mut told = match outcome {
             Ok(summary) => self.arrived(&who, &summary, path.clone(), active.security),
             Err(error) => {

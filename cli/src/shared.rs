@@ -179,7 +179,7 @@ impl Visit<'_> {
         });
         let files = asked.await?;
         self.ui.connected(files.path(), files.security());
-        self.way = Some((files.path().to_string(), files.security()));
+        self.way = Some((files.path().kind.to_string(), files.security()));
         Ok(files)
     }
 

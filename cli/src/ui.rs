@@ -74,19 +74,20 @@ impl Ui {
     }
 
     pub(crate) fn connected(&mut self, path: &Path, security: Security) {
+        let kind = path.kind;
         self.event(
-            &json!({ "event": "connected", "path": path.to_string(), "security": security.word() }),
+            &json!({ "event": "connected", "path": kind.to_string(), "security": security.word() }),
         );
         match security {
             Security::Verified { .. } => {
-                self.say(format!("Connected ({path}, encrypted, verified)."));
+                self.say(format!("Connected ({kind}, encrypted, verified)."));
             }
             Security::Unverified { .. } | Security::Encrypted { .. } => {
-                self.say(format!("Connected ({path}, encrypted, NOT VERIFIED)."));
+                self.say(format!("Connected ({kind}, encrypted, NOT VERIFIED)."));
             }
             Security::Plain => {
                 self.must_say(PLAIN);
-                self.say(format!("Connected ({path})."));
+                self.say(format!("Connected ({kind})."));
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdv_proto::rendezvous::{ConversationId, LegacySecurity, RelayPolicy};
+use rdv_proto::rendezvous::{ConversationId, LegacySecurity};
 use rdv_proto::trust::CodeWords;
 use rdv_proto::wire::service;
 use rdv_proto::wire::text::ScreenName;
@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+use crate::builder::Builder;
 use crate::direct_im::{self, DirectIm, DirectIms};
 use crate::driver::{
     Command, Direction, Driver, Exits, LegacyWork, Prepare, Prepared, Setup, new_cookie,
@@ -19,11 +20,11 @@ use crate::error::Error;
 use crate::handle::Transfer;
 use crate::proposal::{Proposal, Refused};
 use crate::security::PlainPolicy;
-use crate::service::{OfferOptions, Services};
-use crate::share::{self, Served, Share, SharedFiles};
-use crate::signaling::{RelayDirectory, Signaling, SignalingError};
+use crate::service::OfferOptions;
+use crate::share::{self, Served, SharedFiles};
+use crate::signaling::{Signaling, SignalingError};
 use crate::transfer::{Sink, Source};
-use crate::trust::{Identity, KnownPeers};
+use crate::trust::KnownPeers;
 
 /// How many commands may wait for the driver.
 const COMMANDS_MAX: usize = 64;
@@ -35,137 +36,6 @@ const PROPOSALS_MAX: usize = 16;
 const REFUSED_MAX: usize = 16;
 /// The same for looks into a shared folder.
 const SERVED_MAX: usize = 64;
-
-/// Collects what an [`Engine`] needs; made by [`Engine::builder`].
-pub struct Builder {
-    setup: Setup,
-}
-
-impl Builder {
-    /// Where relays are to be had. Without it there is no relay.
-    #[must_use]
-    pub fn relays(mut self, relays: impl RelayDirectory) -> Self {
-        self.setup.relays = Some(Arc::new(relays));
-        self
-    }
-
-    /// Whether the relay may, must or must not be used.
-    #[must_use]
-    pub fn relay_policy(mut self, policy: RelayPolicy) -> Self {
-        self.setup.relay_policy = policy;
-        self
-    }
-
-    /// The key to show to peers. Without it each transfer makes one of its own, so that transfers cannot be linked
-    /// (`security.md` 5.1).
-    #[must_use]
-    pub fn identity(mut self, identity: Identity) -> Self {
-        self.setup.identity = Some(Arc::new(identity));
-        self
-    }
-
-    /// Says that the signalling connection ends on this very machine. Only then are loopback candidates offered and dialled
-    /// (`security.md` 6.3, filter 3).
-    #[must_use]
-    pub fn host_on_this_machine(mut self, yes: bool) -> Self {
-        self.setup.host_on_this_machine = yes;
-        self
-    }
-
-    /// Our IPv4 address as the host sees it. A peer with the same one is behind the same router, so that its inner addresses
-    /// may be dialled (`security.md` 6.3, filter 4).
-    #[must_use]
-    pub fn seen_as(mut self, address: Option<std::net::Ipv4Addr>) -> Self {
-        self.setup.seen_as = address;
-        self
-    }
-
-    /// Addresses at which the host and its relay listen; they are never dialled as candidates (`security.md` 6.3, filter 2).
-    #[must_use]
-    pub fn never_dial(mut self, addresses: impl IntoIterator<Item = std::net::SocketAddr>) -> Self {
-        self.setup.never_dial.extend(addresses);
-        self
-    }
-
-    /// Nobody is welcome without a code: proposals of others are refused, and one that comes while a code waits uses it up.
-    /// For the guests of a host, which binds the number of a code to whoever speaks to it first: nobody else would come.
-    #[must_use]
-    pub fn codes_only(mut self) -> Self {
-        self.setup.codes_only = true;
-        self
-    }
-
-    /// Which incoming proposals are welcome. Without it: our own kind alone.
-    #[must_use]
-    pub fn services(mut self, services: Services) -> Self {
-        self.setup.services = services;
-        self
-    }
-
-    /// First proposals of others get no answer of any kind: another session of the same account listens, and answers them.
-    #[must_use]
-    pub fn only_outgoing(mut self) -> Self {
-        self.setup.only_outgoing = true;
-        self
-    }
-
-    /// Shares a folder with the contacts that the share names, and makes the get-file service one of [`Builder::services`]. Without
-    /// it nothing is shared. Connections as with any other old service: TLS, or plain where that is allowed.
-    #[must_use]
-    pub fn share(mut self, share: Share) -> Self {
-        self.setup.share = Some(share);
-        self
-    }
-
-    /// For whom a transfer with an old client may be neither encrypted nor verified. Without it: nobody (S-01).
-    #[must_use]
-    pub fn plain(mut self, policy: impl PlainPolicy) -> Self {
-        self.setup.plain = Arc::new(policy);
-        self
-    }
-
-    /// The peers met before, to be checked (S-03, S-07) and added to. Only of use with an identity that lasts, and where names
-    /// last, too; transfers with a code do without.
-    #[must_use]
-    pub fn known_peers(mut self, peers: KnownPeers) -> Self {
-        self.setup.known_peers = Some(peers);
-        self
-    }
-
-    /// Starts the engine on the current tokio runtime.
-    ///
-    /// # Panics
-    /// Outside of a tokio runtime.
-    #[must_use]
-    pub fn build(self) -> Engine {
-        let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
-        let (proposals_out, proposals) = mpsc::channel(PROPOSALS_MAX);
-        let (refused_out, refused) = mpsc::channel(REFUSED_MAX);
-        let (served_out, served) = mpsc::channel(SERVED_MAX);
-        let exits = Exits {
-            proposals: proposals_out,
-            refused: refused_out,
-            served: served_out,
-        };
-        let signaling = Arc::clone(&self.setup.signaling);
-        let plain = Arc::clone(&self.setup.plain);
-        let known_peers = self.setup.known_peers.clone();
-        let direct_ims = self.setup.direct_ims.clone();
-        let driver = Driver::new(self.setup, receiver, commands.downgrade(), exits);
-        let task = tokio::spawn(driver.run());
-        Engine {
-            commands,
-            proposals: tokio::sync::Mutex::new(proposals),
-            refused: tokio::sync::Mutex::new(refused),
-            served: tokio::sync::Mutex::new(served),
-            signaling,
-            plain,
-            known_peers,
-            direct_ims,
-            task: std::sync::Mutex::new(Some(task)),
-        }
-    }
-}
 
 /// The rendezvous and transfer engine over one signalling channel.
 ///
@@ -185,8 +55,35 @@ pub struct Engine {
 impl Engine {
     /// Begins with the one thing that an engine cannot be without: the channel that carries its messages.
     pub fn builder(signaling: impl Signaling) -> Builder {
-        Builder {
-            setup: Setup::new(Arc::new(signaling)),
+        Builder::new(Arc::new(signaling))
+    }
+
+    pub(crate) fn start(setup: Setup) -> Self {
+        let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
+        let (proposals_out, proposals) = mpsc::channel(PROPOSALS_MAX);
+        let (refused_out, refused) = mpsc::channel(REFUSED_MAX);
+        let (served_out, served) = mpsc::channel(SERVED_MAX);
+        let exits = Exits {
+            proposals: proposals_out,
+            refused: refused_out,
+            served: served_out,
+        };
+        let signaling = Arc::clone(&setup.signaling);
+        let plain = Arc::clone(&setup.plain);
+        let known_peers = setup.known_peers.clone();
+        let direct_ims = setup.direct_ims.clone();
+        let driver = Driver::new(setup, receiver, commands.downgrade(), exits);
+        let task = tokio::spawn(driver.run());
+        Self {
+            commands,
+            proposals: tokio::sync::Mutex::new(proposals),
+            refused: tokio::sync::Mutex::new(refused),
+            served: tokio::sync::Mutex::new(served),
+            signaling,
+            plain,
+            known_peers,
+            direct_ims,
+            task: std::sync::Mutex::new(Some(task)),
         }
     }
 

@@ -6,12 +6,14 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::driver::{Command, JobId};
 use crate::error::Error;
+use crate::report::{Log, TransferReport};
 use crate::security::Security;
 use crate::transfer::{Control, Offer, Progress, Summary};
 use crate::transport::Path;
 use rdv_proto::wire::text::ScreenName;
 
-/// How many events may wait for the application. There are at most five in a transfer.
+/// How many events may wait for the application. There are five in a transfer, and one for each change of the path; of those
+/// that find no room nothing is heard.
 pub(crate) const EVENTS_MAX: usize = 16;
 
 /// What happens in a transfer, in this order; `Ended` comes exactly once and last.
@@ -30,6 +32,11 @@ pub enum TransferEvent {
         /// How safe that is.
         security: Security,
     },
+    /// The bytes go another way from now on.
+    PathChanged {
+        /// Which.
+        path: Path,
+    },
     /// Receiver only: this is what is offered. Answer with [`Transfer::accept`] or [`Transfer::decline`].
     Offered(Offer),
     /// It is over.
@@ -43,6 +50,7 @@ pub struct Transfer {
     pub(crate) commands: mpsc::WeakSender<Command>,
     pub(crate) control: Control,
     pub(crate) answer: Arc<Mutex<Option<oneshot::Sender<bool>>>>,
+    pub(crate) log: Log,
     pub(crate) over: bool,
 }
 
@@ -86,6 +94,12 @@ impl Transfer {
     #[must_use]
     pub fn progress(&self) -> Progress {
         self.control.progress()
+    }
+
+    /// What was tried so far and what carried it; also after `Ended`.
+    #[must_use]
+    pub fn report(&self) -> TransferReport {
+        self.log.report()
     }
 
     /// Calls it off and tells the other side; `Ended` follows.

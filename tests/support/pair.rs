@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rdv_proto::rendezvous::{
-    Answer, AttemptError, AttemptId, CandidateKind, Config, ConversationId, EndReason, Endpoint,
-    Event, Input, LegacySecurity, LocalCandidate, Output, Path, Proposal, RelayAddress,
-    RelayCandidate, RelayPolicy, Security,
+    Answer, AttemptError, AttemptId, CandidateKind, Carrier, Config, ConversationId, EndReason,
+    Endpoint, Event, Input, LegacySecurity, LocalCandidate, Network, Output, Path, Proposal,
+    Protocol, RelayAddress, RelayCandidate, RelayPolicy, Security,
 };
-use rdv_proto::trust::{CodeWords, Randomness, Secret};
+use rdv_proto::trust::{BindCarrier, CodeWords, Randomness, Secret};
 use rdv_proto::wire::rendezvous::{Cookie, Message, tag};
 use rdv_proto::wire::service::{FileSetKind, NATIVE, SEND_FILE, SendFileData};
 use rdv_proto::wire::signal::Signal;
@@ -435,7 +435,15 @@ impl Pair {
         };
         let attempt = self.sides[side].endpoint.new_attempt();
         self.sides[side].open.insert(attempt);
-        self.input(side, Input::Incoming { id, attempt, from });
+        self.input(
+            side,
+            Input::Incoming {
+                id,
+                attempt,
+                from,
+                carrier: Carrier::Tcp,
+            },
+        );
         true
     }
 
@@ -496,7 +504,7 @@ impl Pair {
                 assert_eq!(to, self.sides[1 - side].name);
                 self.send(side, body);
             }
-            Output::Gather { id, .. } => self.gather(side, id),
+            Output::Gather { id, generation, .. } => self.gather(side, id, generation),
             Output::StopListening { id } => {
                 self.sides[side].listening.remove(&id);
             }
@@ -554,7 +562,7 @@ impl Pair {
         }
     }
 
-    fn gather(&mut self, side: usize, id: ConversationId) {
+    fn gather(&mut self, side: usize, id: ConversationId, generation: u32) {
         self.sides[side].gathered = true;
         let ip = self.sides[side].ip;
         let port = self.sides[side].can_listen.then(|| {
@@ -567,11 +575,15 @@ impl Pair {
         let candidates = port.map(|port| LocalCandidate {
             address: (ip, port).into(),
             kind: CandidateKind::HOST,
+            protocol: Protocol::Tcp,
         });
         let input = Input::Gathered {
+            generation,
             id,
             listen_port: port,
             candidates: candidates.into_iter().collect(),
+            network: Network::default(),
+            complete: true,
         };
         self.post(self.road.gather_delay, side, Parcel::input(input));
     }
@@ -626,7 +638,15 @@ impl Pair {
             other,
             Parcel::input(Input::Connected { attempt: dialling }),
         );
-        self.input(side, Input::Incoming { id, attempt, from });
+        self.input(
+            side,
+            Input::Incoming {
+                id,
+                attempt,
+                from,
+                carrier: Carrier::Tcp,
+            },
+        );
     }
 
     fn connect(&mut self, one: End, other: End) {
@@ -732,7 +752,14 @@ impl Pair {
             match fits {
                 Ok(()) => {
                     self.secured.insert((side, attempt), self.elapsed + delay);
-                    self.post(delay, side, Parcel::input(Input::Secured { attempt }));
+                    self.post(
+                        delay,
+                        side,
+                        Parcel::input(Input::Secured {
+                            attempt,
+                            round_trip: None,
+                        }),
+                    );
                 }
                 Err(error) => self.post(delay, side, Parcel::Gone(attempt, error)),
             }
@@ -801,9 +828,17 @@ fn proofs_fit(near: &(bool, Security), far: &(bool, Security)) -> Result<(), Att
     match (near, far) {
         (Security::Native(near), Security::Native(far)) => {
             let exporter = [9; 32];
-            let proven = near.bind_matches(0, &exporter, &far.bind_ours(0, &exporter))
-                && far.bind_matches(0, &exporter, &near.bind_ours(0, &exporter))
-                && near.peer_key_hash() == far.own_key_hash()
+            let proven = near.bind_matches(
+                BindCarrier::Tcp,
+                0,
+                &exporter,
+                &far.bind_ours(BindCarrier::Tcp, 0, &exporter),
+            ) && far.bind_matches(
+                BindCarrier::Tcp,
+                0,
+                &exporter,
+                &near.bind_ours(BindCarrier::Tcp, 0, &exporter),
+            ) && near.peer_key_hash() == far.own_key_hash()
                 && far.peer_key_hash() == near.own_key_hash();
             if !proven {
                 return Err(AttemptError::WrongProof);

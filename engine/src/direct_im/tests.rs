@@ -26,6 +26,8 @@ fn handle(ends: Ends) -> DirectIm {
         peer: name("peer"),
         path: Path {
             kind: crate::transport::PathKind::Direct,
+            carrier: Some(crate::transport::Carrier::Tcp),
+            punched: false,
             remote: None,
         },
         security: Security::Plain,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdv_proto::rendezvous::{
-    AttemptError, AttemptId, Config, ConversationId, Input, RelayCandidate,
+    AttemptError, AttemptId, Config, ConversationId, Input, Network, RelayCandidate,
 };
 use rdv_proto::wire::rendezvous::Cookie;
 use tokio::net::{TcpListener, TcpStream};
@@ -75,7 +75,10 @@ impl Attempts {
             Report::Heard { attempt } => Input::Heard { attempt },
             Report::Secured { attempt, lane } => {
                 self.keep(attempt, lane);
-                Input::Secured { attempt }
+                Input::Secured {
+                    attempt,
+                    round_trip: None,
+                }
             }
             Report::Nominated { attempt, lane } => {
                 self.keep(attempt, Some(lane));
@@ -177,15 +180,24 @@ impl Attempts {
 
     /// Opens the listener of a conversation and lists our own addresses. What cannot be had is left out: the machine goes on
     /// with what there is.
-    pub(crate) fn gather(&mut self, id: ConversationId, addresses: bool, loopback: bool) -> Input {
+    pub(crate) fn gather(
+        &mut self,
+        id: ConversationId,
+        generation: u32,
+        addresses: bool,
+        loopback: bool,
+    ) -> Input {
         let (listeners, port) = match gather::listen() {
             Ok(open) => open,
             Err(error) => {
                 tracing::debug!(%error, "cannot listen");
                 return Input::Gathered {
                     id,
+                    generation,
                     listen_port: None,
                     candidates: Vec::new(),
+                    network: Network::default(),
+                    complete: true,
                 };
             }
         };
@@ -199,8 +211,11 @@ impl Attempts {
         self.listeners.insert(id.clone(), Listener { tasks });
         Input::Gathered {
             id,
+            generation,
             listen_port: Some(port),
             candidates,
+            network: Network::default(),
+            complete: true,
         }
     }
 }

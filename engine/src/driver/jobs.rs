@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::mem;
 use std::sync::Arc;
 
-use rdv_proto::rendezvous::{ConversationId, EndReason, LegacySecurity};
+use rdv_proto::rendezvous::{AttemptId, ConversationId, EndReason, LegacySecurity};
 use rdv_proto::wire::rendezvous::{CancelReason, Cookie, NakCode};
 use rdv_proto::wire::text::ScreenName;
 use rdv_proto::wire::tlv::TlvList;
@@ -21,6 +21,7 @@ use super::run::{Running, Told, Waiting, Work};
 use super::walk::Walk;
 use crate::error::{By, Error};
 use crate::handle::{EVENTS_MAX, TransferEvent};
+use crate::report::Log;
 use crate::signaling::BoxFuture;
 use crate::transfer::{Control, Sink, Source, Summary, TransferError};
 use crate::transport::Path;
@@ -126,6 +127,7 @@ struct Job {
     control: Control,
     answer: Waiting,
     told: Told,
+    log: Log,
     /// Why it was called off while it ran; whatever its task says, that was the reason.
     called_off: Option<By>,
 }
@@ -163,6 +165,7 @@ pub(crate) struct Opened {
     pub(crate) events: mpsc::Receiver<TransferEvent>,
     pub(crate) control: Control,
     pub(crate) answer: Waiting,
+    pub(crate) log: Log,
 }
 
 /// What the machine is to be told when a transfer is over.
@@ -266,6 +269,7 @@ impl Jobs {
         self.next += 1;
         let (events_out, events) = mpsc::channel(EVENTS_MAX);
         let answer = Waiting::default();
+        let log = Log::begin(Instant::now().into_std());
         if let Some(id) = &begin.conversation {
             self.by_conversation.insert(id.clone(), job);
         }
@@ -274,6 +278,7 @@ impl Jobs {
             events,
             control: control.clone(),
             answer: Arc::clone(&answer),
+            log: log.clone(),
         };
         self.jobs.insert(
             job,
@@ -287,6 +292,7 @@ impl Jobs {
                 control,
                 answer,
                 told: Told::default(),
+                log,
                 called_off: None,
             },
         );
@@ -350,6 +356,7 @@ impl Jobs {
             return;
         };
         if !mem::replace(&mut job.found, true) {
+            job.log.peer(&id.peer);
             job.tell(TransferEvent::PeerFound {
                 peer: id.peer.clone(),
             });
@@ -378,7 +385,13 @@ impl Jobs {
     }
 
     /// Hands the lane over: from here on the bytes are the transfer's.
-    pub(crate) fn start(&mut self, id: &ConversationId, proven: Proven, path: Path) {
+    pub(crate) fn start(
+        &mut self,
+        id: &ConversationId,
+        attempt: AttemptId,
+        proven: Proven,
+        path: Path,
+    ) {
         self.peer_found(id);
         let Some(&job_id) = self.by_conversation.get(id) else {
             return;
@@ -396,6 +409,7 @@ impl Jobs {
         let running = Running {
             peer: id.peer.clone(),
             path,
+            attempt,
             proven,
             work,
             by_code: job.begin.by_code,
@@ -404,6 +418,7 @@ impl Jobs {
             control: job.control.clone(),
             answer: Arc::clone(&job.answer),
             told: Arc::clone(&job.told),
+            log: job.log.clone(),
         };
         let ended = self.ended.clone();
         tokio::spawn(async move {

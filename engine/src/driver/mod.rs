@@ -12,16 +12,17 @@ mod outbox;
 mod outcome;
 mod pace;
 mod run;
+mod setup;
 mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdv_proto::rendezvous::{
     self, AttemptError, AttemptId, Config, ConversationId, Endpoint, Event, Input, LegacySecurity,
-    Output, RelayPolicy, Security,
+    Output, Security,
 };
 use rdv_proto::wire::rendezvous::NakCode;
 use rdv_proto::wire::service;
@@ -35,58 +36,15 @@ use self::jobs::{Jobs, Over, Proposing, Ready, TransferEnded};
 pub(crate) use self::legacy::{LegacyWork, Opened};
 pub(crate) use self::orders::{AcceptAs, Command, Prepare, ProposalId, Verdict, new_cookie};
 use self::outbox::Outbox;
-use crate::direct_im::DirectIms;
+pub(crate) use self::setup::Setup;
 use crate::error::Error;
 use crate::proposal::{self, Proposal, ProposalKind, Refused, RefusedWhy};
-use crate::security::PlainPolicy;
-use crate::service::Services;
-use crate::share::{Served, Share};
-use crate::signaling::{Incoming, RelayDirectory, Signaling, SignalingError};
+use crate::share::Served;
+use crate::signaling::{Incoming, SignalingError};
 use crate::transport::attempt::legacy::LegacyOrder;
 use crate::transport::attempt::{Arrival, SecureOrder};
 use crate::transport::opening::Terms;
-use crate::transport::{Path, PathKind, gather};
-use crate::trust::{Identity, KnownPeers};
-
-/// What the engine was built with.
-pub(crate) struct Setup {
-    pub(crate) signaling: Arc<dyn Signaling>,
-    pub(crate) relays: Option<Arc<dyn RelayDirectory>>,
-    pub(crate) relay_policy: RelayPolicy,
-    pub(crate) identity: Option<Arc<Identity>>,
-    pub(crate) host_on_this_machine: bool,
-    pub(crate) seen_as: Option<Ipv4Addr>,
-    pub(crate) never_dial: BTreeSet<SocketAddr>,
-    pub(crate) codes_only: bool,
-    pub(crate) only_outgoing: bool,
-    pub(crate) services: Services,
-    pub(crate) plain: Arc<dyn PlainPolicy>,
-    pub(crate) known_peers: Option<KnownPeers>,
-    pub(crate) direct_ims: DirectIms,
-    pub(crate) share: Option<Share>,
-}
-
-impl Setup {
-    pub(crate) fn new(signaling: Arc<dyn Signaling>) -> Self {
-        let direct_ims = DirectIms::new(signaling.local_name());
-        Self {
-            signaling,
-            relays: None,
-            relay_policy: RelayPolicy::Auto,
-            identity: None,
-            host_on_this_machine: false,
-            seen_as: None,
-            never_dial: BTreeSet::new(),
-            codes_only: false,
-            only_outgoing: false,
-            services: Services::default(),
-            plain: Arc::new(|_: &ScreenName| false),
-            known_peers: None,
-            direct_ims,
-            share: None,
-        }
-    }
-}
+use crate::transport::{Carrier, Path, PathKind, gather};
 
 /// How long the last messages may take to leave when the engine ends.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -193,10 +151,14 @@ impl Driver {
         while let Some(output) = self.endpoint.poll_output() {
             match output {
                 Output::Send { to, body, host_ack } => self.outbox.push(to, body, host_ack),
-                Output::Gather { id, addresses, .. } => {
-                    let input =
-                        self.attempts
-                            .gather(id, addresses, self.setup.host_on_this_machine);
+                Output::Gather {
+                    id,
+                    generation,
+                    addresses,
+                    ..
+                } => {
+                    let loopback = self.setup.host_on_this_machine;
+                    let input = self.attempts.gather(id, generation, addresses, loopback);
                     self.endpoint.handle_input(now(), input);
                 }
                 Output::StopListening { id } => self.attempts.stop_listening(&id),
@@ -241,9 +203,8 @@ impl Driver {
                 id, attempt, path, ..
             } => match self.attempts.take_lane(attempt) {
                 Some((proven, connector)) => {
-                    let kind = self.path_kind(&id, connector, &path);
-                    let remote = proven.lane.remote();
-                    self.jobs.start(&id, *proven, Path { kind, remote })
+                    let path = self.path(&id, connector, &path, proven.lane.remote());
+                    self.jobs.start(&id, attempt, *proven, path)
                 }
                 None => self.endpoint.handle_input(
                     now(),
@@ -276,17 +237,27 @@ impl Driver {
     }
 
     /// Which way a lane takes, as people are told. `connector`: we dialled.
-    fn path_kind(&self, id: &ConversationId, connector: bool, path: &rendezvous::Path) -> PathKind {
-        match path {
+    fn path(
+        &self,
+        id: &ConversationId,
+        connector: bool,
+        path: &rendezvous::Path,
+        remote: Option<SocketAddr>,
+    ) -> Path {
+        let old = self.jobs.old_service(id).is_some();
+        let kind = match path {
             rendezvous::Path::Relay(_) => PathKind::Relay,
             // Old clients: the one that was proposed to dials, unless it cannot.
-            rendezvous::Path::Direct(_)
-                if self.jobs.old_service(id).is_some()
-                    && self.jobs.is_initiator(id) == connector =>
-            {
+            rendezvous::Path::Direct { .. } if old && self.jobs.is_initiator(id) == connector => {
                 PathKind::Redirect
             }
-            rendezvous::Path::Direct(_) => PathKind::Direct,
+            rendezvous::Path::Direct { .. } => PathKind::Direct,
+        };
+        Path {
+            kind,
+            carrier: (kind != PathKind::Relay).then_some(Carrier::Tcp),
+            punched: false,
+            remote,
         }
     }
 
@@ -443,7 +414,12 @@ impl Driver {
             Arrival::Incoming { id, stream, from } => {
                 let attempt = self.endpoint.new_attempt();
                 self.attempts.accepted(attempt, stream);
-                Input::Incoming { id, attempt, from }
+                Input::Incoming {
+                    id,
+                    attempt,
+                    from,
+                    carrier: rendezvous::Carrier::Tcp,
+                }
             }
         };
         self.input(input);

@@ -348,6 +348,7 @@ impl Driver {
             commands: self.weak_commands.clone(),
             control: opened.control,
             answer: opened.answer,
+            log: opened.log,
             over: false,
         }
     }

@@ -6,7 +6,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use rdv_proto::rendezvous::{CandidateKind, LocalCandidate, Subnet};
+use rdv_proto::rendezvous::{self, CandidateKind, LocalCandidate, Subnet};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
@@ -31,6 +31,7 @@ pub fn own_addresses(port: u16, loopback: bool) -> Vec<LocalCandidate> {
     let candidates = candidates(&interfaces(), loopback).into_iter();
     candidates
         .map(|ip| LocalCandidate {
+            protocol: rendezvous::Protocol::Tcp,
             address: SocketAddr::new(ip, port),
             kind: kind(ip),
         })

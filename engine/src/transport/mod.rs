@@ -11,7 +11,13 @@ pub mod lan;
 mod lane;
 mod link;
 pub(crate) mod opening;
+mod path;
+pub(crate) mod proxy;
+pub mod quic;
 pub mod tls;
 
 pub use lane::Lane;
-pub use link::{Link, Path, PathKind};
+pub use link::{LaneStats, Link, LinkEvent, LinkHandle};
+pub use path::{Carrier, Path, PathKind};
+pub use proxy::SocksProxy;
+pub use quic::QuicLane;

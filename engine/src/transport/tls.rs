@@ -7,7 +7,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use rdv_proto::trust::{BIND_LEN, EXPORTER_LABEL, Fingerprint, Session};
+use rdv_proto::trust::{BIND_LEN, BindCarrier, EXPORTER_LABEL, Fingerprint, Session};
 use rustls::pki_types::ServerName;
 use thiserror::Error;
 use tokio::{
@@ -171,7 +171,7 @@ async fn handshake<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let (key, alpn) = (session.peer_key_hash(), session.alpn());
+    let (key, alpn) = (session.peer_key_hash(), BindCarrier::Tcp.alpn());
     let (stream, exporter): (TlsStream<S>, _) = if tls_client {
         let config = peer::client_config(identity, key, alpn).map_err(SecureError::Tls)?;
         let connector = TlsConnector::from(Arc::new(config));
@@ -204,11 +204,12 @@ async fn bind<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    stream.write_all(&session.bind_ours(lane, exporter)).await?;
+    let ours = session.bind_ours(BindCarrier::Tcp, lane, exporter);
+    stream.write_all(&ours).await?;
     stream.flush().await?;
     let mut theirs = [0; BIND_LEN];
     stream.read_exact(&mut theirs).await?;
-    if session.bind_matches(lane, exporter, &theirs) {
+    if session.bind_matches(BindCarrier::Tcp, lane, exporter, &theirs) {
         Ok(())
     } else {
         Err(SecureError::BindMismatch)
