@@ -26,6 +26,10 @@ truth-table runs="20":
 bench:
     cargo bench -p rdv-benches
 
+# Milliseconds to connect by what stands between two peers (root, nftables).
+bench-connect:
+    cargo bench -p rdv-benches --bench connect
+
 # Property tests with many more cases than a normal run has.
 soak cases="20000":
     PROPTEST_CASES={{cases}} cargo test --release --workspace --locked

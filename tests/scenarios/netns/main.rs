@@ -5,6 +5,7 @@
 
 #![cfg(target_os = "linux")]
 
+mod cells;
 mod change;
 mod forbidden;
 mod mapped;
@@ -14,3 +15,8 @@ mod roads;
 mod strangers;
 mod truth;
 mod world;
+
+/// The program under test.
+fn binary() -> std::path::PathBuf {
+    env!("CARGO_BIN_EXE_rdv").into()
+}

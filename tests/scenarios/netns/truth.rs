@@ -7,82 +7,11 @@ use std::time::{Duration, Instant};
 
 use rdv_tests::netlab::Netlab;
 
+use crate::cells::{Cell, Must, cells, flags};
 use crate::world::{Plan, World, file_of};
-
-const TABLE: &str = include_str!("../../netlab/README.md");
-
-/// What the laboratory's own probe found possible between two kinds of network.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Cell {
-    a: String,
-    b: String,
-    /// `U`, `u`, `T`, `t`, `>`, `<`, or `-`.
-    marks: String,
-}
-
-/// How a transfer has to end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Must {
-    BeDirect,
-    /// Directly in nine runs of ten.
-    MostlyBeDirect,
-    BeRelayed,
-}
-
-impl Cell {
-    fn must(&self) -> Must {
-        match self.marks.as_str() {
-            marks if marks.contains(['U', 'u', 'T']) => Must::BeDirect,
-            "-" => Must::BeRelayed,
-            _ => Must::MostlyBeDirect,
-        }
-    }
-
-    fn concerns(&self, kinds: &[String]) -> bool {
-        kinds.is_empty() || (kinds.contains(&self.a) && kinds.contains(&self.b))
-    }
-
-    /// MiB that take long enough at [`RATE`] for what the cell needs: where probes do not get through at once, the relay carries the
-    /// first seconds.
-    fn mib(&self) -> u64 {
-        match self.must() {
-            Must::BeDirect if self.marks.contains('U') => 3,
-            Must::BeRelayed => 1,
-            _ => 16,
-        }
-    }
-}
 
 /// Of both sides' lines: transfers last long enough to move to a better path, and do not take the processor from each other.
 const RATE: &str = "20mbit";
-
-fn cells() -> Vec<Cell> {
-    let split = |line: &str| -> Vec<String> {
-        let inner = line.trim().trim_matches('|');
-        inner
-            .split('|')
-            .map(|part| part.trim().trim_matches('*').to_owned())
-            .collect()
-    };
-    let mut lines = TABLE
-        .lines()
-        .skip_while(|line| !line.starts_with("| A \\ B |"));
-    let kinds = split(lines.next().unwrap_or_default());
-    let mut cells = Vec::new();
-    for line in lines.skip(1).take_while(|line| line.starts_with('|')) {
-        let row = split(line);
-        for (b, marks) in kinds.iter().zip(&row).skip(1) {
-            if !marks.is_empty() {
-                cells.push(Cell {
-                    a: row[0].clone(),
-                    b: b.clone(),
-                    marks: marks.clone(),
-                });
-            }
-        }
-    }
-    cells
-}
 
 #[test]
 fn the_table_has_a_cell_for_every_pair_of_kinds() {
@@ -135,13 +64,6 @@ fn attempt(number: usize, cell: &Cell, sender: &'static str) -> Option<Trial> {
         took: done.took,
         report: done.report(),
     })
-}
-
-/// What the user behind that router knows and says.
-fn flags(kind: &str) -> &'static [&'static str] {
-    match kind {
-        _ => &[],
-    }
 }
 
 fn number_from(variable: &str, otherwise: usize) -> usize {
@@ -203,7 +125,7 @@ fn every_pair_of_networks_ends_on_the_path_that_the_table_allows() {
         };
         let (all, direct, relayed) = (of_cell.len(), count("direct"), count("relay"));
         let good = match cell.must() {
-            Must::BeDirect => direct + relayed == all,
+            Must::BeDirect => direct == all,
             Must::MostlyBeDirect => direct + relayed == all && relayed * 10 <= all.max(10),
             Must::BeRelayed => relayed == all,
         };

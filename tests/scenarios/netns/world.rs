@@ -290,7 +290,7 @@ fn result(ended: &Ended) -> Value {
 }
 
 fn person() -> Person {
-    Person::new(env!("CARGO_BIN_EXE_rdv"))
+    Person::new(crate::binary())
 }
 
 /// A file of that many MiB which all tests of this run may send.
