@@ -4,8 +4,6 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use rdv_tests::process::Run;
-
 use crate::world::{Plan, World, file_of};
 
 /// A wall in the core between the two sides; the public server is seen from both.
@@ -54,11 +52,6 @@ impl Growth {
     }
 }
 
-/// Waits until the transfer says that it changed to a path of that kind.
-fn path_event(run: &mut Run, kind: &str) {
-    run.event_with("path", |event| event["path"] == kind);
-}
-
 #[test]
 fn a_relayed_transfer_moves_to_the_direct_path_without_a_gap_and_back() {
     for sides in [["A=eim", "B=eim"], ["A=open", "B=symmetric"]] {
@@ -72,13 +65,12 @@ fn a_relayed_transfer_moves_to_the_direct_path_without_a_gap_and_back() {
         let part = going.part();
         let (growth, opened, moved, shut, done) = std::thread::scope(|scope| {
             let growth = scope.spawn(|| Growth::watch(part, &stop));
-            let connected = going.receiving.event("connected");
-            assert_eq!(connected["path"], "relay");
+            going.goes_over("relay");
             // Three seconds at 100 Mbit/s.
             going.arrived(36 << 20);
             world.lab.nft("inet", NO_WALL);
             let opened = Instant::now();
-            path_event(&mut going.receiving, "direct");
+            going.goes_over("direct");
             let moved = Instant::now();
             going.arrived(140 << 20);
             world.lab.nft("inet", WALL);

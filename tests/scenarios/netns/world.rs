@@ -186,6 +186,16 @@ impl Going {
         self.receiver.path(format!("in/.{name}.rdv-part"))
     }
 
+    /// Waits until the bytes go over a path of that kind.
+    pub(crate) fn goes_over(&mut self, kind: &str) {
+        let over = |event: &Value| {
+            ["connected", "path"].contains(&event["event"].as_str().unwrap_or_default())
+                && event["path"] == kind
+        };
+        let seen = self.receiving.event_or_result(over);
+        assert!(over(&seen), "it ended without a path over {kind}: {seen}");
+    }
+
     /// Waits until that many bytes are there.
     pub(crate) fn arrived(&mut self, bytes: u64) {
         self.receiving.event_with("progress", |event| {
