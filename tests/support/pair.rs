@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rdv_proto::rendezvous::{
-    Answer, AttemptError, AttemptId, CandidateKind, Config, ConversationId, EndReason, Endpoint,
-    Event, Input, LegacySecurity, LocalCandidate, Output, Path, Proposal, RelayAddress,
-    RelayCandidate, RelayPolicy, Security,
+    Answer, AttemptError, AttemptId, CandidateKind, Carrier, Config, ConversationId, EndReason,
+    Endpoint, Event, Input, LegacySecurity, LocalCandidate, Network, Output, Path, Proposal,
+    Protocol, RelayAddress, RelayCandidate, RelayPolicy, Security,
 };
 use rdv_proto::trust::{BindCarrier, CodeWords, Randomness, Secret};
 use rdv_proto::wire::rendezvous::{Cookie, Message, tag};
@@ -435,7 +435,15 @@ impl Pair {
         };
         let attempt = self.sides[side].endpoint.new_attempt();
         self.sides[side].open.insert(attempt);
-        self.input(side, Input::Incoming { id, attempt, from });
+        self.input(
+            side,
+            Input::Incoming {
+                id,
+                attempt,
+                from,
+                carrier: Carrier::Tcp,
+            },
+        );
         true
     }
 
@@ -444,18 +452,7 @@ impl Pair {
     }
 
     fn randomness(&mut self) -> Randomness {
-        let mut bytes = [0; 112];
-        for byte in &mut bytes {
-            *byte = self.dice.roll().to_le_bytes()[0];
-        }
-        let (pake, rest) = bytes.split_first_chunk().expect("64 of 112");
-        let (ephemeral, rest) = rest.split_first_chunk().expect("32 of 48");
-        let (nonce, _) = rest.split_first_chunk().expect("16 of 16");
-        Randomness {
-            pake: *pake,
-            ephemeral: *ephemeral,
-            nonce: *nonce,
-        }
+        randomness(&mut self.dice)
     }
 
     fn post(&mut self, delay: Duration, side: usize, parcel: Parcel) {
@@ -496,7 +493,7 @@ impl Pair {
                 assert_eq!(to, self.sides[1 - side].name);
                 self.send(side, body);
             }
-            Output::Gather { id, .. } => self.gather(side, id),
+            Output::Gather { id, generation, .. } => self.gather(side, id, generation),
             Output::StopListening { id } => {
                 self.sides[side].listening.remove(&id);
             }
@@ -554,7 +551,7 @@ impl Pair {
         }
     }
 
-    fn gather(&mut self, side: usize, id: ConversationId) {
+    fn gather(&mut self, side: usize, id: ConversationId, generation: u32) {
         self.sides[side].gathered = true;
         let ip = self.sides[side].ip;
         let port = self.sides[side].can_listen.then(|| {
@@ -567,11 +564,15 @@ impl Pair {
         let candidates = port.map(|port| LocalCandidate {
             address: (ip, port).into(),
             kind: CandidateKind::HOST,
+            protocol: Protocol::Tcp,
         });
         let input = Input::Gathered {
+            generation,
             id,
             listen_port: port,
             candidates: candidates.into_iter().collect(),
+            network: Network::default(),
+            complete: true,
         };
         self.post(self.road.gather_delay, side, Parcel::input(input));
     }
@@ -626,7 +627,15 @@ impl Pair {
             other,
             Parcel::input(Input::Connected { attempt: dialling }),
         );
-        self.input(side, Input::Incoming { id, attempt, from });
+        self.input(
+            side,
+            Input::Incoming {
+                id,
+                attempt,
+                from,
+                carrier: Carrier::Tcp,
+            },
+        );
     }
 
     fn connect(&mut self, one: End, other: End) {
@@ -732,7 +741,14 @@ impl Pair {
             match fits {
                 Ok(()) => {
                     self.secured.insert((side, attempt), self.elapsed + delay);
-                    self.post(delay, side, Parcel::input(Input::Secured { attempt }));
+                    self.post(
+                        delay,
+                        side,
+                        Parcel::input(Input::Secured {
+                            attempt,
+                            round_trip: None,
+                        }),
+                    );
                 }
                 Err(error) => self.post(delay, side, Parcel::Gone(attempt, error)),
             }
@@ -796,7 +812,10 @@ impl Pair {
 }
 
 /// Whether two ends of a connection agree, and what goes wrong if not.
-fn proofs_fit(near: &(bool, Security), far: &(bool, Security)) -> Result<(), AttemptError> {
+pub(crate) fn proofs_fit(
+    near: &(bool, Security),
+    far: &(bool, Security),
+) -> Result<(), AttemptError> {
     let ((near_client, near), (far_client, far)) = (near, far);
     match (near, far) {
         (Security::Native(near), Security::Native(far)) => {
@@ -825,6 +844,22 @@ fn proofs_fit(near: &(bool, Security), far: &(bool, Security)) -> Result<(), Att
         Err(AttemptError::Tls)
     } else {
         Ok(())
+    }
+}
+
+/// Randomness as a driver hands it in.
+pub(crate) fn randomness(dice: &mut Dice) -> Randomness {
+    let mut bytes = [0; 112];
+    for byte in &mut bytes {
+        *byte = dice.roll().to_le_bytes()[0];
+    }
+    let (pake, rest) = bytes.split_first_chunk().expect("64 of 112");
+    let (ephemeral, rest) = rest.split_first_chunk().expect("32 of 48");
+    let (nonce, _) = rest.split_first_chunk().expect("16 of 16");
+    Randomness {
+        pake: *pake,
+        ephemeral: *ephemeral,
+        nonce: *nonce,
     }
 }
 
@@ -885,6 +920,6 @@ pub fn send_file_tags() -> TlvList {
         )
 }
 
-fn key_hash(side: usize) -> [u8; 32] {
+pub(crate) fn key_hash(side: usize) -> [u8; 32] {
     [u8::try_from(side).expect("one of two"); 32]
 }

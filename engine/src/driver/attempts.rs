@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdv_proto::rendezvous::{
-    AttemptError, AttemptId, Config, ConversationId, Input, RelayCandidate,
+    AttemptError, AttemptId, Config, ConversationId, Input, Network, RelayCandidate,
 };
 use rdv_proto::wire::rendezvous::Cookie;
 use tokio::net::{TcpListener, TcpStream};
@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::Setup;
 use crate::transport::attempt::{Arrival, Attempt, Origin, Proven, Report, SecureOrder};
+use crate::transport::connect::Route;
 use crate::transport::gather;
 use crate::transport::join::Join;
 
@@ -75,7 +76,10 @@ impl Attempts {
             Report::Heard { attempt } => Input::Heard { attempt },
             Report::Secured { attempt, lane } => {
                 self.keep(attempt, lane);
-                Input::Secured { attempt }
+                Input::Secured {
+                    attempt,
+                    round_trip: None,
+                }
             }
             Report::Nominated { attempt, lane } => {
                 self.keep(attempt, Some(lane));
@@ -155,6 +159,7 @@ impl Attempts {
         let name = setup.signaling.local_name();
         let config = Arc::clone(&self.config);
         let join = Join {
+            route: Route::default(),
             relay,
             config,
             directory: setup.relays.clone(),
@@ -177,15 +182,24 @@ impl Attempts {
 
     /// Opens the listener of a conversation and lists our own addresses. What cannot be had is left out: the machine goes on
     /// with what there is.
-    pub(crate) fn gather(&mut self, id: ConversationId, addresses: bool, loopback: bool) -> Input {
+    pub(crate) fn gather(
+        &mut self,
+        id: ConversationId,
+        generation: u32,
+        addresses: bool,
+        loopback: bool,
+    ) -> Input {
         let (listeners, port) = match gather::listen() {
             Ok(open) => open,
             Err(error) => {
                 tracing::debug!(%error, "cannot listen");
                 return Input::Gathered {
                     id,
+                    generation,
                     listen_port: None,
                     candidates: Vec::new(),
+                    network: Network::default(),
+                    complete: true,
                 };
             }
         };
@@ -199,8 +213,11 @@ impl Attempts {
         self.listeners.insert(id.clone(), Listener { tasks });
         Input::Gathered {
             id,
+            generation,
             listen_port: Some(port),
             candidates,
+            network: Network::default(),
+            complete: true,
         }
     }
 }

@@ -5,8 +5,10 @@
 
 mod attempts;
 mod files;
+mod job;
 mod jobs;
 mod legacy;
+mod offers;
 mod orders;
 mod outbox;
 mod outcome;
@@ -21,24 +23,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdv_proto::rendezvous::{
-    self, AttemptError, AttemptId, Config, ConversationId, Endpoint, Event, Input, LegacySecurity,
-    Output, Security,
+    self, AttemptError, AttemptId, Config, ConversationId, Endpoint, Event, Input, Output, Security,
 };
-use rdv_proto::wire::rendezvous::NakCode;
 use rdv_proto::wire::service;
-use rdv_proto::wire::text::ScreenName;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use self::attempts::Attempts;
-pub(crate) use self::jobs::{Direction, JobId, Prepared};
-use self::jobs::{Jobs, Over, Proposing, Ready, TransferEnded};
+pub(crate) use self::job::{Direction, JobId, Prepared};
+use self::job::{Over, Proposing, Ready, TransferEnded};
+use self::jobs::Jobs;
 pub(crate) use self::legacy::{LegacyWork, Opened};
+use self::offers::Offered;
 pub(crate) use self::orders::{AcceptAs, Command, Prepare, ProposalId, Verdict, new_cookie};
 use self::outbox::Outbox;
 pub(crate) use self::setup::Setup;
 use crate::error::Error;
-use crate::proposal::{self, Proposal, ProposalKind, Refused, RefusedWhy};
+use crate::proposal::{Proposal, Refused};
 use crate::share::Served;
 use crate::signaling::{Incoming, SignalingError};
 use crate::transport::attempt::legacy::LegacyOrder;
@@ -54,13 +55,6 @@ pub(crate) struct Exits {
     pub(crate) proposals: mpsc::Sender<Proposal>,
     pub(crate) refused: mpsc::Sender<Refused>,
     pub(crate) served: mpsc::Sender<Served>,
-}
-
-/// Somebody's proposal that nobody has answered.
-struct Offered {
-    serial: u64,
-    /// Tells its holder when there is nothing to answer any more.
-    gone: oneshot::Sender<Error>,
 }
 
 pub(crate) struct Driver {
@@ -151,10 +145,14 @@ impl Driver {
         while let Some(output) = self.endpoint.poll_output() {
             match output {
                 Output::Send { to, body, host_ack } => self.outbox.push(to, body, host_ack),
-                Output::Gather { id, addresses, .. } => {
-                    let input =
-                        self.attempts
-                            .gather(id, addresses, self.setup.host_on_this_machine);
+                Output::Gather {
+                    id,
+                    generation,
+                    addresses,
+                    ..
+                } => {
+                    let loopback = self.setup.host_on_this_machine;
+                    let input = self.attempts.gather(id, generation, addresses, loopback);
                     self.endpoint.handle_input(now(), input);
                 }
                 Output::StopListening { id } => self.attempts.stop_listening(&id),
@@ -200,7 +198,7 @@ impl Driver {
             } => match self.attempts.take_lane(attempt) {
                 Some((proven, connector)) => {
                     let path = self.path(&id, connector, &path, proven.lane.remote());
-                    self.jobs.start(&id, *proven, path)
+                    self.jobs.start(&id, attempt, *proven, path)
                 }
                 None => self.endpoint.handle_input(
                     now(),
@@ -244,10 +242,10 @@ impl Driver {
         let kind = match path {
             rendezvous::Path::Relay(_) => PathKind::Relay,
             // Old clients: the one that was proposed to dials, unless it cannot.
-            rendezvous::Path::Direct(_) if old && self.jobs.is_initiator(id) == connector => {
+            rendezvous::Path::Direct { .. } if old && self.jobs.is_initiator(id) == connector => {
                 PathKind::Redirect
             }
-            rendezvous::Path::Direct(_) => PathKind::Direct,
+            rendezvous::Path::Direct { .. } => PathKind::Direct,
         };
         Path {
             kind,
@@ -308,54 +306,6 @@ impl Driver {
         }))
     }
 
-    fn proposed(&mut self, id: ConversationId, offer: &rendezvous::Offer) {
-        let Some(kind) = proposal::kind(offer) else {
-            return self.endpoint.handle_input(
-                now(),
-                Input::Refuse {
-                    id,
-                    nak: NakCode::UNSUPPORTED,
-                },
-            );
-        };
-        let (gone_out, gone) = oneshot::channel();
-        self.serial += 1;
-        let serial = self.serial;
-        let offered = Offered {
-            serial,
-            gone: gone_out,
-        };
-        self.offered.insert(id.clone(), offered);
-        let id = ProposalId {
-            conversation: id,
-            serial,
-        };
-        let proposal = Proposal::new(
-            id,
-            kind,
-            offer.secure,
-            self.weak_commands.clone(),
-            self.setup.known_peers.clone(),
-            gone,
-            self.setup.direct_ims.clone(),
-        );
-        if let (ProposalKind::GetFile, Some(share)) = (proposal.kind(), &self.setup.share) {
-            tokio::spawn(share.clone().serve(proposal, self.exits.served.clone()));
-            return;
-        }
-        // If nobody listens, or too many wait, dropping it declines.
-        let _ = self.exits.proposals.try_send(proposal);
-    }
-
-    fn refused(&mut self, id: ConversationId, service: Uuid, nak: NakCode) {
-        let why = match nak {
-            NakCode::SECURITY_MISMATCH if service != service::NATIVE => RefusedWhy::Plain,
-            NakCode::UNSUPPORTED => RefusedWhy::Service,
-            _ => RefusedWhy::Other,
-        };
-        let _ = self.exits.refused.try_send(Refused { peer: id.peer, why });
-    }
-
     /// What a transfer has made ready is proposed.
     fn ready(&mut self, ready: Ready) {
         if let Some(Proposing {
@@ -382,35 +332,18 @@ impl Driver {
         }
     }
 
-    /// What old clients of that name are held to when they propose.
-    fn least_security(&self, peer: &ScreenName) -> LegacySecurity {
-        match self.setup.plain.allows(peer) {
-            true => LegacySecurity::Opportunistic,
-            false => LegacySecurity::Required,
-        }
-    }
-
-    /// What the machine says to this peer before anybody is asked.
-    fn hold_to(&mut self, peer: &ScreenName) {
-        let shares = self.setup.share.as_ref();
-        let shares = shares.is_some_and(|share| share.admits(peer)) && !self.setup.codes_only;
-        let legacy_security = self.least_security(peer);
-        let config = self.endpoint.config_mut();
-        config.legacy_security = legacy_security;
-        // To those with whom nothing is shared there is no such service.
-        match shares {
-            true => config.services.insert(service::GET_FILE),
-            false => config.services.remove(&service::GET_FILE),
-        };
-    }
-
     fn arrived(&mut self, arrival: Arrival) {
         let input = match arrival {
             Arrival::Report(report) => self.attempts.reported(report),
             Arrival::Incoming { id, stream, from } => {
                 let attempt = self.endpoint.new_attempt();
                 self.attempts.accepted(attempt, stream);
-                Input::Incoming { id, attempt, from }
+                Input::Incoming {
+                    id,
+                    attempt,
+                    from,
+                    carrier: rendezvous::Carrier::Tcp,
+                }
             }
         };
         self.input(input);

@@ -10,9 +10,10 @@ use rdv_proto::wire::service;
 use rdv_proto::wire::text::ScreenName;
 use tokio::sync::oneshot;
 
-use super::jobs::{Begin, Direction, Fallback, JobId, Opened, Preparation};
+use super::job::{Begin, Direction, Fallback, JobId, Opened, Preparation};
 use super::legacy::LegacyWork;
-use super::{Driver, Offered, files, now};
+use super::offers::Offered;
+use super::{Driver, files, now};
 use crate::error::Error;
 use crate::handle::Transfer;
 use crate::proposal::LegacyOffer;

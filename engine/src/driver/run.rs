@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rdv_proto::trust::Fingerprint;
+use rdv_proto::rendezvous::AttemptId;
+use rdv_proto::trust::{Fingerprint, Role, Session};
 use rdv_proto::wire::text::ScreenName;
 use tokio::sync::{mpsc, oneshot};
 
@@ -38,6 +39,7 @@ pub(super) enum Work {
 pub(super) struct Running {
     pub(super) peer: ScreenName,
     pub(super) path: Path,
+    pub(super) attempt: AttemptId,
     pub(super) proven: Proven,
     pub(super) work: Work,
     /// A code has proven who the peer is.
@@ -70,6 +72,7 @@ impl Running {
         let Self {
             peer,
             path,
+            attempt,
             proven: Proven { lane, proof },
             work,
             by_code,
@@ -91,16 +94,12 @@ impl Running {
             (Work::Send(walk), Proof::Native(session)) => {
                 // Without a source its end was reported already.
                 let source = walk.source().await?;
-                match open(Link::new(lane, &session)).await {
-                    Ok(lane) => transfer::send(lane, source, control.clone()).await,
-                    Err(error) => Err(error),
-                }
+                let link = link(attempt, lane, &session);
+                transfer::send(link, source, control.clone()).await
             }
             (Work::Receive(sink), Proof::Native(session)) => {
-                match open(Link::new(lane, &session)).await {
-                    Ok(lane) => receive(lane, sink, control.clone(), events, answer).await,
-                    Err(error) => Err(error),
-                }
+                let link = link(attempt, lane, &session);
+                receive(link, sink, control.clone(), events, answer).await
             }
             (Work::Legacy(run), Proof::Legacy { first, .. }) => {
                 run(Opened { lane, first }, control.clone()).await
@@ -180,14 +179,14 @@ fn tell(told: &Told, events: &mpsc::Sender<TransferEvent>, path: Path, security:
     }
 }
 
-/// The lane of a link, nominated.
-async fn open(link: Link) -> Result<Lane, TransferError> {
-    link.open().await.map_err(TransferError::LinkLost)
+/// The link of a transfer. It has one lane; without that one it is over.
+fn link(attempt: AttemptId, lane: Lane, session: &Session) -> Link {
+    Link::new(attempt, lane, session.role() == Role::Answerer).0
 }
 
-/// Receives on the lane; the question goes to the holder of the transfer.
+/// Receives on the link; the question goes to the holder of the transfer.
 async fn receive(
-    lane: Lane,
+    link: Link,
     sink: Sink,
     control: Control,
     events: mpsc::Sender<TransferEvent>,
@@ -201,5 +200,5 @@ async fn receive(
         let _ = events.try_send(TransferEvent::Offered(offer));
         said.await.unwrap_or(false)
     };
-    transfer::receive(lane, sink, consent, control).await
+    transfer::receive(link, sink, consent, control).await
 }

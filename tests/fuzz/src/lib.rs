@@ -23,6 +23,7 @@ use rdv_proto::wire::signon::{
     Versions,
 };
 use rdv_proto::wire::snac::{Snac, SnacError};
+use rdv_proto::wire::stun::{self, Stun};
 use rdv_proto::wire::tlv::TlvList;
 use rdv_proto::wire::{address, ars, error::DecodeError, flap, link};
 
@@ -36,7 +37,7 @@ pub use rendezvous::rendezvous_endpoint;
 pub type Target = fn(&[u8]);
 
 /// All of them, by the name of the target and of its corpus.
-pub const TARGETS: [(&str, Target); 19] = [
+pub const TARGETS: [(&str, Target); 20] = [
     ("decode_flap", decode_flap),
     ("decode_snac", decode_snac),
     ("decode_tlv", decode_tlv),
@@ -231,7 +232,10 @@ pub fn decode_stun(data: &[u8]) {
     let _ = (stun::is_stun(data), Stun::verify(data, b"key"));
     if let Ok(message) = Stun::decode(data) {
         assert!(!stun::is_stun(data) || message.length() == data.len());
-        let _ = (message.xor_mapped(), message.other_address());
+        let _ = (
+            message.xor_mapped(),
+            message.other_address(([192, 0, 2, 1], 5190).into()),
+        );
         assert_eq!(Stun::decode(&message.encode()), Ok(message.clone()));
         let signed = message.encode_signed(b"key");
         let first = message.attribute(stun::MESSAGE_INTEGRITY_SHA256).is_none();

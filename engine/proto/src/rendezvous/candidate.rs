@@ -199,7 +199,7 @@ fn is_inner(ip: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Subnet;
+    use super::super::{Protocol, Subnet};
     use super::*;
 
     fn judge(config: &Config) -> Judge<'_> {
@@ -371,6 +371,7 @@ mod tests {
         let own = [LocalCandidate {
             address: "192.168.1.10:4000".parse().expect("an address"),
             kind: CandidateKind::HOST,
+            protocol: Protocol::Tcp,
         }];
         let judge = Judge {
             config: &config,

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::common::Common;
+use super::common::{Common, Gathered};
 use super::desk::Context;
 use super::limits::{ADDRESSES_TOLD_MAX, GATHER_BUDGET, RELAY_CREATE};
 use super::race::{Pace, Race, Way};
@@ -24,7 +24,7 @@ impl Ground {
     pub(super) fn prepare(common: &mut Common, context: &mut Context<'_>) -> Self {
         let direct = common.relay != RelayPolicy::Only;
         if direct {
-            common.listen(context);
+            common.listen(context, 0);
         }
         Self {
             race: Race::new(Pace::Native),
@@ -54,20 +54,19 @@ impl Ground {
         &mut self,
         common: &mut Common,
         context: &mut Context<'_>,
-        listen_port: Option<u16>,
-        candidates: Vec<LocalCandidate>,
+        found: Gathered,
     ) {
         self.gather_until = None;
         if common.relay == RelayPolicy::Only {
             return;
         }
-        if listen_port.is_none() {
+        if found.listen_port.is_none() {
             // Without a listener there is nothing to be dialled.
             common.stop_listening(context);
             return;
         }
         common.listening = true;
-        for candidate in candidates {
+        for candidate in found.candidates {
             if self.candidates.len() < ADDRESSES_TOLD_MAX && !self.candidates.contains(&candidate) {
                 self.candidates.push(candidate);
             }
@@ -117,6 +116,7 @@ impl Ground {
         Whereabouts {
             candidates: self.candidates.clone(),
             relay: self.relay.clone(),
+            ..Whereabouts::default()
         }
     }
 

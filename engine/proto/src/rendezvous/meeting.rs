@@ -84,19 +84,15 @@ impl Meeting {
                     return Err(fault(SecurityFault::NotSecure));
                 }
             }
-            Happening::Gathered {
-                listen_port,
-                candidates,
-            } => {
-                self.ground
-                    .gathered(common, context, listen_port, candidates);
+            Happening::Gathered(found) => {
+                self.ground.gathered(common, context, found);
                 self.tell_if_ready(common, context)?;
             }
             Happening::RelayCreated { attempt, relay } => {
                 self.ground.relay_created(attempt, relay);
                 self.tell_if_ready(common, context)?;
             }
-            Happening::Incoming { attempt, from } => {
+            Happening::Incoming { attempt, from, .. } => {
                 match self.ground.race.accept(context.now, attempt, from) {
                     Admission::Admitted => self.secure(common, context, attempt, false),
                     Admission::InPlaceOf(silent) => {
@@ -112,7 +108,7 @@ impl Meeting {
                     self.secure(common, context, attempt, way.is_ours());
                 }
             }
-            Happening::Secured { attempt } => {
+            Happening::Secured { attempt, .. } => {
                 if self.ground.race.proven(attempt) {
                     self.proven(common, context);
                 }
@@ -127,7 +123,7 @@ impl Meeting {
                     .failed(attempt, super::AttemptError::WrongProof);
             }
             Happening::Failed { attempt, error } => self.ground.failed(context, attempt, error),
-            Happening::UserAccepted { .. } => {}
+            _ => {}
         }
         self.go_on(common, context)
     }

@@ -34,7 +34,9 @@
 //! | `legacy.rs`, `legacy_lanes.rs` | legacy policy: our proposals and waits; connections |
 //! | `legacy_terms.rs` | legacy policy: what the peer proposes and accepts, and on which terms |
 //! | `methods.rs` | legacy policy: direct → redirect → relay → null |
+//! | `places.rs`, `report.rs` | addresses and what stands in their way; what became of attempts |
 //! | `proposal.rs` | what we put into a message, what we make of theirs |
+//! | `probing.rs` | the probes that open the way for datagrams, and what they show |
 //! | `candidate.rs`, `race.rs` | which addresses are dialled, in which order and at which pace |
 //! | `sealed.rs` | the layout of what travels under the seal |
 //! | `numbers.rs`, `memory.rs` | sequence numbers; conversations that have ended |
@@ -60,8 +62,11 @@ mod native;
 mod numbers;
 mod offered;
 mod output;
+mod places;
+mod probing;
 mod proposal;
 mod race;
+mod report;
 mod sealed;
 mod signals;
 
@@ -70,9 +75,11 @@ pub mod limits;
 pub use config::{Config, Subnet};
 pub use endpoint::Endpoint;
 pub use input::{
-    Answer, AttemptError, AttemptId, CandidateKind, ConversationId, Input, LegacySecurity,
-    LocalCandidate, Proposal, RelayAddress, RelayCandidate, RelayPolicy,
+    Answer, AttemptError, AttemptId, ConversationId, Input, LegacySecurity, Proposal, RelayPolicy,
 };
-pub use output::{
-    EndReason, Event, Offer, Output, Path, Security, SecurityFault, Wait, WrongCodeSeenBy,
+pub use output::{EndReason, Event, Offer, Output, Security, SecurityFault, Wait, WrongCodeSeenBy};
+pub use places::{
+    CandidateKind, Carrier, LocalCandidate, Mapping, Network, Protocol, RelayAddress,
+    RelayCandidate,
 };
+pub use report::{MoveReason, Path, Tried, TriedEnd, TriedSource};

@@ -73,12 +73,8 @@ impl Proposed {
                     CancelReason::TIMEOUT,
                 ));
             }
-            Happening::Gathered {
-                listen_port,
-                candidates,
-            } => {
-                self.ground
-                    .gathered(common, context, listen_port, candidates);
+            Happening::Gathered(found) => {
+                self.ground.gathered(common, context, found);
             }
             // Nobody has been told where we listen.
             Happening::Incoming { attempt, .. } => context.desk.hang_up(attempt),
@@ -170,12 +166,8 @@ impl Answering {
     ) -> Step {
         match happening {
             Happening::Time => self.ground.give_up_overdue(context),
-            Happening::Gathered {
-                listen_port,
-                candidates,
-            } => {
-                self.ground
-                    .gathered(common, context, listen_port, candidates);
+            Happening::Gathered(found) => {
+                self.ground.gathered(common, context, found);
             }
             Happening::RelayCreated { attempt, relay } => self.ground.relay_created(attempt, relay),
             Happening::Failed { attempt, error } => self.ground.failed(context, attempt, error),

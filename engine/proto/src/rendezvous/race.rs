@@ -12,7 +12,7 @@ use super::limits::{
     ACCEPTED_MAX, ACCEPTED_PROOF, ACCEPTED_PROVEN_MAX, ADDRESSES_TRIED_MAX, DIAL_LIFE, DIAL_PACE,
     DIALS_OPEN_MAX, PROOF,
 };
-use super::{AttemptError, AttemptId, ConversationId, Output, Path, RelayAddress};
+use super::{AttemptError, AttemptId, Carrier, ConversationId, Output, Path, RelayAddress};
 
 /// How attempts are paced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,11 @@ impl Way {
 
     pub(super) fn path(self) -> Path {
         match self {
-            Self::Dialled(address) | Self::Accepted(address) => Path::Direct(address),
+            Self::Dialled(address) | Self::Accepted(address) => Path::Direct {
+                address,
+                carrier: Carrier::Tcp,
+                punched: false,
+            },
             Self::Created => Path::Relay(None),
             Self::Joined(relay) => Path::Relay(Some(relay)),
         }
@@ -146,7 +150,9 @@ impl Race {
             desk.push(Output::Dial {
                 id: id.clone(),
                 attempt,
+                generation: 0,
                 to,
+                carrier: Carrier::Tcp,
             });
         }
     }
