@@ -7,7 +7,9 @@ mod attempts;
 mod files;
 mod job;
 mod jobs;
+mod lanes;
 mod legacy;
+mod links;
 mod offers;
 mod orders;
 mod outbox;
@@ -18,7 +20,6 @@ mod setup;
 mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,7 @@ pub(crate) use self::job::{Direction, JobId, Prepared};
 use self::job::{Over, Proposing, Ready, TransferEnded};
 use self::jobs::Jobs;
 pub(crate) use self::legacy::{LegacyWork, Opened};
+use self::links::Links;
 use self::offers::Offered;
 pub(crate) use self::orders::{AcceptAs, Command, Prepare, ProposalId, Verdict, new_cookie};
 use self::outbox::Outbox;
@@ -44,8 +46,8 @@ use crate::share::Served;
 use crate::signaling::{Incoming, SignalingError};
 use crate::transport::attempt::legacy::LegacyOrder;
 use crate::transport::attempt::{Arrival, SecureOrder};
+use crate::transport::gather;
 use crate::transport::opening::Terms;
-use crate::transport::{Carrier, Path, PathKind, gather};
 
 /// How long the last messages may take to leave when the engine ends.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -65,6 +67,7 @@ pub(crate) struct Driver {
     exits: Exits,
     attempts: Attempts,
     jobs: Jobs,
+    links: Links,
     /// Proposals of others that nobody has answered; the machine bounds them.
     offered: BTreeMap<ConversationId, Offered>,
     /// Of the last of them.
@@ -102,6 +105,7 @@ impl Driver {
             endpoint: Endpoint::new(setup.signaling.local_name(), config.clone()),
             attempts: Attempts::new(Arc::new(config)),
             jobs: Jobs::new(setup.known_peers.clone(), ended_out, ready_out),
+            links: Links::default(),
             offered: BTreeMap::new(),
             serial: 0,
             outbox: Outbox::spawn(Arc::clone(&setup.signaling)),
@@ -126,6 +130,7 @@ impl Driver {
                     None => break,
                 },
                 arrival = self.attempts.next() => self.arrived(arrival),
+                input = self.links.next() => self.input(input),
                 Some(ended) = self.ended.recv() => self.transfer_ended(ended),
                 Some(ready) = self.ready.recv() => self.ready(ready),
                 incoming = signaling.recv(), if !self.signaling_lost => self.incoming(incoming),
@@ -177,9 +182,12 @@ impl Driver {
                     tls_client,
                     session,
                 } => self.secure(&id, attempt, tls_client, session),
-                // USE is the transfer's first frame on the lane: see `Link::open`.
+                // USE is the first frame on a lane: its link writes it.
                 Output::Nominate { .. } => {}
-                Output::HangUp { attempt } => self.attempts.hang_up(attempt),
+                Output::HangUp { attempt } => {
+                    self.attempts.hang_up(attempt);
+                    self.links.close(attempt);
+                }
                 Output::Event(event) => self.event(event),
                 other => tracing::warn!(?other, "an order that this driver does not know"),
             }
@@ -192,28 +200,27 @@ impl Driver {
             Event::Keyed { id } => self.jobs.peer_found(&id),
             Event::Proposed { id, offer } => self.proposed(id, &offer),
             Event::Refused { id, service, nak } => self.refused(id, service, nak),
-            // The machine establishes only what was proven, and what was proven left its lane with us.
             Event::Established {
                 id, attempt, path, ..
-            } => match self.attempts.take_lane(attempt) {
-                Some((proven, connector)) => {
-                    let path = self.path(&id, connector, &path, proven.lane.remote());
-                    self.jobs.start(&id, attempt, *proven, path)
+            } => self.established(&id, attempt, &path),
+            Event::Moved {
+                id,
+                attempt,
+                path,
+                why,
+            } => self.moved(&id, attempt, &path, why),
+            Event::Tried { id, report } => {
+                if let Some(log) = self.jobs.log(&id) {
+                    log.tried(&report);
                 }
-                None => self.endpoint.handle_input(
-                    now(),
-                    Input::Failed {
-                        attempt,
-                        error: AttemptError::Closed,
-                    },
-                ),
-            },
+            }
             Event::Ended {
                 id,
                 reason,
                 candidates_exchanged,
             } => {
                 self.attempts.stop_listening(&id);
+                self.links.ended(&id, &reason);
                 if let Some(offered) = self.offered.remove(&id) {
                     let why = outcome::of_proposal(&reason, candidates_exchanged);
                     let _ = offered.gone.send(why);
@@ -227,31 +234,6 @@ impl Driver {
             }
             Event::Expired { expectation } => self.jobs.end(JobId(expectation), Error::CodeExpired),
             _ => {}
-        }
-    }
-
-    /// Which way a lane takes, as people are told. `connector`: we dialled.
-    fn path(
-        &self,
-        id: &ConversationId,
-        connector: bool,
-        path: &rendezvous::Path,
-        remote: Option<SocketAddr>,
-    ) -> Path {
-        let old = self.jobs.old_service(id).is_some();
-        let kind = match path {
-            rendezvous::Path::Relay(_) => PathKind::Relay,
-            // Old clients: the one that was proposed to dials, unless it cannot.
-            rendezvous::Path::Direct { .. } if old && self.jobs.is_initiator(id) == connector => {
-                PathKind::Redirect
-            }
-            rendezvous::Path::Direct { .. } => PathKind::Direct,
-        };
-        Path {
-            kind,
-            carrier: (kind != PathKind::Relay).then_some(Carrier::Tcp),
-            punched: false,
-            remote,
         }
     }
 
@@ -377,6 +359,9 @@ impl Driver {
 
     fn transfer_ended(&mut self, ended: TransferEnded) {
         let job = ended.job;
+        if let Some(id) = self.jobs.conversation(job) {
+            self.links.forget(&id);
+        }
         match self.jobs.transfer_ended(ended) {
             Some(Over::Cancel(id, reason)) => self.input(Input::Cancel { id, reason }),
             Some(Over::Finished(id)) => self.input(Input::Finished { id }),
