@@ -21,6 +21,7 @@ pub mod process;
 #[cfg(target_os = "linux")]
 pub mod purple;
 pub mod road;
+pub mod simnet;
 pub mod solo;
 pub mod tap;
 #[cfg(target_os = "linux")]

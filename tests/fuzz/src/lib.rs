@@ -232,7 +232,10 @@ pub fn decode_stun(data: &[u8]) {
     let _ = (stun::is_stun(data), Stun::verify(data, b"key"));
     if let Ok(message) = Stun::decode(data) {
         assert!(!stun::is_stun(data) || message.length() == data.len());
-        let _ = (message.xor_mapped(), message.other_address());
+        let _ = (
+            message.xor_mapped(),
+            message.other_address(([192, 0, 2, 1], 5190).into()),
+        );
         assert_eq!(Stun::decode(&message.encode()), Ok(message.clone()));
         let signed = message.encode_signed(b"key");
         let first = message.attribute(stun::MESSAGE_INTEGRITY_SHA256).is_none();

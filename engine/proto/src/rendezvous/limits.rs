@@ -29,6 +29,37 @@ pub const DIAL_LIFE: Duration = Duration::from_secs(5);
 /// Dials open at once in a native conversation.
 pub const DIALS_OPEN_MAX: usize = 3;
 
+/// Time between the first probes to two addresses.
+pub const PROBE_PACE: Duration = Duration::from_millis(5);
+/// Pauses between the first probes to one address.
+pub const PROBE_REPEATS: [Duration; 5] = [
+    Duration::from_millis(25),
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(200),
+    Duration::from_millis(400),
+];
+/// Pause between later probes to one address.
+pub const PROBE_REPEATS_LATER: Duration = Duration::from_millis(500);
+/// From the first full probe to an address to the last one.
+pub const PROBE_LIFE: Duration = Duration::from_secs(3);
+/// Probes to one address in one round, openers among them.
+pub const PROBES_PER_PAIR_MAX: u32 = 12;
+/// Probes in one round.
+pub const PROBES_PER_ROUND_MAX: u32 = 150;
+/// Probes with a short life that open our own NAT.
+pub const OPENERS: u32 = 2;
+/// After its openers a side is silent for the round trip through the host and this much more.
+pub const OPENER_HOLD_EXTRA: Duration = Duration::from_millis(50);
+/// The least silence after openers.
+pub const OPENER_HOLD_MIN: Duration = Duration::from_millis(150);
+/// The silence after openers if the round trip through the host is not known.
+pub const OPENER_HOLD_UNKNOWN: Duration = Duration::from_millis(250);
+/// Sources of authentic probes that nobody announced and that are taken up.
+pub const PEER_REFLEXIVE_MAX: usize = 4;
+/// Requests of the peer that are remembered, so that replayed ones do nothing.
+pub const TRANSACTIONS_REMEMBERED_MAX: usize = 256;
+
 /// Relay connect and CREATED.
 pub const RELAY_CREATE: Duration = Duration::from_secs(10);
 /// Relay READY after a further proposal.

@@ -36,6 +36,7 @@
 //! | `methods.rs` | legacy policy: direct → redirect → relay → null |
 //! | `places.rs`, `report.rs` | addresses and what stands in their way; what became of attempts |
 //! | `proposal.rs` | what we put into a message, what we make of theirs |
+//! | `probing.rs` | the probes that open the way for datagrams, and what they show |
 //! | `candidate.rs`, `race.rs` | which addresses are dialled, in which order and at which pace |
 //! | `sealed.rs` | the layout of what travels under the seal |
 //! | `numbers.rs`, `memory.rs` | sequence numbers; conversations that have ended |
@@ -62,6 +63,7 @@ mod numbers;
 mod offered;
 mod output;
 mod places;
+mod probing;
 mod proposal;
 mod race;
 mod report;

@@ -230,9 +230,16 @@ impl Stun {
         self.with(OTHER_ADDRESS, put_address(address))
     }
 
-    /// OTHER-ADDRESS; none if it is absent or not an address.
-    pub fn other_address(&self) -> Option<SocketAddr> {
-        read_address(self.attribute(OTHER_ADDRESS)?)
+    /// Where else the server that was asked at `asked` answers, by OTHER-ADDRESS; none if it is absent or says nothing new.
+    ///
+    /// A server behind a translator does not know its outer address: a port of its own counts at the address that was asked.
+    pub fn other_address(&self, asked: SocketAddr) -> Option<SocketAddr> {
+        let other = read_address(self.attribute(OTHER_ADDRESS)?)?;
+        let other = match other.port() == asked.port() {
+            true => other,
+            false => SocketAddr::new(asked.ip(), other.port()),
+        };
+        (other != asked && other.is_ipv4() == asked.is_ipv4() && other.port() != 0).then_some(other)
     }
 
     /// With so much padding that it has `length` bytes at least.

@@ -138,15 +138,33 @@ fn our_requests_are_long_enough_for_their_answers() {
 }
 
 #[test]
-fn other_addresses_survive_and_mapped_ones_count_as_ipv4() {
+fn mapped_addresses_count_as_ipv4() {
     let message = Stun::new(Class::Success, TRANSACTION)
-        .with_other_address("192.0.2.9:5191".parse().unwrap())
         .with_xor_mapped("[::ffff:192.0.2.1]:7".parse().unwrap());
-    assert_eq!(
-        message.other_address(),
-        Some("192.0.2.9:5191".parse().unwrap())
-    );
     assert_eq!(message.xor_mapped(), Some("192.0.2.1:7".parse().unwrap()));
+}
+
+#[test]
+fn another_port_counts_at_the_address_that_was_asked() {
+    let other = |other: &str, asked: &str| {
+        Stun::new(Class::Success, TRANSACTION)
+            .with_other_address(other.parse().unwrap())
+            .other_address(asked.parse().unwrap())
+            .map(|address| address.to_string())
+    };
+    for (told, asked, counts) in [
+        ("10.0.0.5:5191", "192.0.2.9:5190", Some("192.0.2.9:5191")),
+        ("192.0.2.10:5190", "192.0.2.9:5190", Some("192.0.2.10:5190")),
+        ("192.0.2.9:5190", "192.0.2.9:5190", None),
+        ("192.0.2.9:0", "192.0.2.9:5190", None),
+        ("[2001:db8::1]:5190", "192.0.2.9:5190", None),
+    ] {
+        assert_eq!(
+            other(told, asked).as_deref(),
+            counts,
+            "{told} asked at {asked}"
+        );
+    }
 }
 
 #[test]
