@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::Setup;
 use crate::transport::attempt::{Arrival, Attempt, Origin, Proven, Report, SecureOrder};
+use crate::transport::connect::Route;
 use crate::transport::gather;
 use crate::transport::join::Join;
 
@@ -158,6 +159,7 @@ impl Attempts {
         let name = setup.signaling.local_name();
         let config = Arc::clone(&self.config);
         let join = Join {
+            route: Route::default(),
             relay,
             config,
             directory: setup.relays.clone(),

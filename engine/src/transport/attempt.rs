@@ -25,6 +25,7 @@ use uuid::Uuid;
 use self::legacy::LegacyOrder;
 use super::Lane;
 use super::ars::{self, ArsError};
+use super::connect::Route;
 use super::join::{Join, JoinError};
 use super::opening::OpeningError;
 use super::tls::{self, Deadlines, SecureError};
@@ -343,7 +344,7 @@ async fn connect(reporter: &Reporter, origin: Origin) -> Result<TcpStream, Why> 
             let info = directory.relay().await.ok().flatten().ok_or(Why::NoRelay)?;
             let address = relay_address(&info.address).ok_or(Why::NoRelay)?;
             let (waiting, created) =
-                ars::create(&info.address, &name, cookie, service, info.ticket.clone()).await?;
+                ars::create(&Route::default(), &info.address, &name, cookie, service, info.ticket.clone()).await?;
             let address = match legacy {
                 true => told_to_old(&address, waiting.relay(), created.ip).ok_or(Why::NoRelay)?,
                 false => address,

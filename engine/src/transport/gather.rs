@@ -3,6 +3,7 @@
 //! Reads interfaces only; nothing is sent. What is found is told to nobody here: addresses leave this machine only after
 //! the user's consent, and only sealed (S-11).
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -52,6 +53,19 @@ pub fn own_subnets() -> Vec<Subnet> {
 pub fn is_this_machine(ip: IpAddr) -> bool {
     let ip = ip.to_canonical();
     ip.is_loopback() || interfaces().iter().any(|own| own.ip == ip)
+}
+
+/// All addresses outside loopback that count as this machine's own: what changes when the network does.
+pub(crate) fn outside_addresses() -> BTreeSet<IpAddr> {
+    let all = interfaces();
+    let usable = |own: &&OwnAddress| {
+        let reachable = match own.ip {
+            IpAddr::V4(ip) => is_reachable_v4(ip),
+            IpAddr::V6(ip) => is_reachable_v6(ip),
+        };
+        reachable && !own.deprecated && !is_virtual(&own.interface)
+    };
+    all.iter().filter(usable).map(|own| own.ip).collect()
 }
 
 /// Opens a free TCP port on all interfaces: a listener for each family that there is, on the same port. IPv4 alone if no

@@ -10,12 +10,16 @@ pub(crate) mod join;
 pub mod lan;
 mod lane;
 mod link;
+pub mod network;
 pub(crate) mod opening;
 mod path;
+mod portmap;
 pub(crate) mod proxy;
 pub mod quic;
+pub(crate) mod site;
 pub mod tls;
 
+pub use connect::Route;
 pub use lane::Lane;
 pub use link::{LaneStats, Link, LinkEvent, LinkHandle};
 pub use path::{Path, PathKind};

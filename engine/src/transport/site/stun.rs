@@ -1,0 +1,235 @@
+//! Asking host and relay over UDP how the world sees the socket of a conversation. No I/O here: the gatherer sends and receives.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rdv_proto::rendezvous::Mapping;
+use rdv_proto::wire::stun::{Class, Stun};
+use tokio::time::Instant;
+
+/// When a request goes out again, counted from the first one.
+const AGAIN: [Duration; 3] = [
+    Duration::from_millis(100),
+    Duration::from_millis(300),
+    Duration::from_millis(700),
+];
+/// When a server counts as silent.
+const GIVE_UP: Duration = Duration::from_millis(1500);
+/// Servers that one socket asks.
+const SERVERS_MAX: usize = 4;
+/// A server whose answer is this old is asked once more before it counts as silent: how many rounds may fail.
+const ROUNDS_FAILED_MAX: u8 = 2;
+
+/// The questions that one socket has to its servers.
+#[derive(Debug)]
+pub(super) struct Questions {
+    asked: Vec<Asked>,
+}
+
+#[derive(Debug)]
+struct Asked {
+    server: SocketAddr,
+    /// Random, so that nobody who cannot see our packets can answer in the server's place.
+    transaction: [u8; 12],
+    state: State,
+    started: Instant,
+    /// The last answer.
+    answer: Option<Answer>,
+    /// Rounds since then that brought none.
+    failed: u8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// So many requests are out.
+    Open { sent: usize },
+    Answered,
+    Silent,
+    Refused,
+}
+
+/// How a server saw the socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) server: SocketAddr,
+    pub(super) mapped: SocketAddr,
+}
+
+/// How things stand with one server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    Waiting,
+    Answered(SocketAddr),
+    Silent,
+    /// It answered that it does not answer.
+    Refused,
+}
+
+impl Questions {
+    /// Asks the servers of the family from `now` on.
+    pub(super) fn new(now: Instant, servers: &[SocketAddr], ipv4: bool) -> Self {
+        let mut asked: Vec<Asked> = Vec::new();
+        for server in servers.iter().filter(|server| server.is_ipv4() == ipv4) {
+            let known = asked.iter().any(|one| one.server == *server);
+            if !known && asked.len() < SERVERS_MAX {
+                asked.push(Asked::new(now, *server));
+            }
+        }
+        Self { asked }
+    }
+
+    /// Asks all of them anew; what they said stays until they say something else.
+    pub(super) fn again(&mut self, now: Instant) {
+        for one in &mut self.asked {
+            one.restart(now);
+        }
+    }
+
+    /// The next request that is due.
+    pub(super) fn poll_send(&mut self, now: Instant) -> Option<(SocketAddr, Bytes)> {
+        self.asked.iter_mut().find_map(|one| {
+            let bytes = one.poll_send(now)?;
+            Some((one.server, bytes))
+        })
+    }
+
+    /// When [`poll_send`](Self::poll_send) has something to do.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.asked.iter().filter_map(Asked::due).min()
+    }
+
+    /// Whether the datagram was an answer to one of these questions. What only pretends to be one is not.
+    pub(super) fn datagram(&mut self, from: SocketAddr, bytes: &[u8]) -> bool {
+        let Ok(message) = Stun::decode(bytes) else {
+            return false;
+        };
+        let Some(one) = self
+            .asked
+            .iter_mut()
+            .find(|one| one.server == from && one.transaction == message.transaction)
+        else {
+            return false;
+        };
+        match (message.class, message.xor_mapped()) {
+            (Class::Request, _) => return false,
+            // Of another family than the socket: no use, whatever it is.
+            (Class::Success, Some(mapped)) if mapped.is_ipv4() == from.is_ipv4() => {
+                one.state = State::Answered;
+                one.failed = 0;
+                one.answer = Some(Answer {
+                    server: from,
+                    mapped,
+                });
+            }
+            _ => {
+                one.state = State::Refused;
+                one.answer = None;
+            }
+        }
+        true
+    }
+
+    /// Whether every server has answered or counts as silent.
+    pub(super) fn settled(&self) -> bool {
+        self.asked
+            .iter()
+            .all(|one| !matches!(one.state, State::Open { .. }))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.asked.is_empty()
+    }
+
+    /// Whether anybody was asked for so long without an answer of any.
+    pub(super) fn silent_for(&self, now: Instant, time: Duration) -> bool {
+        !self.asked.is_empty()
+            && self
+                .asked
+                .iter()
+                .all(|one| one.answer.is_none() && now >= one.started + time)
+    }
+
+    pub(super) fn answers(&self) -> impl Iterator<Item = Answer> + '_ {
+        self.asked.iter().filter_map(|one| one.answer)
+    }
+
+    /// Who was asked since when, and what they said.
+    pub(super) fn standings(&self) -> impl Iterator<Item = (SocketAddr, Instant, Standing)> + '_ {
+        self.asked.iter().map(|one| {
+            let standing = match (one.state, one.answer) {
+                (State::Refused, _) => Standing::Refused,
+                (_, Some(answer)) => Standing::Answered(answer.mapped),
+                (State::Silent, None) => Standing::Silent,
+                (_, None) => Standing::Waiting,
+            };
+            (one.server, one.started, standing)
+        })
+    }
+}
+
+impl Asked {
+    fn new(now: Instant, server: SocketAddr) -> Self {
+        Self {
+            server,
+            transaction: crate::random::bytes(),
+            state: State::Open { sent: 0 },
+            started: now,
+            answer: None,
+            failed: 0,
+        }
+    }
+
+    fn restart(&mut self, now: Instant) {
+        self.transaction = crate::random::bytes();
+        self.state = State::Open { sent: 0 };
+        self.started = now;
+    }
+
+    fn due(&self) -> Option<Instant> {
+        let State::Open { sent } = self.state else {
+            return None;
+        };
+        Some(match sent.checked_sub(1) {
+            None => self.started,
+            Some(index) => self.started + AGAIN.get(index).copied().unwrap_or(GIVE_UP),
+        })
+    }
+
+    fn poll_send(&mut self, now: Instant) -> Option<Bytes> {
+        let State::Open { sent } = self.state else {
+            return None;
+        };
+        if self.due()? > now {
+            return None;
+        }
+        if sent > AGAIN.len() {
+            self.state = State::Silent;
+            self.failed = self.failed.saturating_add(1);
+            if self.failed >= ROUNDS_FAILED_MAX {
+                self.answer = None;
+            }
+            return None;
+        }
+        self.state = State::Open { sent: sent + 1 };
+        Some(Stun::request(self.transaction).encode())
+    }
+}
+
+/// What the answers tell of the translator on the way: nothing of its filter, which is found out by trying. `own` knows our own
+/// addresses. [`Mapping::Unknown`] without answers: whether the way is blocked cannot be told from here.
+pub(super) fn classify(answers: &[Answer], own: impl Fn(SocketAddr) -> bool) -> Mapping {
+    // A server on our side of the translator sees our own address and knows nothing of it, if another one sees another.
+    let (near, far): (Vec<&Answer>, Vec<&Answer>) =
+        answers.iter().partition(|answer| own(answer.mapped));
+    match far.as_slice() {
+        [] if near.is_empty() => Mapping::Unknown,
+        [] => Mapping::Open,
+        // One question more would be needed.
+        [_] => Mapping::Unknown,
+        [first, rest @ ..] if rest.iter().all(|other| other.mapped == first.mapped) => {
+            Mapping::Independent
+        }
+        _ => Mapping::Dependent,
+    }
+}
