@@ -15,8 +15,10 @@ mod orders;
 mod outbox;
 mod outcome;
 mod pace;
+mod roads;
 mod run;
 mod setup;
+mod sites;
 mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +26,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdv_proto::rendezvous::{
-    self, AttemptError, AttemptId, Config, ConversationId, Endpoint, Event, Input, Output, Security,
+    self, AttemptError, AttemptId, Config, ConversationId, Endpoint, Event, Input, Output,
 };
 use rdv_proto::wire::service;
 use tokio::sync::mpsc;
@@ -40,6 +42,7 @@ use self::offers::Offered;
 pub(crate) use self::orders::{AcceptAs, Command, Prepare, ProposalId, Verdict, new_cookie};
 use self::outbox::Outbox;
 pub(crate) use self::setup::Setup;
+use self::sites::Sites;
 use crate::error::Error;
 use crate::proposal::{Proposal, Refused};
 use crate::share::Served;
@@ -68,6 +71,7 @@ pub(crate) struct Driver {
     attempts: Attempts,
     jobs: Jobs,
     links: Links,
+    sites: Sites,
     /// Proposals of others that nobody has answered; the machine bounds them.
     offered: BTreeMap<ConversationId, Offered>,
     /// Of the last of them.
@@ -101,9 +105,15 @@ impl Driver {
         };
         let (ended_out, ended) = mpsc::channel(16);
         let (ready_out, ready) = mpsc::channel(16);
+        let route = Route::default()
+            .with_bind(setup.roads.bind)
+            .with_socks(setup.roads.socks.clone());
+        let name = setup.signaling.local_name();
+        let attempts = Attempts::new(Arc::new(config.clone()), route);
         Self {
-            endpoint: Endpoint::new(setup.signaling.local_name(), config.clone()),
-            attempts: Attempts::new(Arc::new(config)),
+            endpoint: Endpoint::new(name, config),
+            sites: Sites::new(&setup, attempts.arrivals()),
+            attempts,
             jobs: Jobs::new(setup.known_peers.clone(), ended_out, ready_out),
             links: Links::default(),
             offered: BTreeMap::new(),
@@ -154,14 +164,25 @@ impl Driver {
                     id,
                     generation,
                     addresses,
+                    fresh,
                     ..
-                } => {
-                    let loopback = self.setup.host_on_this_machine;
-                    let input = self.attempts.gather(id, generation, addresses, loopback);
-                    self.endpoint.handle_input(now(), input);
-                }
-                Output::StopListening { id } => self.attempts.stop_listening(&id),
-                Output::Dial { attempt, to, .. } => self.attempts.dial(attempt, to),
+                } => self.gather(id, generation, addresses, fresh),
+                Output::Retire { id, generation } => self.sites.retire(&id, generation),
+                Output::StopListening { id } => self.sites.close(&id),
+                Output::Dial {
+                    id,
+                    attempt,
+                    generation,
+                    to,
+                    carrier,
+                } => self.dial(&id, attempt, generation, to, carrier),
+                Output::Probe {
+                    id,
+                    generation,
+                    to,
+                    ttl,
+                    datagram,
+                } => self.probe(&id, generation, to, ttl, &datagram),
                 Output::RelayCreate {
                     id,
                     attempt,
@@ -169,12 +190,12 @@ impl Driver {
                 } => {
                     let service = self.service(&id);
                     self.attempts
-                        .relay_create(attempt, service, cookie, &self.setup)
+                        .relay_create(&id, attempt, service, cookie, &self.setup)
                 }
                 Output::RelayJoin { id, attempt, relay } => {
                     let service = self.service(&id);
                     self.attempts
-                        .relay_join(attempt, service, relay, &self.setup)
+                        .relay_join(&id, attempt, service, relay, &self.setup)
                 }
                 Output::Secure {
                     id,
@@ -219,7 +240,7 @@ impl Driver {
                 reason,
                 candidates_exchanged,
             } => {
-                self.attempts.stop_listening(&id);
+                self.sites.close(&id);
                 self.links.ended(&id, &reason);
                 if let Some(offered) = self.offered.remove(&id) {
                     let why = outcome::of_proposal(&reason, candidates_exchanged);
@@ -241,51 +262,6 @@ impl Driver {
     fn service(&self, id: &ConversationId) -> Uuid {
         let old = self.jobs.old_service(id);
         old.map_or(service::NATIVE, |(service, _)| service)
-    }
-
-    fn secure(
-        &mut self,
-        id: &ConversationId,
-        attempt: AttemptId,
-        tls_client: bool,
-        security: Security,
-    ) {
-        let Some(order) = self.secure_order(id, tls_client, security) else {
-            let error = AttemptError::Local;
-            let failed = Input::Failed { attempt, error };
-            return self.endpoint.handle_input(now(), failed);
-        };
-        self.attempts.secure(attempt, order);
-    }
-
-    fn secure_order(
-        &self,
-        id: &ConversationId,
-        tls_client: bool,
-        security: Security,
-    ) -> Option<SecureOrder> {
-        let identity = self.jobs.identity(id)?;
-        let (tls, zero_cookie_counts) = match security {
-            Security::Native(session) => {
-                return Some(SecureOrder::Native {
-                    session,
-                    identity,
-                    tls_client,
-                });
-            }
-            Security::LegacyTls { zero_cookie_counts } => (Some(identity), zero_cookie_counts),
-            Security::Plain { zero_cookie_counts } => (None, zero_cookie_counts),
-        };
-        let (_, opening) = self.jobs.old_service(id)?;
-        let terms = Terms {
-            connector: tls_client,
-            zero_cookie_counts,
-        };
-        Some(SecureOrder::Legacy(LegacyOrder {
-            tls,
-            terms,
-            opening,
-        }))
     }
 
     /// What a transfer has made ready is proposed.
@@ -312,23 +288,6 @@ impl Driver {
         if self.signaling_lost {
             self.give_up_negotiating();
         }
-    }
-
-    fn arrived(&mut self, arrival: Arrival) {
-        let input = match arrival {
-            Arrival::Report(report) => self.attempts.reported(report),
-            Arrival::Incoming { id, stream, from } => {
-                let attempt = self.endpoint.new_attempt();
-                self.attempts.accepted(attempt, stream);
-                Input::Incoming {
-                    id,
-                    attempt,
-                    from,
-                    carrier: rendezvous::Carrier::Tcp,
-                }
-            }
-        };
-        self.input(input);
     }
 
     fn incoming(&mut self, incoming: Result<Incoming, SignalingError>) {
