@@ -220,11 +220,19 @@ async fn guests_meet_at_the_relay_that_the_host_names() {
     let relay = owner.relay().await.unwrap().unwrap();
     assert!(relay.ticket.is_some());
     let (name, ticket) = (owner.name().clone(), relay.ticket.clone());
-    let (waiting, created) = ars::create(&Route::default(), &relay.address, &name, COOKIE, NATIVE, ticket)
-        .await
-        .unwrap();
-    let joining = ars::join(
+    let (waiting, created) = ars::create(
         &Route::default(),
+        &relay.address,
+        &name,
+        COOKIE,
+        NATIVE,
+        ticket,
+    )
+    .await
+    .unwrap();
+    let route = Route::default();
+    let joining = ars::join(
+        &route,
         &relay.address,
         joiner.name(),
         created.token,

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rdv_proto::rendezvous::{
-    AttemptError, AttemptId, Config, ConversationId, Input, Network, RelayCandidate,
+    AttemptError, AttemptId, Config, ConversationId, Input, RelayCandidate,
 };
 use rdv_proto::wire::rendezvous::Cookie;
 use tokio::sync::mpsc;

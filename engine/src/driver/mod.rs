@@ -25,9 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdv_proto::rendezvous::{
-    self, AttemptError, AttemptId, Config, ConversationId, Endpoint, Event, Input, Output,
-};
+use rdv_proto::rendezvous::{self, Config, ConversationId, Endpoint, Event, Input, Output};
 use rdv_proto::wire::service;
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -47,10 +45,8 @@ use crate::error::Error;
 use crate::proposal::{Proposal, Refused};
 use crate::share::Served;
 use crate::signaling::{Incoming, SignalingError};
-use crate::transport::attempt::legacy::LegacyOrder;
-use crate::transport::attempt::{Arrival, SecureOrder};
+use crate::transport::connect::Route;
 use crate::transport::gather;
-use crate::transport::opening::Terms;
 
 /// How long the last messages may take to leave when the engine ends.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);

@@ -67,7 +67,7 @@ impl Driver {
         Some(Origin::Quic {
             dialer,
             to,
-            session: Box::new(self.endpoint.session(id)?),
+            session: Box::new(self.endpoint.session(id)?.clone()),
             identity: self.jobs.identity(id)?,
         })
     }

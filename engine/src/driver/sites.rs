@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 
 use rdv_proto::rendezvous::ConversationId;
 use tokio::sync::{mpsc, watch};
@@ -24,10 +25,11 @@ pub(super) struct Sites {
     out: mpsc::Sender<Arrival>,
 }
 
-/// Dropped, the site is closed.
+/// The site is closed when nobody holds it any more.
+#[derive(Clone)]
 struct Held {
     dialer: Dialer,
-    usage: watch::Sender<Usage>,
+    usage: Arc<watch::Sender<Usage>>,
 }
 
 /// Whom a site serves.
@@ -116,11 +118,22 @@ impl Sites {
                     options.udp = false;
                     options.stun.clear();
                 }
-                self.spawn(options, usage)?
+                match self.spawn(options, usage.clone()) {
+                    Ok(held) => held,
+                    Err(error) => self.go_on_with_last(&id, usage).ok_or(error)?,
+                }
             }
         };
         self.open.insert((id, generation), held);
         Ok(())
+    }
+
+    /// Where the user allows so few ports that there is none left, the sockets of the last generation serve the next one.
+    fn go_on_with_last(&self, id: &ConversationId, usage: Usage) -> Option<Held> {
+        let of_all = (id.clone(), 0)..=(id.clone(), u32::MAX);
+        let (_, last) = self.open.range(of_all).next_back()?;
+        last.usage.send_replace(usage);
+        Some(last.clone())
     }
 
     /// The ways out of a generation's sockets.
@@ -132,7 +145,14 @@ impl Sites {
     /// Closes the listeners of a generation; what lanes stand on stays until the conversation is over.
     pub(super) fn retire(&mut self, id: &ConversationId, generation: u32) {
         if let Some(held) = self.open.get(&(id.clone(), generation)) {
-            held.usage.send_replace(Usage::Lanes);
+            let retired = Usage::Of(id.clone(), generation);
+            held.usage.send_if_modified(|usage| {
+                let is_its_own = *usage == retired;
+                if is_its_own {
+                    *usage = Usage::Lanes;
+                }
+                is_its_own
+            });
         }
     }
 
@@ -155,45 +175,45 @@ impl Sites {
         let dialer = site.dialer();
         let (usage, used) = watch::channel(usage);
         self.tasks.spawn(serve(site, used, self.out.clone()));
+        let usage = Arc::new(usage);
         Ok(Held { dialer, usage })
     }
 }
 
 /// Hands up what happens at a site as long as somebody holds it, then closes it.
 async fn serve(mut site: Site, mut used: watch::Receiver<Usage>, out: mpsc::Sender<Arrival>) {
-    // What was found while it served nobody.
+    let mut usage = used.borrow_and_update().clone();
     let mut known: Option<Found> = None;
-    let mut retired = false;
     loop {
         let event = tokio::select! {
-            event = site.next() => Some(event),
+            biased;
             changed = used.changed() => match changed {
-                Ok(()) => None,
+                Ok(()) => {
+                    usage = used.borrow_and_update().clone();
+                    if usage == Usage::Lanes {
+                        site.retire();
+                    }
+                    // Whoever comes later wants to know it, too.
+                    known.clone().map(SiteEvent::Found)
+                }
                 Err(_dropped) => break,
             },
-        };
-        let usage = used.borrow_and_update().clone();
-        let Usage::Of(id, generation) = usage else {
-            match event {
-                Some(SiteEvent::Found(found)) if usage == Usage::Nobody => known = Some(found),
-                // Strangers: nobody knows these addresses yet, or any more.
-                _ => {}
+            event = site.next() => {
+                if let SiteEvent::Found(found) = &event {
+                    known = Some(found.clone());
+                }
+                Some(event)
             }
-            if usage == Usage::Lanes && !retired {
-                retired = true;
-                site.retire();
-            }
-            continue;
         };
-        for event in known.take().map(SiteEvent::Found).into_iter().chain(event) {
+        // Others are strangers: nobody knows these addresses yet, or any more.
+        if let (Usage::Of(id, generation), Some(event)) = (&usage, event) {
             let arrival = Arrival::Site {
                 id: id.clone(),
-                generation,
+                generation: *generation,
                 event,
             };
             if out.send(arrival).await.is_err() {
-                // The driver has ended.
-                return site.close().await;
+                break;
             }
         }
     }

@@ -144,10 +144,7 @@ async fn dial(to: SocketAddr, bind: Option<IpAddr>) -> io::Result<TcpStream> {
     socket.connect(to).await
 }
 
-async fn race(
-    mut waiting: VecDeque<SocketAddr>,
-    bind: Option<IpAddr>,
-) -> io::Result<TcpStream> {
+async fn race(mut waiting: VecDeque<SocketAddr>, bind: Option<IpAddr>) -> io::Result<TcpStream> {
     // Dropped with the attempts that are still open.
     let mut open = JoinSet::new();
     let mut last_error = io::Error::from(io::ErrorKind::AddrNotAvailable);

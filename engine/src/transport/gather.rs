@@ -39,6 +39,11 @@ pub fn own_addresses(port: u16, loopback: bool) -> Vec<LocalCandidate> {
         .collect()
 }
 
+/// As [`own_addresses`], without ports.
+pub(crate) fn own_ips(loopback: bool) -> Vec<IpAddr> {
+    candidates(&interfaces(), loopback)
+}
+
 /// The subnets of this machine's interfaces that are up, loopback and link-local included. None if the system does not tell.
 pub fn own_subnets() -> Vec<Subnet> {
     let all = interfaces().into_iter();

@@ -1,4 +1,6 @@
-//! The network that this machine is in: when it changes, and who its gateway is. Nothing is sent.
+//! The network that this machine is in: when it changes, who its gateway is, and how it looks from outside.
+
+mod report;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -7,6 +9,8 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::gather;
+
+pub use report::{GatherLine, GatherReport, GatherResult, GatherSource};
 
 /// How often the interfaces are read. There is no kept crate that tells of changes on all systems without fifty more behind it, and
 /// to read the list takes some ten microseconds; a change is noticed long before a silent lane is.

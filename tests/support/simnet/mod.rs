@@ -308,14 +308,7 @@ impl Net {
     }
 
     /// Sends a datagram. Nothing happens if the host has no address of that family.
-    pub fn send(
-        &mut self,
-        host: HostId,
-        port: u16,
-        to: SocketAddr,
-        ttl: Option<u8>,
-        bytes: Bytes,
-    ) {
+    pub fn send(&mut self, host: HostId, port: u16, to: SocketAddr, ttl: Option<u8>, bytes: Bytes) {
         if let Some(from) = self.own_address(host, to, port) {
             let packet = Packet {
                 from,
@@ -442,18 +435,16 @@ impl Net {
             return;
         }
         let jitter = self.dice.up_to(line.jitter);
-        self.post(
-            delay + line.delay + jitter,
-            Travelling::Core(site, packet),
-        );
+        self.post(delay + line.delay + jitter, Travelling::Core(site, packet));
     }
 
     /// Who is reached at a public address.
     fn site_at(&self, ip: IpAddr) -> Option<SiteId> {
         let owns = |(index, site): (SiteId, &Site)| {
-            let translating = site.routers.last().filter(|router| {
-                ip.is_ipv4() && router.behaviour.ports != nat::Ports::Untouched
-            });
+            let translating = site
+                .routers
+                .last()
+                .filter(|router| ip.is_ipv4() && router.behaviour.ports != nat::Ports::Untouched);
             let owns = match translating {
                 Some(router) => router.outside == ip,
                 None => self

@@ -129,7 +129,9 @@ impl Connections {
             };
             self.queue.push_back((local, remote, segment));
         }
-        let removed = given_up.into_iter().filter_map(|ends| self.open.remove(&ends));
+        let removed = given_up
+            .into_iter()
+            .filter_map(|ends| self.open.remove(&ends));
         removed
             .filter(|open| open.dialled)
             .map(|open| open.id)

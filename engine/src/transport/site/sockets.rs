@@ -295,7 +295,10 @@ mod tests {
         );
         drop(first);
         assert_eq!(ports(&ranged(port..=port).open().unwrap()), [port, port]);
-        #[expect(clippy::reversed_empty_ranges, reason = "what a careless caller may give")]
+        #[expect(
+            clippy::reversed_empty_ranges,
+            reason = "what a careless caller may give"
+        )]
         let empty = ranged(2..=1).open();
         assert_eq!(empty.unwrap_err().kind(), io::ErrorKind::InvalidInput);
     }

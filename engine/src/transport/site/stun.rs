@@ -17,7 +17,7 @@ const AGAIN: [Duration; 3] = [
 /// When a server counts as silent.
 const GIVE_UP: Duration = Duration::from_millis(1500);
 /// Servers that one socket asks.
-const SERVERS_MAX: usize = 4;
+pub(super) const SERVERS_MAX: usize = 4;
 /// A server whose answer is this old is asked once more before it counts as silent: how many rounds may fail.
 const ROUNDS_FAILED_MAX: u8 = 2;
 
@@ -33,7 +33,14 @@ struct Asked {
     /// Random, so that nobody who cannot see our packets can answer in the server's place.
     transaction: [u8; 12],
     state: State,
+    /// When the first request of this round was due.
     started: Instant,
+    /// Since when there has been no answer, if there is none.
+    unanswered_since: Instant,
+    /// One round is over.
+    settled: bool,
+    /// From the first request to the answer, or until it was given up.
+    took: Duration,
     /// The last answer.
     answer: Option<Answer>,
     /// Rounds since then that brought none.
@@ -43,7 +50,9 @@ struct Asked {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// So many requests are out.
-    Open { sent: usize },
+    Open {
+        sent: usize,
+    },
     Answered,
     Silent,
     Refused,
@@ -100,10 +109,15 @@ impl Questions {
     }
 
     /// Whether the datagram was an answer to one of these questions. What only pretends to be one is not.
-    pub(super) fn datagram(&mut self, from: SocketAddr, bytes: &[u8]) -> bool {
+    ///
+    /// A server that is alone is asked at its other port, too, if it has one: one answer does not tell the mapping class.
+    pub(super) fn datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) -> bool {
         let Ok(message) = Stun::decode(bytes) else {
             return false;
         };
+        if message.class == Class::Request {
+            return false;
+        }
         let Some(one) = self
             .asked
             .iter_mut()
@@ -111,8 +125,9 @@ impl Questions {
         else {
             return false;
         };
+        one.settled = true;
+        one.took = now.saturating_duration_since(one.started);
         match (message.class, message.xor_mapped()) {
-            (Class::Request, _) => return false,
             // Of another family than the socket: no use, whatever it is.
             (Class::Success, Some(mapped)) if mapped.is_ipv4() == from.is_ipv4() => {
                 one.state = State::Answered;
@@ -121,20 +136,24 @@ impl Questions {
                     server: from,
                     mapped,
                 });
+                let other = message.other_address(from);
+                // Another machine is none that we were told to ask.
+                let other = other.filter(|other| other.ip() == from.ip());
+                if let (Some(other), [_alone]) = (other, self.asked.as_slice()) {
+                    self.asked.push(Asked::new(now, other));
+                }
             }
             _ => {
                 one.state = State::Refused;
-                one.answer = None;
+                one.lose_answer(now);
             }
         }
         true
     }
 
-    /// Whether every server has answered or counts as silent.
+    /// Whether every server has answered once or counted as silent.
     pub(super) fn settled(&self) -> bool {
-        self.asked
-            .iter()
-            .all(|one| !matches!(one.state, State::Open { .. }))
+        self.asked.iter().all(|one| one.settled)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -147,15 +166,15 @@ impl Questions {
             && self
                 .asked
                 .iter()
-                .all(|one| one.answer.is_none() && now >= one.started + time)
+                .all(|one| one.answer.is_none() && now >= one.unanswered_since + time)
     }
 
     pub(super) fn answers(&self) -> impl Iterator<Item = Answer> + '_ {
         self.asked.iter().filter_map(|one| one.answer)
     }
 
-    /// Who was asked since when, and what they said.
-    pub(super) fn standings(&self) -> impl Iterator<Item = (SocketAddr, Instant, Standing)> + '_ {
+    /// Who was asked, how long it took, and what they said.
+    pub(super) fn standings(&self) -> impl Iterator<Item = (SocketAddr, Duration, Standing)> + '_ {
         self.asked.iter().map(|one| {
             let standing = match (one.state, one.answer) {
                 (State::Refused, _) => Standing::Refused,
@@ -163,7 +182,7 @@ impl Questions {
                 (State::Silent, None) => Standing::Silent,
                 (_, None) => Standing::Waiting,
             };
-            (one.server, one.started, standing)
+            (one.server, one.took, standing)
         })
     }
 }
@@ -175,6 +194,9 @@ impl Asked {
             transaction: crate::random::bytes(),
             state: State::Open { sent: 0 },
             started: now,
+            unanswered_since: now,
+            settled: false,
+            took: Duration::ZERO,
             answer: None,
             failed: 0,
         }
@@ -184,6 +206,12 @@ impl Asked {
         self.transaction = crate::random::bytes();
         self.state = State::Open { sent: 0 };
         self.started = now;
+    }
+
+    fn lose_answer(&mut self, now: Instant) {
+        if self.answer.take().is_some() {
+            self.unanswered_since = now;
+        }
     }
 
     fn due(&self) -> Option<Instant> {
@@ -205,9 +233,11 @@ impl Asked {
         }
         if sent > AGAIN.len() {
             self.state = State::Silent;
+            self.settled = true;
+            self.took = GIVE_UP;
             self.failed = self.failed.saturating_add(1);
             if self.failed >= ROUNDS_FAILED_MAX {
-                self.answer = None;
+                self.lose_answer(now);
             }
             return None;
         }

@@ -205,11 +205,7 @@ fn the_silence_lasts_150_ms_at_least_and_250_if_nothing_is_known() {
         track.told();
         track.pairs(&[peer(1)]);
         track.wait(ms(end));
-        assert_eq!(
-            track.times(peer(1)),
-            [0, 25, u128::from(end)],
-            "{rtt:?}"
-        );
+        assert_eq!(track.times(peer(1)), [0, 25, u128::from(end)], "{rtt:?}");
     }
 }
 
@@ -231,7 +227,10 @@ fn the_silence_ends_where_the_peer_is_heard_and_there_alone() {
     track.told();
     track.pairs(&[peer(1), peer(2)]);
     track.wait(ms(100));
-    assert_eq!(track.hear(peer(1), &request(true, 0)), heard(peer(1), false));
+    assert_eq!(
+        track.hear(peer(1), &request(true, 0)),
+        heard(peer(1), false)
+    );
     track.wait(ms(30));
     // The answer, a probe, its first repetition.
     assert_eq!(track.times(peer(1)), [0, 25, 100, 100, 125]);
@@ -477,7 +476,9 @@ fn what_is_remembered_is_bounded() {
         let packet = request(false, number);
         let from = SocketAddr::from(([11, 11, 2, 1], 1_024 + u16::try_from(number).expect("few")));
         track.probing.datagram(track.now, from, &packet);
-        track.probing.datagram(track.now, peer(1), &request(false, 2_000 + number));
+        track
+            .probing
+            .datagram(track.now, peer(1), &request(false, 2_000 + number));
     }
     let probing = &track.probing;
     assert_eq!(probing.seen.len(), TRANSACTIONS_REMEMBERED_MAX);

@@ -6,10 +6,10 @@ use std::time::Duration;
 use rdv_proto::rendezvous::{LocalCandidate, Network};
 
 /// Lines of one report at most; gathering again replaces the lines of what is asked again.
-pub(super) const LINES_MAX: usize = 64;
+const LINES_MAX: usize = 64;
 
 /// How the gathering of own addresses went so far.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GatherReport {
     /// One line for each question, in the order in which they were first asked.
@@ -22,17 +22,6 @@ pub struct GatherReport {
     pub complete: bool,
 }
 
-impl Default for GatherReport {
-    fn default() -> Self {
-        Self {
-            lines: Vec::new(),
-            candidates: Vec::new(),
-            network: Network::default(),
-            complete: false,
-        }
-    }
-}
-
 /// One question and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -43,8 +32,27 @@ pub struct GatherLine {
     pub asked: Option<SocketAddr>,
     /// What came of it.
     pub result: GatherResult,
-    /// From the question to its end, or to the report if it has not ended.
+    /// From the question to its end; zero if it has not ended.
     pub took: Duration,
+}
+
+impl GatherLine {
+    /// A question that has just been asked.
+    pub(crate) fn waiting(source: GatherSource, asked: Option<SocketAddr>) -> Self {
+        Self {
+            source,
+            asked,
+            result: GatherResult::Waiting,
+            took: Duration::ZERO,
+        }
+    }
+
+    /// How it ended, after this time.
+    pub(crate) fn ended(mut self, result: GatherResult, took: Duration) -> Self {
+        self.result = result;
+        self.took = took;
+        self
+    }
 }
 
 /// Where addresses come from.
@@ -94,7 +102,7 @@ pub enum GatherResult {
 
 impl GatherReport {
     /// Enters a line in the place of the one that asked the same; a full report takes no new ones.
-    pub(super) fn put(&mut self, line: GatherLine) {
+    pub(crate) fn put(&mut self, line: GatherLine) {
         let same =
             |known: &&mut GatherLine| known.source == line.source && known.asked == line.asked;
         if let Some(known) = self.lines.iter_mut().find(same) {
