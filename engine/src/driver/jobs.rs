@@ -439,6 +439,17 @@ impl Jobs {
             .collect()
     }
 
+    /// Whether there is any transfer.
+    pub(super) fn any(&self) -> bool {
+        !self.jobs.is_empty()
+    }
+
+    /// Whether somebody is waited for, who has the words of a code.
+    pub(super) fn any_expected(&self) -> bool {
+        let mut jobs = self.jobs.values();
+        jobs.any(|job| job.begin.by_code && job.begin.conversation.is_none())
+    }
+
     /// All transfers.
     pub(crate) fn all(&self) -> Vec<JobId> {
         self.jobs.keys().copied().collect()

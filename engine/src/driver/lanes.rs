@@ -50,6 +50,7 @@ impl Driver {
         let path = self.path(id, connector, path, proven.lane.remote());
         tracing::debug!(attempt = attempt.0, ?why, "the transfer moves");
         self.links.add(id, attempt, proven.lane);
+        self.abandoned.remove(id);
         if let Some(log) = self.jobs.log(id) {
             log.path(now(), attempt, path.clone());
         }

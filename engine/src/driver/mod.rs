@@ -3,6 +3,7 @@
 //! Decisions are the machine's (`rdv_proto::rendezvous`), bytes the transfer's; this room only connects them. Control plane
 //! and data plane meet once, when a proven lane is handed to the transfer by value.
 
+mod abandoned;
 mod attempts;
 mod files;
 mod job;
@@ -30,6 +31,7 @@ use rdv_proto::wire::service;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
+use self::abandoned::Abandoned;
 use self::attempts::Attempts;
 pub(crate) use self::job::{Direction, JobId, Prepared};
 use self::job::{Over, Proposing, Ready, TransferEnded};
@@ -46,7 +48,7 @@ use crate::proposal::{Proposal, Refused};
 use crate::share::Served;
 use crate::signaling::{Incoming, SignalingError};
 use crate::transport::connect::Route;
-use crate::transport::gather;
+use crate::transport::{gather, network};
 
 /// How long the last messages may take to leave when the engine ends.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -68,6 +70,7 @@ pub(crate) struct Driver {
     jobs: Jobs,
     links: Links,
     sites: Sites,
+    abandoned: Abandoned,
     /// Proposals of others that nobody has answered; the machine bounds them.
     offered: BTreeMap<ConversationId, Offered>,
     /// Of the last of them.
@@ -110,6 +113,7 @@ impl Driver {
             endpoint: Endpoint::new(name, config),
             sites: Sites::new(&setup, attempts.arrivals()),
             attempts,
+            abandoned: Abandoned::default(),
             jobs: Jobs::new(setup.known_peers.clone(), ended_out, ready_out),
             links: Links::default(),
             offered: BTreeMap::new(),
@@ -127,6 +131,7 @@ impl Driver {
 
     pub(crate) async fn run(mut self) {
         let signaling = Arc::clone(&self.setup.signaling);
+        let mut network = network::watch();
         loop {
             self.drain();
             let timeout = self.endpoint.poll_timeout();
@@ -140,6 +145,8 @@ impl Driver {
                 Some(ended) = self.ended.recv() => self.transfer_ended(ended),
                 Some(ready) = self.ready.recv() => self.ready(ready),
                 incoming = signaling.recv(), if !self.signaling_lost => self.incoming(incoming),
+                () = network.changed(), if self.jobs.any() => self.network_changed(),
+                () = sleep_until(self.abandoned.next()) => self.given_up(),
                 () = sleep_until(timeout) => self.input(Input::Timeout),
             }
         }
@@ -226,6 +233,7 @@ impl Driver {
                 path,
                 why,
             } => self.moved(&id, attempt, &path, why),
+            Event::LaneLost { id } => self.lane_lost(id),
             Event::Tried { id, report } => {
                 if let Some(log) = self.jobs.log(&id) {
                     log.tried(&report);
@@ -238,6 +246,8 @@ impl Driver {
             } => {
                 self.sites.close(&id);
                 self.links.ended(&id, &reason);
+                self.abandoned.remove(&id);
+                self.put_away();
                 if let Some(offered) = self.offered.remove(&id) {
                     let why = outcome::of_proposal(&reason, candidates_exchanged);
                     let _ = offered.gone.send(why);
@@ -300,6 +310,7 @@ impl Driver {
                 tracing::info!(%error, "the signalling channel is gone");
                 self.signaling_lost = true;
                 self.give_up_negotiating();
+                self.abandoned.signaling_lost(now());
             }
         }
     }
@@ -316,6 +327,7 @@ impl Driver {
         let job = ended.job;
         if let Some(id) = self.jobs.conversation(job) {
             self.links.forget(&id);
+            self.abandoned.remove(&id);
         }
         match self.jobs.transfer_ended(ended) {
             Some(Over::Cancel(id, reason)) => self.input(Input::Cancel { id, reason }),
@@ -323,6 +335,7 @@ impl Driver {
             Some(Over::Unexpect) => self.input(Input::Unexpect { expectation: job.0 }),
             None => {}
         }
+        self.put_away();
     }
 
     /// Cancels everything and lets the last messages go out: the other sides want to know.
@@ -341,7 +354,15 @@ impl Driver {
         })
         .await;
         self.drain();
-        self.outbox.flush(FLUSH_TIMEOUT).await;
+        let Self {
+            attempts,
+            sites,
+            outbox,
+            ..
+        } = self;
+        // Nothing that sockets say is heard any more.
+        drop(attempts);
+        tokio::join!(sites.close_all(), outbox.flush(FLUSH_TIMEOUT));
     }
 }
 

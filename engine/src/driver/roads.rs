@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 
 use rdv_proto::rendezvous::{
-    AttemptError, AttemptId, Carrier, ConversationId, Input, Network, Security,
+    AttemptError, AttemptId, Carrier, ConversationId, Input, Network, RelayPolicy, Security,
 };
 
 use super::sites::Wanted;
 use super::{Driver, now};
 use crate::transport::attempt::legacy::LegacyOrder;
 use crate::transport::attempt::{Arrival, NativeOrder, Origin, Report, SecureOrder};
+use crate::transport::gather;
 use crate::transport::opening::Terms;
 use crate::transport::site::{Dialer, SiteEvent};
 
@@ -39,6 +40,27 @@ impl Driver {
             };
             self.endpoint.handle_input(now(), nothing);
         }
+    }
+
+    /// Opens sockets for somebody who is likely to come. The relay alone: no listener, no packet to anybody else (S-11).
+    pub(super) fn prepare(&mut self) {
+        if self.setup.relay_policy != RelayPolicy::Only {
+            self.sites.prepare();
+        }
+    }
+
+    /// Closes them again if nobody is waited for any more.
+    pub(super) fn put_away(&mut self) {
+        if !self.jobs.any_expected() {
+            self.sites.put_away();
+        }
+    }
+
+    /// This machine has another address, or another way out.
+    pub(super) fn network_changed(&mut self) {
+        tracing::debug!("the network has changed");
+        self.endpoint.config_mut().interfaces = gather::own_subnets();
+        self.input(Input::NetworkChanged);
     }
 
     pub(super) fn dial(
