@@ -20,7 +20,7 @@ use bytes::Bytes;
 
 use self::kinds::Kind;
 use self::nat::{Behaviour, Router, Verdict};
-use self::packet::{Load, Packet, Segment, TTL};
+use self::packet::{End, Load, Packet, Segment, TTL};
 use self::tcp::Connections;
 use crate::road::Dice;
 
@@ -98,6 +98,8 @@ pub enum Notice {
         host: HostId,
         /// What it calls it.
         connection: ConnectionId,
+        /// The other end.
+        far: End,
     },
     /// A connection came in at a listener, and is up.
     Accepted {
@@ -109,6 +111,8 @@ pub enum Notice {
         to: SocketAddr,
         /// From where, as the host sees it.
         from: SocketAddr,
+        /// The other end.
+        far: End,
     },
     /// A connection was refused, or reset.
     Refused {
@@ -204,6 +208,11 @@ impl Net {
     pub fn add_neighbour(&mut self, of: HostId, address: IpAddr) -> HostId {
         let site = self.hosts[of].site;
         self.add_host(site, address)
+    }
+
+    /// Gives a host another address of its own.
+    pub fn add_address(&mut self, host: HostId, address: IpAddr) {
+        self.hosts[host].addresses.push(address);
     }
 
     /// Gives a host an IPv6 address, behind a stateful firewall or not.
@@ -333,6 +342,22 @@ impl Net {
     pub fn close(&mut self, host: HostId, connection: ConnectionId) {
         self.hosts[host].connections.close(connection);
         self.after_tcp(host);
+    }
+
+    /// Drops a connection without a word.
+    pub fn forget(&mut self, host: HostId, connection: ConnectionId) {
+        self.hosts[host].connections.forget(connection);
+    }
+
+    /// Sends a datagram from one of several addresses of a host.
+    pub fn send_as(&mut self, host: HostId, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
+        let packet = Packet {
+            from,
+            to,
+            ttl: TTL,
+            load: Load::Udp(bytes),
+        };
+        self.leave_host(host, packet);
     }
 
     /// When something happens next.
@@ -523,10 +548,10 @@ impl Net {
                     bytes,
                 }]
             }
-            Load::Tcp(segment) => {
+            Load::Tcp(segment, far) => {
                 let now = self.now;
                 let connections = &mut self.hosts[host].connections;
-                let news = connections.segment(now, packet.to, packet.from, segment);
+                let news = connections.segment(now, packet.to, packet.from, segment, far);
                 self.after_tcp(host);
                 let (to, from) = (packet.to, packet.from);
                 news.map(|news| news.into_notice(host, to, from))
@@ -538,12 +563,12 @@ impl Net {
 
     /// Sends what the connections of a host want to send, and sets their timer.
     fn after_tcp(&mut self, host: HostId) {
-        while let Some((from, to, segment)) = self.hosts[host].connections.poll_send() {
+        while let Some((from, to, segment, by)) = self.hosts[host].connections.poll_send() {
             let packet = Packet {
                 from,
                 to,
                 ttl: TTL,
-                load: Load::Tcp(segment),
+                load: Load::Tcp(segment, by.map(|by| (host, by))),
             };
             self.leave_host(host, packet);
         }

@@ -1,0 +1,5 @@
+//! The simulated network.
+
+mod network;
+mod prober;
+mod table;
