@@ -218,6 +218,9 @@ impl NetPair {
             let host = self.sides[side].host;
             return self.net.close(host, connection);
         };
+        if let Some(attempt) = self.opening_to(side, port, from) {
+            return self.opened(side, attempt, connection, far);
+        }
         let attempt = self.sides[side].endpoint.new_attempt();
         let way = Way::Tcp {
             connection: Some(connection),
@@ -236,6 +239,35 @@ impl NetPair {
                 carrier,
             },
         );
+    }
+
+    /// An attempt from that port to there that is between two tries: what comes in from there is its connection.
+    fn opening_to(&self, side: usize, at: u16, from: SocketAddr) -> Option<AttemptId> {
+        let mut lanes = self.sides[side].lanes.iter();
+        lanes.find_map(|(attempt, lane)| match lane.way {
+            Way::Open {
+                connection: None,
+                to,
+                port,
+                ..
+            } if to == from && port == at => Some(*attempt),
+            _ => None,
+        })
+    }
+
+    fn opened(&mut self, side: usize, attempt: AttemptId, connection: ConnectionId, far: WireEnd) {
+        let by = Use::Attempt(attempt);
+        self.sides[side].connections.insert(connection, by);
+        if let Some(Lane {
+            way: Way::Open {
+                connection: open, ..
+            },
+            ..
+        }) = self.lane((side, attempt))
+        {
+            *open = Some(connection);
+        }
+        self.connected(side, connection, far);
     }
 
     /// Notes which two attempts are the ends of one connection.
