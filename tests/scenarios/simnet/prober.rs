@@ -253,7 +253,9 @@ pub(super) fn tcp(kinds: [Kind; 2], skew: Skew, modes: [Mode; 2]) -> bool {
             };
         }
         trial.run(end, |trial, notice| match notice {
-            Notice::Connected { host, connection } => {
+            Notice::Connected {
+                host, connection, ..
+            } => {
                 if let Some(index) = trial.side(host)
                     && trial.sides[index].dialling == Some(connection)
                 {
