@@ -127,7 +127,7 @@ impl Connector {
     /// Nothing is heard on a lane.
     pub(super) fn silent(
         &mut self,
-        common: &Common,
+        common: &mut Common,
         context: &mut Context<'_>,
         attempt: AttemptId,
     ) {
@@ -140,7 +140,7 @@ impl Connector {
     /// The lane in use has broken.
     pub(super) fn lane_lost(
         &mut self,
-        common: &Common,
+        common: &mut Common,
         context: &mut Context<'_>,
         error: AttemptError,
     ) {
@@ -156,7 +156,11 @@ impl Connector {
         self.repair(common, context);
     }
 
-    fn repair(&mut self, common: &Common, context: &mut Context<'_>) {
+    fn repair(&mut self, common: &mut Common, context: &mut Context<'_>) {
+        self.take_passed_over(common, context);
+        if self.is_well() {
+            return;
+        }
         if self.controller && !self.has_relay() {
             self.ground.create_relay(common, context);
         }
