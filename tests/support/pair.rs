@@ -452,18 +452,7 @@ impl Pair {
     }
 
     fn randomness(&mut self) -> Randomness {
-        let mut bytes = [0; 112];
-        for byte in &mut bytes {
-            *byte = self.dice.roll().to_le_bytes()[0];
-        }
-        let (pake, rest) = bytes.split_first_chunk().expect("64 of 112");
-        let (ephemeral, rest) = rest.split_first_chunk().expect("32 of 48");
-        let (nonce, _) = rest.split_first_chunk().expect("16 of 16");
-        Randomness {
-            pake: *pake,
-            ephemeral: *ephemeral,
-            nonce: *nonce,
-        }
+        randomness(&mut self.dice)
     }
 
     fn post(&mut self, delay: Duration, side: usize, parcel: Parcel) {
@@ -823,7 +812,10 @@ impl Pair {
 }
 
 /// Whether two ends of a connection agree, and what goes wrong if not.
-fn proofs_fit(near: &(bool, Security), far: &(bool, Security)) -> Result<(), AttemptError> {
+pub(crate) fn proofs_fit(
+    near: &(bool, Security),
+    far: &(bool, Security),
+) -> Result<(), AttemptError> {
     let ((near_client, near), (far_client, far)) = (near, far);
     match (near, far) {
         (Security::Native(near), Security::Native(far)) => {
@@ -852,6 +844,22 @@ fn proofs_fit(near: &(bool, Security), far: &(bool, Security)) -> Result<(), Att
         Err(AttemptError::Tls)
     } else {
         Ok(())
+    }
+}
+
+/// Randomness as a driver hands it in.
+pub(crate) fn randomness(dice: &mut Dice) -> Randomness {
+    let mut bytes = [0; 112];
+    for byte in &mut bytes {
+        *byte = dice.roll().to_le_bytes()[0];
+    }
+    let (pake, rest) = bytes.split_first_chunk().expect("64 of 112");
+    let (ephemeral, rest) = rest.split_first_chunk().expect("32 of 48");
+    let (nonce, _) = rest.split_first_chunk().expect("16 of 16");
+    Randomness {
+        pake: *pake,
+        ephemeral: *ephemeral,
+        nonce: *nonce,
     }
 }
 
@@ -912,6 +920,6 @@ pub fn send_file_tags() -> TlvList {
         )
 }
 
-fn key_hash(side: usize) -> [u8; 32] {
+pub(crate) fn key_hash(side: usize) -> [u8; 32] {
     [u8::try_from(side).expect("one of two"); 32]
 }

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
+use super::{ConnectionId, HostId};
+
 /// Hops that a packet lives if nobody says otherwise.
 pub const TTL: u8 = 64;
 
@@ -25,9 +27,13 @@ pub struct Packet {
 pub enum Load {
     /// A datagram.
     Udp(Bytes),
-    /// A segment.
-    Tcp(Segment),
+    /// A segment, and which connection sent it: none if a router or a closed port did. Nothing decides by the latter;
+    /// tests find the two ends of a connection by it.
+    Tcp(Segment, Option<End>),
 }
+
+/// One end of a connection: of which host, and what that calls it.
+pub type End = (HostId, ConnectionId);
 
 /// The segments that open a connection, and the one that ends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,23 +62,23 @@ impl Packet {
     pub fn transport(&self) -> Transport {
         match self.load {
             Load::Udp(_) => Transport::Udp,
-            Load::Tcp(_) => Transport::Tcp,
+            Load::Tcp(..) => Transport::Tcp,
         }
     }
 
     /// Whether it is that segment.
     pub fn is(&self, segment: Segment) -> bool {
-        self.load == Load::Tcp(segment)
+        matches!(self.load, Load::Tcp(own, _) if own == segment)
     }
 
     /// What a closed port, or a router that rejects, says to it: for datagrams nothing that matters.
     pub fn refusal(&self) -> Option<Self> {
-        let refusable = matches!(self.load, Load::Tcp(segment) if segment != Segment::Rst);
+        let refusable = matches!(self.load, Load::Tcp(segment, _) if segment != Segment::Rst);
         refusable.then_some(Self {
             from: self.to,
             to: self.from,
             ttl: TTL,
-            load: Load::Tcp(Segment::Rst),
+            load: Load::Tcp(Segment::Rst, None),
         })
     }
 }

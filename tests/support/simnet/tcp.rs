@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::packet::Segment;
+use super::packet::{End, Segment};
 use super::{HostId, Notice};
 
 /// Names a connection of one host.
@@ -14,21 +14,26 @@ pub struct ConnectionId(pub u64);
 /// What became of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum News {
-    Connected(ConnectionId),
-    Accepted(ConnectionId),
+    Connected(ConnectionId, End),
+    Accepted(ConnectionId, End),
     Refused(ConnectionId),
 }
 
 impl News {
     pub(super) fn into_notice(self, host: HostId, to: SocketAddr, from: SocketAddr) -> Notice {
         match self {
-            Self::Connected(connection) => Notice::Connected { host, connection },
+            Self::Connected(connection, far) => Notice::Connected {
+                host,
+                connection,
+                far,
+            },
             Self::Refused(connection) => Notice::Refused { host, connection },
-            Self::Accepted(connection) => Notice::Accepted {
+            Self::Accepted(connection, far) => Notice::Accepted {
                 host,
                 connection,
                 to,
                 from,
+                far,
             },
         }
     }
@@ -54,12 +59,15 @@ struct Connection {
 /// Local and remote address.
 type Ends = (SocketAddr, SocketAddr);
 
+/// From where, to where, what, by which connection.
+type Sending = (SocketAddr, SocketAddr, Segment, Option<ConnectionId>);
+
 /// The connections of a host.
 #[derive(Debug, Default)]
 pub(super) struct Connections {
     listening: BTreeSet<u16>,
     open: BTreeMap<Ends, Connection>,
-    queue: VecDeque<(SocketAddr, SocketAddr, Segment)>,
+    queue: VecDeque<Sending>,
     last: u64,
 }
 
@@ -85,8 +93,12 @@ impl Connections {
             return None;
         }
         let id = self.insert(now, (from, to), State::SynSent, true);
-        self.queue.push_back((from, to, Segment::Syn));
+        self.queue.push_back((from, to, Segment::Syn, Some(id)));
         Some(id)
+    }
+
+    pub(super) fn forget(&mut self, connection: ConnectionId) {
+        self.open.retain(|_, open| open.id != connection);
     }
 
     pub(super) fn close(&mut self, connection: ConnectionId) {
@@ -94,11 +106,12 @@ impl Connections {
         let ends = open.find_map(|(ends, open)| (open.id == connection).then_some(*ends));
         if let Some((local, remote)) = ends {
             self.open.remove(&(local, remote));
-            self.queue.push_back((local, remote, Segment::Rst));
+            self.queue
+                .push_back((local, remote, Segment::Rst, Some(connection)));
         }
     }
 
-    pub(super) fn poll_send(&mut self) -> Option<(SocketAddr, SocketAddr, Segment)> {
+    pub(super) fn poll_send(&mut self) -> Option<Sending> {
         self.queue.pop_front()
     }
 
@@ -127,7 +140,8 @@ impl Connections {
                 State::SynSent => Segment::Syn,
                 _ => Segment::SynAck,
             };
-            self.queue.push_back((local, remote, segment));
+            self.queue
+                .push_back((local, remote, segment, Some(open.id)));
         }
         let removed = given_up
             .into_iter()
@@ -145,17 +159,20 @@ impl Connections {
         local: SocketAddr,
         remote: SocketAddr,
         segment: Segment,
+        far: Option<End>,
     ) -> Option<News> {
         let ends = (local, remote);
         let Some(open) = self.open.get_mut(&ends) else {
             if segment == Segment::Syn && self.listening.contains(&local.port()) {
-                self.insert(now, ends, State::SynReceived, false);
-                self.queue.push_back((local, remote, Segment::SynAck));
+                let id = self.insert(now, ends, State::SynReceived, false);
+                self.queue
+                    .push_back((local, remote, Segment::SynAck, Some(id)));
             } else if segment.is_refused() {
-                self.queue.push_back((local, remote, Segment::Rst));
+                self.queue.push_back((local, remote, Segment::Rst, None));
             }
             return None;
         };
+        let id = Some(open.id);
         match (open.state, segment) {
             (_, Segment::Rst) => {
                 let open = self.open.remove(&ends)?;
@@ -164,21 +181,21 @@ impl Connections {
             }
             (State::SynSent | State::SynReceived, Segment::Syn) => {
                 open.state = State::SynReceived;
-                self.queue.push_back((local, remote, Segment::SynAck));
+                self.queue.push_back((local, remote, Segment::SynAck, id));
                 None
             }
             (State::SynSent, Segment::SynAck) | (State::SynReceived, Segment::SynAck) => {
                 open.state = State::Established;
-                let news = open.news();
-                self.queue.push_back((local, remote, Segment::Ack));
-                Some(news)
+                let news = open.news(far);
+                self.queue.push_back((local, remote, Segment::Ack, id));
+                news
             }
             (State::SynReceived, Segment::Ack) => {
                 open.state = State::Established;
-                Some(open.news())
+                open.news(far)
             }
             (State::Established, Segment::Syn | Segment::SynAck) => {
-                self.queue.push_back((local, remote, Segment::Ack));
+                self.queue.push_back((local, remote, Segment::Ack, id));
                 None
             }
             (State::SynSent | State::Established, Segment::Ack) => None,
@@ -203,11 +220,13 @@ impl Connections {
 }
 
 impl Connection {
-    fn news(&self) -> News {
-        if self.dialled {
-            News::Connected(self.id)
-        } else {
-            News::Accepted(self.id)
-        }
+    fn news(&self, far: Option<End>) -> Option<News> {
+        far.map(|far| {
+            if self.dialled {
+                News::Connected(self.id, far)
+            } else {
+                News::Accepted(self.id, far)
+            }
+        })
     }
 }
