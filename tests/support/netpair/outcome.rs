@@ -59,6 +59,11 @@ impl NetPair {
         Some(first.max(second) - self.candidates_told()?)
     }
 
+    /// From the first message with addresses to both having seen each other's proof on a lane.
+    pub fn time_to_prove(&self) -> Option<Duration> {
+        Some(self.both_proven? - self.candidates_told()?)
+    }
+
     /// From the first message with addresses to both using a direct lane.
     pub fn time_to_direct(&self) -> Option<Duration> {
         let mut last = Duration::ZERO;
