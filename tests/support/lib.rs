@@ -12,11 +12,15 @@ pub mod fuzz;
 pub mod gate;
 pub mod hostile_host;
 #[cfg(target_os = "linux")]
+pub mod netlab;
+#[cfg(target_os = "linux")]
 pub mod netns;
 pub mod netpair;
 pub mod old_client;
 pub mod old_peer;
 pub mod pair;
+#[cfg(target_os = "linux")]
+pub mod ports;
 #[cfg(target_os = "linux")]
 pub mod process;
 #[cfg(target_os = "linux")]

@@ -3,6 +3,7 @@
 //! Reads interfaces only; nothing is sent. What is found is told to nobody here: addresses leave this machine only after
 //! the user's consent, and only sealed (S-11).
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -38,6 +39,11 @@ pub fn own_addresses(port: u16, loopback: bool) -> Vec<LocalCandidate> {
         .collect()
 }
 
+/// As [`own_addresses`], without ports.
+pub(crate) fn own_ips(loopback: bool) -> Vec<IpAddr> {
+    candidates(&interfaces(), loopback)
+}
+
 /// The subnets of this machine's interfaces that are up, loopback and link-local included. None if the system does not tell.
 pub fn own_subnets() -> Vec<Subnet> {
     let all = interfaces().into_iter();
@@ -52,6 +58,19 @@ pub fn own_subnets() -> Vec<Subnet> {
 pub fn is_this_machine(ip: IpAddr) -> bool {
     let ip = ip.to_canonical();
     ip.is_loopback() || interfaces().iter().any(|own| own.ip == ip)
+}
+
+/// All addresses outside loopback that count as this machine's own: what changes when the network does.
+pub(crate) fn outside_addresses() -> BTreeSet<IpAddr> {
+    let all = interfaces();
+    let usable = |own: &&OwnAddress| {
+        let reachable = match own.ip {
+            IpAddr::V4(ip) => is_reachable_v4(ip),
+            IpAddr::V6(ip) => is_reachable_v6(ip),
+        };
+        reachable && !own.deprecated && !is_virtual(&own.interface)
+    };
+    all.iter().filter(usable).map(|own| own.ip).collect()
 }
 
 /// Opens a free TCP port on all interfaces: a listener for each family that there is, on the same port. IPv4 alone if no
