@@ -254,3 +254,26 @@ proptest! {
         check(&mut pair, direct);
     }
 }
+
+/// The controller chooses TCP and a moment later QUIC; the word of the first is late, so that the other side takes it for
+/// the later one.
+#[test]
+fn a_choice_that_overtakes_another_does_not_part_the_two() {
+    let ground = Ground::between(Kind::InBlocked, Kind::Open)
+        .with_round_trip(ms(4))
+        .with_loss(1);
+    let mut pair = NetPair::meet(Ground {
+        skew: [ms(101), ms(0)],
+        prepared: false,
+        seed: 9_795_451_864_867_965_699,
+        ..ground
+    });
+    run(&mut pair, true);
+    let turns = pair.carried(ALICE).len();
+    assert!(
+        turns > 2,
+        "this seed does not show it any more: {}",
+        pair.story()
+    );
+    check(&mut pair, true);
+}
