@@ -153,10 +153,32 @@ impl Connector {
         Some(heard + (RELAY_GRACE + round_trip).min(RELAY_GRACE_MAX))
     }
 
+    /// Other side: the lane in use has broken; goes back to one that the controller chose before. Two choices may
+    /// overtake each other on their lanes: then that one is what the controller is using.
+    pub(super) fn fall_back(&mut self, common: &Common, context: &mut Context<'_>) -> bool {
+        if self.controller {
+            return false;
+        }
+        let used = self.ground.lanes.iter();
+        let used = used.filter(|(_, lane)| lane.used && lane.is_proven() && !lane.silent);
+        let best = used.reduce(|best, other| {
+            if is_better(other.1, best.1) {
+                other
+            } else {
+                best
+            }
+        });
+        let Some((attempt, _)) = best else {
+            return false;
+        };
+        self.take(common, context, attempt, MoveReason::Repair);
+        true
+    }
+
     /// A lane is in use from here on.
     fn take(
         &mut self,
-        common: &mut Common,
+        common: &Common,
         context: &mut Context<'_>,
         attempt: AttemptId,
         why: MoveReason,
