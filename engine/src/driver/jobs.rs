@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::mem;
 use std::sync::Arc;
 
-use rdv_proto::rendezvous::{AttemptId, ConversationId, EndReason, LegacySecurity};
+use rdv_proto::rendezvous::{ConversationId, EndReason, LegacySecurity};
 use rdv_proto::wire::rendezvous::{CancelReason, NakCode};
 use rdv_proto::wire::text::ScreenName;
 use tokio::sync::mpsc;
@@ -18,7 +18,7 @@ use super::job::{
 use super::legacy::LegacyWork;
 use super::outcome;
 use super::pace::Pace;
-use super::run::{Fault, Running, Told, Waiting, Work};
+use super::run::{Carried, Fault, Running, Told, Waiting, Work, tell_change};
 use super::walk::Walk;
 use crate::error::{By, Error};
 use crate::handle::{EVENTS_MAX, TransferEvent};
@@ -26,7 +26,6 @@ use crate::report::Log;
 use crate::signaling::BoxFuture;
 use crate::transfer::{Control, Source, Summary, TransferError};
 use crate::transport::Path;
-use crate::transport::attempt::Proven;
 use crate::transport::opening::Opening;
 use crate::trust::{Identity, KnownPeers};
 
@@ -236,14 +235,8 @@ impl Jobs {
         self.jobs.get(self.by_conversation.get(id)?)
     }
 
-    /// Hands the lane over: from here on the bytes are the transfer's.
-    pub(crate) fn start(
-        &mut self,
-        id: &ConversationId,
-        attempt: AttemptId,
-        proven: Proven,
-        path: Path,
-    ) {
+    /// Hands over what carries the bytes: from here on they are the transfer's.
+    pub(super) fn start(&mut self, id: &ConversationId, carried: Carried, path: Path) {
         self.peer_found(id);
         let Some(&job_id) = self.by_conversation.get(id) else {
             return;
@@ -261,8 +254,7 @@ impl Jobs {
         let running = Running {
             peer: id.peer.clone(),
             path,
-            attempt,
-            proven,
+            carried,
             work,
             by_code: job.begin.by_code,
             known_peers: self.known_peers.clone(),
@@ -270,7 +262,6 @@ impl Jobs {
             control: job.control.clone(),
             answer: Arc::clone(&job.answer),
             told: Arc::clone(&job.told),
-            log: job.log.clone(),
         };
         let ended = self.ended.clone();
         tokio::spawn(async move {
@@ -279,6 +270,23 @@ impl Jobs {
                 let _ = ended.send(TransferEnded { job, outcome }).await;
             }
         });
+    }
+
+    /// The bytes go another way from now on.
+    pub(super) fn moved(&self, id: &ConversationId, path: Path) {
+        if let Some(job) = self.of(id) {
+            tell_change(&job.told, &job.events, path);
+        }
+    }
+
+    /// The conversation that serves a transfer now.
+    pub(super) fn conversation(&self, job: JobId) -> Option<ConversationId> {
+        self.jobs.get(&job)?.begin.conversation.clone()
+    }
+
+    /// The report of the transfer that a conversation is for.
+    pub(super) fn log(&self, id: &ConversationId) -> Option<Log> {
+        self.of(id).map(|job| job.log.clone())
     }
 
     /// A transfer is over, or one rendezvous of it. Returns what is over with it.
@@ -307,6 +315,7 @@ impl Jobs {
             (None, Fault::Transfer(error)) => outcome::of_transfer(error, job.receives),
             (None, Fault::Refused(error)) => error,
         });
+        job.log.ended(Instant::now().into_std());
         job.tell(TransferEvent::Ended(outcome));
         Some(over)
     }
@@ -342,6 +351,10 @@ impl Jobs {
         let job_id = *self.by_conversation.get(id)?;
         let job = self.jobs.get_mut(&job_id)?;
         if job.running() {
+            if matches!(reason, EndReason::LinkLost(_)) {
+                // Its link knows, and ends it.
+                return None;
+            }
             // The task ends it, so that what is whole by now stays whole and nothing else stays.
             job.called_off.get_or_insert(By::Peer);
             job.control.cancel_by_peer();
@@ -424,6 +437,17 @@ impl Jobs {
             .filter(|(_, job)| !job.running())
             .map(|(id, job)| (*id, job.begin.conversation.clone()))
             .collect()
+    }
+
+    /// Whether there is any transfer.
+    pub(super) fn any(&self) -> bool {
+        !self.jobs.is_empty()
+    }
+
+    /// Whether somebody is waited for, who has the words of a code.
+    pub(super) fn any_expected(&self) -> bool {
+        let mut jobs = self.jobs.values();
+        jobs.any(|job| job.begin.by_code && job.begin.conversation.is_none())
     }
 
     /// All transfers.

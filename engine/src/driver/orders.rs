@@ -200,6 +200,7 @@ impl Driver {
             fallback: None,
         };
         let opened = self.jobs.open(direction, begin);
+        self.prepare();
         self.input(Input::Expect {
             expectation: opened.job.0,
             service: service::NATIVE,
@@ -326,6 +327,7 @@ impl Driver {
             }),
             None => self.forget(job, None),
         }
+        self.put_away();
     }
 
     pub(super) fn forget(&mut self, job: JobId, conversation: Option<ConversationId>) {

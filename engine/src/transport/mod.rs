@@ -22,6 +22,6 @@ pub mod tls;
 pub use connect::Route;
 pub use lane::Lane;
 pub use link::{LaneStats, Link, LinkEvent, LinkHandle};
-pub use path::{Carrier, Path, PathKind};
+pub use path::{Path, PathKind};
 pub use proxy::SocksProxy;
 pub use quic::QuicLane;

@@ -3,32 +3,18 @@
 //! A handshake has four messages: hello of the client; flight of the server; end of the handshake and the client's BIND;
 //! the server's BIND. On a connection they arrive for certain; over QUIC they are datagrams that are repeated.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::{Buf as _, BufMut as _, BytesMut};
-use rdv_proto::rendezvous::{
-    AttemptError, AttemptId, Carrier, ConversationId, Input, RelayAddress, RelayCandidate, Security,
-};
-use rdv_proto::wire::rendezvous::Cookie;
+use rdv_proto::rendezvous::{AttemptError, AttemptId, Carrier, Input, Security};
 
-use super::{End, NetPair, Parcel, SERVER_PORT, Tick, Use};
+use super::{End, NetPair, Parcel, Tick, Use};
 use crate::pair::proofs_fit;
 use crate::simnet::ConnectionId;
 use crate::simnet::packet::End as WireEnd;
 
-/// First repetition of a QUIC packet that has no answer; doubles.
-const QUIC_REPEAT: Duration = Duration::from_millis(300);
-/// So often at most.
-const QUIC_REPEATS: u32 = 6;
-/// What the QUIC packet of a stranger looks like: the beginning of a handshake.
-pub const STRANGE_QUIC: [u8; 11] = [QUIC, 1, 0xFF, 0, 0, 0, 0, 0, 0, 0, 0];
 /// How long an opening from both ends goes on.
 const OPEN_LIFE: Duration = Duration::from_secs(4);
-/// First byte of what stands for QUIC.
-const QUIC: u8 = 0xC0;
-
 /// What is said on a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Message {
@@ -40,26 +26,15 @@ pub(super) enum Message {
     Gone(AttemptError),
 }
 
-/// A relay session.
-#[derive(Debug)]
-pub(super) struct Session {
-    creator: End,
-    cookie: Cookie,
-    joined: bool,
-}
-
-/// By token.
-pub(super) type Sessions = BTreeMap<u16, Session>;
-
 /// One attempt.
 #[derive(Debug)]
 pub(super) struct Lane {
-    way: Way,
-    far: Option<End>,
-    secure: Option<(bool, Security)>,
+    pub(super) way: Way,
+    pub(super) far: Option<End>,
+    pub(super) secure: Option<(bool, Security)>,
     /// The last stage of the handshake that came in, and that went out.
-    heard: u8,
-    said: u8,
+    pub(super) heard: u8,
+    pub(super) said: u8,
     connected: bool,
     secured: bool,
     used_early: bool,
@@ -68,7 +43,7 @@ pub(super) struct Lane {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Way {
+pub(super) enum Way {
     Tcp {
         connection: Option<ConnectionId>,
     },
@@ -87,7 +62,7 @@ enum Way {
 }
 
 impl Lane {
-    fn new(way: Way) -> Self {
+    pub(super) fn new(way: Way) -> Self {
         Self {
             way,
             far: None,
@@ -111,7 +86,7 @@ impl Lane {
 }
 
 impl NetPair {
-    fn lane(&mut self, end: End) -> Option<&mut Lane> {
+    pub(super) fn lane(&mut self, end: End) -> Option<&mut Lane> {
         self.sides[end.0].lanes.get_mut(&end.1)
     }
 
@@ -218,6 +193,9 @@ impl NetPair {
             let host = self.sides[side].host;
             return self.net.close(host, connection);
         };
+        if let Some(attempt) = self.opening_to(side, port, from) {
+            return self.opened(side, attempt, connection, far);
+        }
         let attempt = self.sides[side].endpoint.new_attempt();
         let way = Way::Tcp {
             connection: Some(connection),
@@ -236,6 +214,35 @@ impl NetPair {
                 carrier,
             },
         );
+    }
+
+    /// An attempt from that port to there that is between two tries: what comes in from there is its connection.
+    fn opening_to(&self, side: usize, at: u16, from: SocketAddr) -> Option<AttemptId> {
+        let mut lanes = self.sides[side].lanes.iter();
+        lanes.find_map(|(attempt, lane)| match lane.way {
+            Way::Open {
+                connection: None,
+                to,
+                port,
+                ..
+            } if to == from && port == at => Some(*attempt),
+            _ => None,
+        })
+    }
+
+    fn opened(&mut self, side: usize, attempt: AttemptId, connection: ConnectionId, far: WireEnd) {
+        let by = Use::Attempt(attempt);
+        self.sides[side].connections.insert(connection, by);
+        if let Some(Lane {
+            way: Way::Open {
+                connection: open, ..
+            },
+            ..
+        }) = self.lane((side, attempt))
+        {
+            *open = Some(connection);
+        }
+        self.connected(side, connection, far);
     }
 
     /// Notes which two attempts are the ends of one connection.
@@ -297,146 +304,15 @@ impl NetPair {
     fn handshake(&mut self, end: End, stage: u8) {
         let Some(lane) = self.lane(end) else { return };
         lane.said = lane.said.max(stage);
-        if let Way::Quic {
-            remote, generation, ..
-        } = lane.way
-        {
-            let client = match lane.far {
-                Some(far) if stage.is_multiple_of(2) => far,
-                _ => end,
-            };
-            let mut packet = BytesMut::with_capacity(1_200);
-            packet.put_u8(QUIC);
-            packet.put_u8(stage);
-            packet.put_u8(u8::try_from(client.0).unwrap_or(0));
-            packet.put_u64(client.1.0);
-            self.send_from(end.0, generation, remote, None, packet.freeze());
-            if stage < 4 {
-                let again = Tick::Quic(end.1, stage, 1);
-                self.post(QUIC_REPEAT, end.0, Parcel::Tick(again));
-            }
+        if matches!(lane.way, Way::Quic { .. }) {
+            self.send_quic(end, stage, 0);
         } else {
             self.say(end, Message::Handshake(stage));
         }
     }
 
-    pub(super) fn repeat_quic(&mut self, side: usize, attempt: AttemptId, stage: u8, sent: u32) {
-        let end = (side, attempt);
-        let Some(lane) = self.lane(end) else { return };
-        if lane.heard > stage || lane.said != stage || sent > QUIC_REPEATS {
-            return;
-        }
-        let Way::Quic {
-            remote, generation, ..
-        } = lane.way
-        else {
-            return;
-        };
-        let client = lane.far.filter(|_| stage == 2).unwrap_or(end);
-        let mut packet = BytesMut::new();
-        packet.put_u8(QUIC);
-        packet.put_u8(stage);
-        packet.put_u8(u8::try_from(client.0).unwrap_or(0));
-        packet.put_u64(client.1.0);
-        self.send_from(side, generation, remote, None, packet.freeze());
-        let again = Tick::Quic(attempt, stage, sent + 1);
-        self.post(QUIC_REPEAT * (1 << sent), side, Parcel::Tick(again));
-    }
-
-    /// A QUIC packet comes in: for the client itself, or of a client.
-    pub(super) fn quic_arrives(
-        &mut self,
-        side: usize,
-        generation: u32,
-        from: SocketAddr,
-        bytes: &[u8],
-    ) {
-        let mut bytes = bytes;
-        if bytes.len() < 11 || bytes.get_u8() != QUIC {
-            return;
-        }
-        let (stage, of) = (bytes.get_u8(), usize::from(bytes.get_u8()));
-        let client = (of, AttemptId(bytes.get_u64()));
-        if of >= self.sides.len() {
-            return self.stranger_arrives(side, generation, from);
-        }
-        if stage.is_multiple_of(2) {
-            let known = self.lane(client).is_some_and(
-                |lane| matches!(lane.way, Way::Quic { remote, client: true, .. } if remote == from),
-            );
-            if side == client.0 && known {
-                self.stage_arrives(client, stage);
-            }
-            return;
-        }
-        let mut lanes = self.sides[side].lanes.iter();
-        let known = lanes.find_map(|(attempt, lane)| {
-            let server = matches!(lane.way, Way::Quic { client: false, .. });
-            (server && lane.far == Some(client)).then_some(*attempt)
-        });
-        if let Some(attempt) = known {
-            if let Some(Lane {
-                way: Way::Quic { remote, .. },
-                ..
-            }) = self.lane((side, attempt))
-            {
-                *remote = from;
-            }
-            return self.stage_arrives((side, attempt), stage);
-        }
-        let Some(id) = self
-            .conversation_of(side, generation)
-            .filter(|_| stage == 1)
-        else {
-            return;
-        };
-        // Whoever dialled may have given up meanwhile.
-        if self.lane(client).is_some() {
-            self.quic_begins(side, generation, id, from, Some(client));
-        }
-    }
-
-    /// Somebody else begins a handshake and never goes on.
-    fn stranger_arrives(&mut self, side: usize, generation: u32, from: SocketAddr) {
-        let mut lanes = self.sides[side].lanes.values();
-        let known =
-            lanes.any(|lane| matches!(lane.way, Way::Quic { remote, .. } if remote == from));
-        if let Some(id) = self.conversation_of(side, generation).filter(|_| !known) {
-            self.quic_begins(side, generation, id, from, None);
-        }
-    }
-
-    fn quic_begins(
-        &mut self,
-        side: usize,
-        generation: u32,
-        id: ConversationId,
-        from: SocketAddr,
-        far: Option<End>,
-    ) {
-        let attempt = self.sides[side].endpoint.new_attempt();
-        let mut lane = Lane::new(Way::Quic {
-            remote: from,
-            generation,
-            client: false,
-        });
-        lane.far = far;
-        lane.heard = 1;
-        self.sides[side].lanes.insert(attempt, lane);
-        let carrier = Carrier::Quic;
-        self.input(
-            side,
-            Input::Incoming {
-                id,
-                attempt,
-                from,
-                carrier,
-            },
-        );
-    }
-
     /// A stage of the handshake comes in.
-    fn stage_arrives(&mut self, end: End, stage: u8) {
+    pub(super) fn stage_arrives(&mut self, end: End, stage: u8) {
         let Some(lane) = self.lane(end) else { return };
         if stage <= lane.heard {
             // It was repeated: what we said was lost.
@@ -486,16 +362,6 @@ impl NetPair {
                 }
             }
         }
-    }
-
-    fn server_of(&self, client: End) -> Option<End> {
-        [0, 1].into_iter().find_map(|side| {
-            let mut lanes = self.sides[side].lanes.iter();
-            lanes.find_map(|(attempt, lane)| {
-                let server = matches!(lane.way, Way::Quic { client: false, .. });
-                (server && lane.far == Some(client)).then_some((side, *attempt))
-            })
-        })
     }
 
     fn proven(&mut self, end: End) {
@@ -599,62 +465,5 @@ impl NetPair {
             self.net.forget(host, connection);
         }
         true
-    }
-
-    pub(super) fn relay_create(&mut self, side: usize, attempt: AttemptId, cookie: Option<Cookie>) {
-        self.sides[side]
-            .lanes
-            .insert(attempt, Lane::new(Way::Relay));
-        // Connect, and the command.
-        let delay = self.to_server(side) * 4;
-        if !self.relay_up {
-            let error = AttemptError::Unreachable;
-            return self.post(delay, side, Parcel::Message(attempt, Message::Gone(error)));
-        }
-        self.serial += 1;
-        let token = u16::try_from(self.serial % 60_000).expect("below the limit");
-        let cookie = cookie.unwrap_or_else(|| Cookie(self.dice.roll().to_be_bytes()));
-        self.sessions.insert(
-            token,
-            Session {
-                creator: (side, attempt),
-                cookie,
-                joined: false,
-            },
-        );
-        let address = SocketAddr::new(self.net.addresses(self.server)[1], SERVER_PORT);
-        let relay = RelayCandidate {
-            address: RelayAddress::Socket(address),
-            token,
-            cookie,
-            ticket: None,
-        };
-        self.post_input(delay, side, Input::RelayCreated { attempt, relay });
-    }
-
-    pub(super) fn relay_join(&mut self, side: usize, attempt: AttemptId, relay: &RelayCandidate) {
-        self.sides[side]
-            .lanes
-            .insert(attempt, Lane::new(Way::Relay));
-        let delay = self.to_server(side) * 4;
-        let session = self.sessions.get_mut(&relay.token);
-        let Some(session) =
-            session.filter(|session| session.cookie == relay.cookie && !session.joined)
-        else {
-            let error = AttemptError::Relay(0x0D);
-            return self.post(delay, side, Parcel::Message(attempt, Message::Gone(error)));
-        };
-        session.joined = true;
-        let creator = session.creator;
-        if let Some(lane) = self.lane((side, attempt)) {
-            lane.far = Some(creator);
-        }
-        if let Some(lane) = self.lane(creator) {
-            lane.far = Some((side, attempt));
-        }
-        self.post_input(delay, side, Input::Connected { attempt });
-        let ready = self.to_server(side) * 3 + self.to_server(creator.0);
-        let attempt = creator.1;
-        self.post_input(ready, creator.0, Input::Connected { attempt });
     }
 }

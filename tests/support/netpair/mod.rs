@@ -5,18 +5,21 @@
 //! handshakes and the opening of connections are packets of the [simulated network](crate::simnet); what is said on a
 //! connection that is up arrives after the delay of its way, later if packets were lost.
 
+mod ground;
 mod lanes;
+mod outcome;
+mod quic;
+mod relay;
 mod site;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rdv_proto::rendezvous::{
-    AttemptError, AttemptId, Config, ConversationId, EndReason, Endpoint, Event, Input, Output,
-    Path, Proposal, RelayPolicy, Subnet,
+    AttemptError, AttemptId, Config, ConversationId, Endpoint, Event, Input, Output, Proposal,
+    RelayPolicy, Subnet,
 };
 use rdv_proto::trust::Secret;
 use rdv_proto::wire::service::NATIVE;
@@ -24,8 +27,10 @@ use rdv_proto::wire::signal::Signal;
 use rdv_proto::wire::stun::is_stun;
 use rdv_proto::wire::text::ScreenName;
 
-pub use self::lanes::STRANGE_QUIC;
-use self::lanes::{Lane, Message, Sessions};
+pub use self::ground::Ground;
+use self::lanes::{Lane, Message};
+pub use self::quic::STRANGE_QUIC;
+use self::relay::Sessions;
 use self::site::Gathering;
 use crate::pair::{ALICE, BOB, cookie, host_duty, key_hash, randomness, words};
 use crate::road::Dice;
@@ -37,68 +42,6 @@ pub type End = (usize, AttemptId);
 
 /// Where host, relay and STUN are: the one port that is open from everywhere.
 pub const SERVER_PORT: u16 = 443;
-
-/// Where the two are, and how things are between them.
-#[derive(Clone, Debug)]
-pub struct Ground {
-    /// What each sits behind.
-    pub kinds: [Kind; 2],
-    /// Their lines.
-    pub lines: [Line; 2],
-    /// Both in the network of the first.
-    pub one_lan: bool,
-    /// Both have IPv6, behind a firewall.
-    pub ipv6: bool,
-    /// How much later than need be the messages of each arrive.
-    pub skew: [Duration; 2],
-    /// Up to this much is added at random: messages overtake each other.
-    pub jitter: Duration,
-    /// Of 100 messages so many arrive twice.
-    pub twice_percent: u32,
-    /// Addresses that each names beside its own.
-    pub named: [Vec<SocketAddr>; 2],
-    /// What each does with the relay.
-    pub relay: [RelayPolicy; 2],
-    /// Whether own addresses were looked for before the two meet.
-    pub prepared: bool,
-    /// Decides what is left to chance.
-    pub seed: u64,
-}
-
-impl Ground {
-    /// Those two kinds, 80 ms round trips, no loss.
-    pub fn between(first: Kind, second: Kind) -> Self {
-        Self {
-            kinds: [first, second],
-            lines: [Line::default(); 2],
-            one_lan: false,
-            ipv6: false,
-            skew: [Duration::ZERO; 2],
-            jitter: Duration::ZERO,
-            twice_percent: 0,
-            named: [Vec::new(), Vec::new()],
-            relay: [RelayPolicy::Auto; 2],
-            prepared: true,
-            seed: 1,
-        }
-    }
-
-    /// The same with another round trip.
-    pub fn with_round_trip(mut self, round_trip: Duration) -> Self {
-        for line in &mut self.lines {
-            line.delay = round_trip / 4;
-        }
-        self
-    }
-
-    /// The same with loss on both lines.
-    pub fn with_loss(mut self, percent: u32) -> Self {
-        for line in &mut self.lines {
-            line.loss_percent = percent;
-        }
-        self
-    }
-}
 
 /// One endpoint and what it went through.
 pub struct NetSide {
@@ -389,125 +332,6 @@ impl NetPair {
             );
         }
         true
-    }
-
-    /// The port of the first sockets of a side.
-    pub fn first_port(&self, side: usize) -> Option<u16> {
-        self.port_of(side, 0)
-    }
-
-    /// When the first message with addresses was sent: the answer to the first proposal.
-    pub fn candidates_told(&self) -> Option<Duration> {
-        self.sides[BOB].sent.first().copied()
-    }
-
-    /// The lanes that carried the conversation of a side, in turn.
-    pub fn carried(&self, side: usize) -> Vec<(Duration, AttemptId, Path)> {
-        let events = self.sides[side].events.iter();
-        let lanes = events.filter_map(|(at, event)| match event {
-            Event::Established { attempt, path, .. } | Event::Moved { attempt, path, .. } => {
-                Some((*at, *attempt, path.clone()))
-            }
-            _ => None,
-        });
-        lanes.collect()
-    }
-
-    /// The first lane of a side.
-    pub fn first(&self, side: usize) -> Option<(Duration, AttemptId, Path)> {
-        self.carried(side).into_iter().next()
-    }
-
-    /// The lane that carries the conversation of a side now.
-    pub fn in_use(&self, side: usize) -> Option<(Duration, AttemptId, Path)> {
-        self.carried(side).pop()
-    }
-
-    /// Why the conversation of a side ended.
-    pub fn ended(&self, side: usize) -> Option<EndReason> {
-        let mut events = self.sides[side].events.iter();
-        events.find_map(|(_, event)| match event {
-            Event::Ended { reason, .. } => Some(reason.clone()),
-            _ => None,
-        })
-    }
-
-    /// From the first message with addresses to both holding a lane.
-    pub fn time_to_meet(&self) -> Option<Duration> {
-        let (first, ..) = self.first(ALICE)?;
-        let (second, ..) = self.first(BOB)?;
-        Some(first.max(second) - self.candidates_told()?)
-    }
-
-    /// From the first message with addresses to both using a direct lane.
-    pub fn time_to_direct(&self) -> Option<Duration> {
-        let mut last = Duration::ZERO;
-        for side in [ALICE, BOB] {
-            let carried = self.carried(side);
-            let mut direct = carried.iter().filter(|(_, _, path)| path.is_direct());
-            last = last.max(direct.next()?.0);
-        }
-        Some(last - self.candidates_told()?)
-    }
-
-    /// Asserts that both use the same lane, and that it is direct or not.
-    pub fn assert_together(&self, direct: bool) {
-        let (Some((_, alice, path)), Some((_, bob, far_path))) =
-            (self.in_use(ALICE), self.in_use(BOB))
-        else {
-            panic!("no lane: {}", self.story());
-        };
-        let far = self.sides[ALICE].lanes.get(&alice).and_then(Lane::far);
-        assert_eq!(far, Some((BOB, bob)), "different lanes: {}", self.story());
-        assert_eq!(path.is_direct(), direct, "{}", self.story());
-        assert_eq!(far_path.is_direct(), direct, "{}", self.story());
-    }
-
-    /// Both are done; asserts that nothing is left of the conversation.
-    pub fn finish(&mut self) {
-        for side in [ALICE, BOB] {
-            let id = self.id(side);
-            self.input(side, Input::Finished { id });
-            // The lanes that carried it are the transfer's.
-            for (_, attempt, _) in self.carried(side) {
-                self.forget(side, attempt);
-            }
-        }
-        self.run_for(Duration::from_secs(70));
-        self.assert_nothing_left();
-    }
-
-    /// Asserts that nothing is open and no timer runs.
-    pub fn assert_nothing_left(&self) {
-        for side in &self.sides {
-            let name = side.name.as_str();
-            assert_eq!(side.endpoint.open_attempts(), 0, "attempts of {name}");
-            assert_eq!(side.endpoint.conversations(), 0, "conversations of {name}");
-            assert_eq!(side.endpoint.poll_timeout(), None, "a timer of {name}");
-            let lanes: Vec<_> = side.lanes.keys().collect();
-            assert!(
-                lanes.is_empty(),
-                "lanes of {name}: {lanes:?}: {}",
-                self.story()
-            );
-            assert!(
-                side.gatherings.values().all(Gathering::is_closed),
-                "sockets of {name}: {}",
-                self.story()
-            );
-        }
-    }
-
-    /// Everything that both users were told, for messages of assertions.
-    pub fn story(&self) -> String {
-        let mut story = format!("{:?}\n", self.ground);
-        for side in &self.sides {
-            for (at, event) in &side.events {
-                let _ = writeln!(story, "{at:?} {}: {event:?}", side.name.as_str());
-            }
-            let _ = writeln!(story, "{} sent at {:?}", side.name.as_str(), side.sent);
-        }
-        story
     }
 
     fn post(&mut self, delay: Duration, side: usize, parcel: Parcel) {

@@ -256,25 +256,21 @@ impl NetPair {
             }
         }
         let seen = self.net.seen_at(host);
-        let forwarded = matches!(self.ground.kinds[side], Kind::PortFwd | Kind::Dmz);
+        let forwarded = self.ground.kinds[side] == Kind::PortFwd;
         if let Some(seen) = seen.filter(|_| forwarded) {
             for protocol in both {
                 add((seen, port).into(), CandidateKind::FORWARDED, protocol);
             }
         }
         for (protocol, found) in [(Protocol::Udp, udp), (Protocol::Tcp, tcp)] {
-            if let Some(found) = found.into_iter().flatten().next() {
+            for found in found.into_iter().flatten() {
                 add(found, CandidateKind::REFLEXIVE, protocol);
             }
         }
-        if let Some(seen) = seen {
-            add((seen, port).into(), CandidateKind::VERIFIED, Protocol::Udp);
-            // Beside the reflexive one, which is only for those who dial at the same time.
-            candidates.push(LocalCandidate {
-                address: (seen, port).into(),
-                kind: CandidateKind::VERIFIED,
-                protocol: Protocol::Tcp,
-            });
+        for protocol in both {
+            if let Some(seen) = seen {
+                add((seen, port).into(), CandidateKind::VERIFIED, protocol);
+            }
         }
         for address in &self.ground.named[side] {
             for protocol in both {

@@ -42,6 +42,12 @@ pub(super) struct Expectation {
 }
 
 impl Endpoint {
+    /// The keys that a native conversation has agreed on.
+    #[must_use]
+    pub fn session(&self, _id: &ConversationId) -> Option<&crate::trust::Session> {
+        None
+    }
+
     /// An endpoint without conversations.
     #[must_use]
     pub fn new(local: ScreenName, config: Config) -> Self {

@@ -152,23 +152,15 @@ impl Keeper {
                     None => timeout(RELEASE, acquiring).await.unwrap_or_default(),
                 }
             };
-            if let Some(lease) = lease {
-                self.hold(lease, &mut orders).await;
-            }
-            if orders.has_changed().is_err() {
-                return;
-            }
+            let Some(lease) = lease else {
+                // A gateway that grants nothing now will not do so in a minute either.
+                return closed(&mut orders).await;
+            };
+            self.hold(lease, &mut orders).await;
             tokio::select! {
                 () = sleep(ANEW) => {}
                 () = closed(&mut orders) => return,
             }
-            self.publish.send_modify(|state| {
-                let lines = std::mem::take(&mut state.lines);
-                *state = Mapped {
-                    lines,
-                    ..Mapped::default()
-                };
-            });
         }
     }
 

@@ -26,7 +26,7 @@ const CRYPTO_ERROR: u64 = 0x100;
 /// A connection with the right key at its other end, on which nothing has been said. Dropped, it is closed.
 #[derive(Debug)]
 pub struct QuicConnection {
-    connection: quinn::Connection,
+    pub(super) connection: quinn::Connection,
     exporter: [u8; 32],
 }
 

@@ -8,7 +8,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use quinn::{ConnectionError, ReadError, RecvStream, SendStream, StoppedError, VarInt, WriteError};
+use quinn::{
+    ConnectionError, ReadError, RecvStream, SendStream, StoppedError, TransportErrorCode, VarInt,
+    WriteError,
+};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::shared::canonical;
@@ -150,6 +153,11 @@ pub(super) fn broken(lost: ConnectionError) -> io::Error {
     let kind = match &lost {
         ConnectionError::TimedOut => io::ErrorKind::TimedOut,
         ConnectionError::LocallyClosed => io::ErrorKind::NotConnected,
+        ConnectionError::ConnectionClosed(close)
+            if close.error_code == TransportErrorCode::CONNECTION_REFUSED =>
+        {
+            io::ErrorKind::ConnectionRefused
+        }
         ConnectionError::ConnectionClosed(_)
         | ConnectionError::ApplicationClosed(_)
         | ConnectionError::Reset => io::ErrorKind::ConnectionReset,

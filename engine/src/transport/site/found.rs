@@ -66,10 +66,12 @@ impl Known {
             loopback: self.loopback,
             candidates: Vec::new(),
         };
-        let (inside, outside): (Vec<&IpAddr>, Vec<&IpAddr>) =
-            self.own.iter().partition(|ip| ip.is_loopback());
-        for ip in outside {
-            self.both(&mut list, CandidateKind::HOST, *ip, None);
+        for ip in &self.own {
+            let kind = match ip.is_loopback() {
+                true => CandidateKind::LOOPBACK,
+                false => CandidateKind::HOST,
+            };
+            self.both(&mut list, kind, *ip, None);
         }
         for (mapped, protocol) in [
             (self.mapped_udp, Protocol::Udp),
@@ -104,9 +106,8 @@ impl Known {
         if let Some(ip) = self.verified {
             self.both(&mut list, CandidateKind::VERIFIED, ip, None);
         }
-        for ip in inside {
-            self.both(&mut list, CandidateKind::LOOPBACK, *ip, None);
-        }
+        list.candidates
+            .sort_by_key(|one| one.kind == CandidateKind::LOOPBACK);
         list.candidates
     }
 

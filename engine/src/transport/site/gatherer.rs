@@ -24,8 +24,6 @@ use crate::transport::quic::{Datagram, Datagrams, QuicSocket};
 const FIRST: Duration = Duration::from_millis(300);
 /// A gateway that speaks PCP or NAT-PMP has answered by then; whoever has none need not wait longer for it.
 const CONTROL_FIRST: Duration = Duration::from_millis(60);
-/// No answer over UDP by then: it is worth to ask over TCP.
-const UDP_LATE: Duration = Duration::from_millis(150);
 /// No answer over UDP by then, but one over TCP: UDP is blocked.
 const UDP_BLOCKED: Duration = Duration::from_millis(800);
 /// A translator forgets an idle UDP port after 30 s at the earliest (`connectivity.md` 2.1).
@@ -210,7 +208,7 @@ impl Gatherer {
             for family in &mut self.udp {
                 family.questions.again(now);
             }
-            if self.refreshes % REFRESHES_PER_TCP == 0 {
+            if self.refreshes % REFRESHES_PER_TCP == 0 && self.tcp_is_needed(now) {
                 for server in &mut self.tcp {
                     server.asked &= !server.answered;
                 }
@@ -224,18 +222,15 @@ impl Gatherer {
                 }
             }
         }
-        if self.tcp_is_of_use(now) {
-            for one in &mut self.tcp {
-                if !one.asked {
-                    one.asked = true;
-                    one.answered = false;
-                    let (own, server) = (one.own, one.server);
-                    self.asking.spawn(async move {
-                        let begun = Instant::now();
-                        let answer = stun_tcp::ask(own, server).await;
-                        (server, answer, begun.elapsed())
-                    });
-                }
+        for one in &mut self.tcp {
+            if !one.asked {
+                one.asked = true;
+                let (own, server) = (one.own, one.server);
+                self.asking.spawn(async move {
+                    let begun = Instant::now();
+                    let answer = stun_tcp::ask(own, server).await;
+                    (server, answer, begun.elapsed())
+                });
             }
         }
     }
@@ -245,7 +240,7 @@ impl Gatherer {
             return None;
         }
         let questions = self.udp.iter().filter_map(|family| family.questions.due());
-        let marks = [FIRST, CONTROL_FIRST, UDP_LATE, UDP_BLOCKED]
+        let marks = [FIRST, CONTROL_FIRST, UDP_BLOCKED]
             .map(|mark| self.opened + mark)
             .into_iter()
             .filter(|mark| *mark > now);
@@ -302,8 +297,9 @@ impl Gatherer {
         let udp = ports(udp.filter_map(|one| one.local_addr().ok()).collect());
         let tcp = ports(self.exits.listeners.clone());
         // Host and relay on this machine: whoever reaches them reaches us through them, or is on this machine, too.
-        let at_home =
-            !options.stun.is_empty() && options.stun.iter().all(|server| server.ip().is_loopback());
+        let at_home = !options.stun.is_empty()
+            && options.stun.iter().all(|server| server.ip().is_loopback())
+            || options.verified.is_some_and(|ip| ip.is_loopback());
         if !options.port_mapping
             || !options.addresses
             || at_home
@@ -361,16 +357,14 @@ impl Gatherer {
     }
 
     fn is_complete(&self) -> bool {
-        let tcp = !self.tcp_is_of_use(Instant::now()) || self.tcp.iter().all(|one| one.answered);
+        let tcp = self.tcp.iter().all(|one| one.answered);
         self.udp_settled() && tcp && self.mapped.done
     }
 
-    /// Only where UDP does not get through, or not by itself.
-    fn tcp_is_of_use(&self, now: Instant) -> bool {
-        let Some(family) = self.leading() else {
-            return true;
-        };
-        family.questions.silent_for(now, UDP_LATE) || self.udp_mapping(now) == Mapping::Dependent
+    /// UDP does not get through, or not by itself. All are asked over TCP once, since a peer without UDP needs to know, but only here is
+    /// it worth asking again.
+    fn tcp_is_needed(&self, now: Instant) -> bool {
+        matches!(self.udp_mapping(now), Mapping::Dependent | Mapping::Blocked)
     }
 
     /// The family that tells what the network is like: IPv4, where translators are, if anybody can be asked over it.

@@ -235,3 +235,6 @@ impl Site {
         let _ = task.await;
     }
 }
+
+#[cfg(test)]
+mod tests;

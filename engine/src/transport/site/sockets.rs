@@ -46,10 +46,11 @@ impl Wanted {
     }
 
     fn in_range(&self, ports: &RangeInclusive<u16>) -> io::Result<Sockets> {
+        if ports.is_empty() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         let (first, last) = (u32::from(*ports.start()), u32::from(*ports.end()));
-        let count = (last + 1)
-            .checked_sub(first)
-            .ok_or(io::ErrorKind::InvalidInput)?;
+        let count = last - first + 1;
         // Not always the first one: a router may remember what came from there.
         let start = u32::from_be_bytes(crate::random::bytes()) % count;
         for offset in 0..count {

@@ -263,3 +263,164 @@ pub(super) fn classify(answers: &[Answer], own: impl Fn(SocketAddr) -> bool) -> 
         _ => Mapping::Dependent,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SERVER: &str = "198.51.100.1:5190";
+    const OTHER: &str = "198.51.100.1:5191";
+    const MAPPED: &str = "203.0.113.5:40000";
+
+    fn at(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    fn questions(now: Instant, servers: &[&str]) -> Questions {
+        let servers: Vec<SocketAddr> = servers.iter().map(|one| at(one)).collect();
+        Questions::new(now, &servers, true)
+    }
+
+    /// The requests that are due now.
+    fn requests(questions: &mut Questions, now: Instant) -> Vec<(SocketAddr, Stun)> {
+        std::iter::from_fn(|| questions.poll_send(now))
+            .map(|(to, bytes)| (to, Stun::decode(&bytes).unwrap()))
+            .collect()
+    }
+
+    fn answer(request: &Stun, mapped: &str) -> Stun {
+        Stun::new(Class::Success, request.transaction).with_xor_mapped(at(mapped))
+    }
+
+    fn hear(questions: &mut Questions, now: Instant, from: &str, message: &Stun) -> bool {
+        questions.datagram(now, at(from), &message.encode())
+    }
+
+    #[tokio::test]
+    async fn a_silent_server_is_asked_four_times_in_a_second_and_a_half() {
+        let start = Instant::now();
+        let mut questions = questions(start, &[SERVER]);
+        let mut sent = Vec::new();
+        while let Some(due) = questions.due() {
+            for (_, request) in requests(&mut questions, due) {
+                sent.push(((due - start).as_millis(), request.transaction));
+            }
+        }
+        let times: Vec<u128> = sent.iter().map(|(time, _)| *time).collect();
+        assert_eq!(times, [0, 100, 300, 700]);
+        assert!(sent.iter().all(|(_, id)| *id == sent[0].1));
+        assert!(questions.settled());
+        let (_, took, standing) = questions.standings().next().unwrap();
+        assert_eq!((took, standing), (GIVE_UP, Standing::Silent));
+        assert!(questions.silent_for(start + GIVE_UP, GIVE_UP));
+    }
+
+    #[tokio::test]
+    async fn only_the_server_that_was_asked_can_answer_and_only_what_it_was_asked() {
+        let now = Instant::now();
+        let mut questions = questions(now, &[SERVER]);
+        let (_, request) = requests(&mut questions, now).remove(0);
+        assert!(request.encode().len() >= 64);
+        let right = answer(&request, MAPPED);
+        assert!(!hear(&mut questions, now, "198.51.100.9:5190", &right));
+        assert!(!hear(&mut questions, now, OTHER, &right));
+        let mut wrong = right.clone();
+        wrong.transaction = [7; 12];
+        assert!(!hear(&mut questions, now, SERVER, &wrong));
+        assert!(!hear(&mut questions, now, SERVER, &request));
+        assert!(!questions.datagram(now, at(SERVER), b"\x01\x01garbage"));
+        assert_eq!(questions.answers().count(), 0);
+        assert!(hear(&mut questions, now, SERVER, &right));
+        assert_eq!(questions.answers().next().unwrap().mapped, at(MAPPED));
+        assert!(questions.settled());
+        assert_eq!(questions.due(), None);
+    }
+
+    #[tokio::test]
+    async fn a_server_of_the_other_family_or_doubled_is_not_asked_and_an_error_is_an_end() {
+        let now = Instant::now();
+        let mut questions = questions(now, &[SERVER, "[2001:db8::1]:5190", SERVER]);
+        let sent = requests(&mut questions, now);
+        assert_eq!(sent.len(), 1);
+        let refusal = Stun::new(Class::Error, sent[0].1.transaction);
+        assert!(hear(&mut questions, now, SERVER, &refusal));
+        assert!(questions.settled());
+        let (_, _, standing) = questions.standings().next().unwrap();
+        assert_eq!(standing, Standing::Refused);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_alone_is_asked_at_its_other_port_too() {
+        let now = Instant::now();
+        let mut questions = questions(now, &[SERVER]);
+        let (_, request) = requests(&mut questions, now).remove(0);
+        let told = answer(&request, MAPPED).with_other_address(at(OTHER));
+        assert!(hear(&mut questions, now, SERVER, &told));
+        let more = requests(&mut questions, now);
+        assert_eq!(more[0].0, at(OTHER));
+        // That one names the first again; nobody else is asked.
+        let back = answer(&more[0].1, MAPPED).with_other_address(at(SERVER));
+        assert!(hear(&mut questions, now, OTHER, &back));
+        assert!(requests(&mut questions, now).is_empty());
+        assert_eq!(questions.answers().count(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_server_cannot_send_us_to_a_stranger() {
+        let now = Instant::now();
+        let mut questions = questions(now, &[SERVER]);
+        let (_, request) = requests(&mut questions, now).remove(0);
+        let told = answer(&request, MAPPED).with_other_address(at("192.0.2.66:5190"));
+        assert!(hear(&mut questions, now, SERVER, &told));
+        assert!(requests(&mut questions, now).is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_was_said_stays_until_something_else_is_said_or_two_rounds_are_silent() {
+        let start = Instant::now();
+        let mut questions = questions(start, &[SERVER]);
+        let (_, first) = requests(&mut questions, start).remove(0);
+        assert!(hear(&mut questions, start, SERVER, &answer(&first, MAPPED)));
+        let mut now = start;
+        for round in 0..2 {
+            assert_eq!(questions.answers().count(), 1, "round {round}");
+            questions.again(now);
+            assert!(questions.settled());
+            let (_, request) = requests(&mut questions, now).remove(0);
+            assert_ne!(request.transaction, first.transaction);
+            // What answers the last round comes too late.
+            assert!(!hear(&mut questions, now, SERVER, &answer(&first, MAPPED)));
+            while let Some(due) = questions.due() {
+                now = due;
+                requests(&mut questions, due);
+            }
+        }
+        assert_eq!(questions.answers().count(), 0);
+        assert!(!questions.silent_for(now, UDP_LATER));
+        assert!(questions.silent_for(now + UDP_LATER, UDP_LATER));
+    }
+
+    const UDP_LATER: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn two_answers_tell_what_the_translator_does_and_one_does_not() {
+        let own = |seen: SocketAddr| seen == at("192.168.1.4:5000");
+        let classify = |seen: &[&str]| {
+            let answers: Vec<Answer> = seen
+                .iter()
+                .map(|mapped| Answer {
+                    server: at(SERVER),
+                    mapped: at(mapped),
+                })
+                .collect();
+            super::classify(&answers, own)
+        };
+        assert_eq!(classify(&[]), Mapping::Unknown);
+        assert_eq!(classify(&[MAPPED]), Mapping::Unknown);
+        assert_eq!(classify(&[MAPPED, MAPPED]), Mapping::Independent);
+        assert_eq!(classify(&[MAPPED, "203.0.113.5:40001"]), Mapping::Dependent);
+        assert_eq!(classify(&["192.168.1.4:5000"]), Mapping::Open);
+        // The host is in our own network: only the relay outside counts.
+        assert_eq!(classify(&["192.168.1.4:5000", MAPPED]), Mapping::Unknown);
+    }
+}
