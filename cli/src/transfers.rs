@@ -283,7 +283,7 @@ mod tests {
     fn the_list_has_a_line_for_each() {
         assert_eq!(
             line(&moved()),
-            "1a2b3c4d  2026-09-21T14:13:20Z  send        1000 B  direct QUIC 192.0.2.7:40112 (punched), relay was used for 0.8 s"
+            "1a2b3c4d  2026-09-21T14:13:20Z  send         1000 B  direct QUIC 192.0.2.7:40112 (punched), relay was used for 0.8 s"
         );
         let failed = Record {
             ok: false,

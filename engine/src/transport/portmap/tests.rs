@@ -104,15 +104,18 @@ fn map(table: &Table, protocol: u8, inner: u16, lease: u32) -> u16 {
         table.remove(&(protocol, inner));
         return 0;
     }
-    let (outer, times) = table
-        .entry((protocol, inner))
-        .or_insert((inner + 1000, 0));
+    let (outer, times) = table.entry((protocol, inner)).or_insert((inner + 1000, 0));
     *times += 1;
     *outer
 }
 
 fn answer(request: &[u8], manner: Manner, table: &Table) -> Option<Vec<u8>> {
-    let u16_at = |at: usize| Some(u16::from_be_bytes([*request.get(at)?, *request.get(at + 1)?]));
+    let u16_at = |at: usize| {
+        Some(u16::from_be_bytes([
+            *request.get(at)?,
+            *request.get(at + 1)?,
+        ]))
+    };
     let u32_at = |at: usize| Some(u32::from(u16_at(at)?) << 16 | u32::from(u16_at(at + 2)?));
     let epoch = 1000_u32.to_be_bytes();
     match request {
@@ -265,7 +268,14 @@ async fn a_router_that_the_world_sees_at_another_address_has_one_in_front_of_it(
 
 #[tokio::test]
 async fn leases_are_renewed_at_half_of_their_time() {
-    let gateway = Gateway::start(8, Manner { lease: 60, ..MODERN }).await;
+    let gateway = Gateway::start(
+        8,
+        Manner {
+            lease: 60,
+            ..MODERN
+        },
+    )
+    .await;
     let mut mapping = PortMap::start(gateway.wanted());
     until(&mut mapping, |state| state.done && state.udp.is_some()).await;
     assert_eq!((gateway.granted(UDP), gateway.granted(TCP)), (1, 1));
@@ -363,7 +373,8 @@ mod upnp {
                 let mut buffer = [0; 2048];
                 loop {
                     let (_, from) = ssdp.recv_from(&mut buffer).await.unwrap();
-                    let answer = format!("HTTP/1.1 200 OK\r\nST: {WAN}\r\nLOCATION: {location}\r\n\r\n");
+                    let answer =
+                        format!("HTTP/1.1 200 OK\r\nST: {WAN}\r\nLOCATION: {location}\r\n\r\n");
                     ssdp.send_to(answer.as_bytes(), from).await.unwrap();
                 }
             });
@@ -401,7 +412,9 @@ mod upnp {
         let whole = |request: &[u8]| {
             let text = String::from_utf8_lossy(request).to_ascii_lowercase();
             let (head, body) = text.split_once("\r\n\r\n")?;
-            let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+            let length = head
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length:"));
             let length: usize = length.map_or(0, |length| length.trim().parse().unwrap());
             (body.len() >= length).then_some(())
         };
@@ -431,24 +444,39 @@ mod upnp {
         };
         if request.starts_with("GET /root.xml") {
             let device = |kind: &str, inner: &str| {
-                format!("<device><deviceType>urn:schemas-upnp-org:device:{kind}:1</deviceType>{inner}</device>")
+                format!(
+                    "<device><deviceType>urn:schemas-upnp-org:device:{kind}:1</deviceType>{inner}</device>"
+                )
             };
             let service = format!(
                 "<serviceList><service><serviceType>{WAN}</serviceType><serviceId>wan</serviceId>\
                  <controlURL>/control</controlURL><eventSubURL>/event</eventSubURL><SCPDURL>/scpd.xml</SCPDURL></service></serviceList>"
             );
             let connection = device("WANConnectionDevice", &service);
-            let wan = device("WANDevice", &format!("<deviceList>{connection}</deviceList>"));
-            let root = device("InternetGatewayDevice", &format!("<deviceList>{wan}</deviceList>"));
-            return ("200 OK", format!("<?xml version=\"1.0\"?><root>{root}</root>"));
+            let wan = device(
+                "WANDevice",
+                &format!("<deviceList>{connection}</deviceList>"),
+            );
+            let root = device(
+                "InternetGatewayDevice",
+                &format!("<deviceList>{wan}</deviceList>"),
+            );
+            return (
+                "200 OK",
+                format!("<?xml version=\"1.0\"?><root>{root}</root>"),
+            );
         }
         if request.starts_with("GET /scpd.xml") {
             let action = |name: &str, arguments: &[&str]| {
                 let arguments: String = arguments
                     .iter()
-                    .map(|name| format!("<argument><name>{name}</name><direction>in</direction></argument>"))
+                    .map(|name| {
+                        format!("<argument><name>{name}</name><direction>in</direction></argument>")
+                    })
                     .collect();
-                format!("<action><name>{name}</name><argumentList>{arguments}</argumentList></action>")
+                format!(
+                    "<action><name>{name}</name><argumentList>{arguments}</argumentList></action>"
+                )
             };
             let add = action(
                 "AddPortMapping",
@@ -468,7 +496,10 @@ mod upnp {
                 &["NewRemoteHost", "NewExternalPort", "NewProtocol"],
             );
             let actions = format!("<actionList>{add}{delete}</actionList>");
-            return ("200 OK", format!("<?xml version=\"1.0\"?><scpd>{actions}</scpd>"));
+            return (
+                "200 OK",
+                format!("<?xml version=\"1.0\"?><scpd>{actions}</scpd>"),
+            );
         }
         let soap = |inner: String| {
             format!(
@@ -476,7 +507,9 @@ mod upnp {
             )
         };
         let response = |action: &str, inner: &str| {
-            soap(format!("<u:{action}Response xmlns:u=\"{WAN}\">{inner}</u:{action}Response>"))
+            soap(format!(
+                "<u:{action}Response xmlns:u=\"{WAN}\">{inner}</u:{action}Response>"
+            ))
         };
         if request.contains("#GetExternalIPAddress") {
             let ip = format!("<NewExternalIPAddress>{OUTER}</NewExternalIPAddress>");
@@ -485,7 +518,9 @@ mod upnp {
         let (protocol, port) = (field("NewProtocol"), field("NewExternalPort"));
         if request.contains("#AddPortMapping") {
             let lease = field("NewLeaseDuration");
-            log.lock().unwrap().push(format!("add {protocol} {port} {lease}"));
+            log.lock()
+                .unwrap()
+                .push(format!("add {protocol} {port} {lease}"));
             if permanent_only && lease != "0" {
                 let error = "<s:Fault><faultcode>s:Client</faultcode><faultstring>UPnPError</faultstring><detail><UPnPError xmlns=\"urn:schemas-upnp-org:control-1-0\"><errorCode>725</errorCode><errorDescription>OnlyPermanentLeasesSupported</errorDescription></UPnPError></detail></s:Fault>";
                 return ("500 Internal Server Error", soap(error.to_owned()));
@@ -493,7 +528,9 @@ mod upnp {
             return ("200 OK", response("AddPortMapping", ""));
         }
         if request.contains("#DeletePortMapping") {
-            log.lock().unwrap().push(format!("delete {protocol} {port}"));
+            log.lock()
+                .unwrap()
+                .push(format!("delete {protocol} {port}"));
             return ("200 OK", response("DeletePortMapping", ""));
         }
         ("404 Not Found", String::new())
@@ -504,7 +541,11 @@ mod upnp {
         let router = Igd::start(1, false).await;
         let mut mapping = PortMap::start(router.wanted());
         let state = until(&mut mapping, |state| state.done).await;
-        assert_eq!((state.udp, state.tcp), (outside(5000), outside(5000)), "{state:?}");
+        assert_eq!(
+            (state.udp, state.tcp),
+            (outside(5000), outside(5000)),
+            "{state:?}"
+        );
         mapping.close().await;
         assert_eq!(
             router.done(),
