@@ -44,6 +44,8 @@ pub(in super::super) struct Lane {
     until: Option<Instant>,
     heard: bool,
     pub(in super::super) silent: bool,
+    /// It was in use at some time.
+    pub(in super::super) used: bool,
     pub(in super::super) round_trip: Option<Duration>,
 }
 
@@ -58,6 +60,7 @@ impl Lane {
             until,
             heard: false,
             silent: false,
+            used: false,
             round_trip: None,
         }
     }
@@ -213,6 +216,13 @@ impl Lanes {
     pub(in super::super) fn set_silent(&mut self, attempt: AttemptId, silent: bool) -> bool {
         let lane = self.lanes.get_mut(&attempt);
         lane.map(|lane| lane.silent = silent).is_some()
+    }
+
+    /// A lane is in use from here on.
+    pub(in super::super) fn set_used(&mut self, attempt: AttemptId) {
+        if let Some(lane) = self.lanes.get_mut(&attempt) {
+            lane.used = true;
+        }
     }
 
     /// An attempt is up. Says how it came about if it is to prove itself now.
