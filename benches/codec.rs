@@ -18,7 +18,7 @@ use rdv_proto::wire::icbm::MessageToHost;
 use rdv_proto::wire::link::{self, FrameType};
 use rdv_proto::wire::oft;
 use rdv_proto::wire::rendezvous::{Cookie, Message, SequenceNumber};
-use rdv_proto::wire::security::{ALPN_TCP, PAKE_SPAKE2, SecurityBlock, item};
+use rdv_proto::wire::security::{ALPN_QUIC, ALPN_TCP, PAKE_SPAKE2, SecurityBlock, item};
 use rdv_proto::wire::service::{FileSetKind, NATIVE, SEND_FILE, SendFileData};
 use rdv_proto::wire::snac::{Foodgroup, Snac};
 use rdv_proto::wire::text::ScreenName;
@@ -219,7 +219,7 @@ fn security_block() -> SecurityBlock {
         .with(item::KEY, noise(1, 32))
         .with(item::PAKE_ID, [PAKE_SPAKE2].to_vec())
         .with(item::PAKE_MSG, noise(2, 33))
-        .with_alpn(&[ALPN_TCP])
+        .with_alpn(&[ALPN_QUIC, ALPN_TCP])
         .with(item::NONCE, noise(3, 16))
 }
 

@@ -10,9 +10,9 @@ use rdv_benches::cadence::nanoseconds;
 use rdv_benches::report::headline;
 use rdv_benches::{Failure, quick};
 use rdv_proto::rendezvous::{
-    Answer, AttemptId, CandidateKind, Config, ConversationId, Endpoint, Event, Input,
-    LegacySecurity, LocalCandidate, Output, Proposal, RelayAddress, RelayCandidate, RelayPolicy,
-    Subnet,
+    Answer, AttemptId, CandidateKind, Carrier, Config, ConversationId, Endpoint, Event, Input,
+    LegacySecurity, LocalCandidate, Network, Output, Proposal, Protocol, RelayAddress,
+    RelayCandidate, RelayPolicy, Subnet,
 };
 use rdv_proto::trust::{CodeWords, Randomness, Secret};
 use rdv_proto::wire::rendezvous::Cookie;
@@ -240,19 +240,25 @@ impl World {
                 let from = self.names[side].clone();
                 self.later(other, Input::Signal { from, body });
             }
-            Output::Gather { id, .. } => {
+            Output::Gather { id, generation, .. } => {
                 let own = LocalCandidate {
                     address: address(side),
                     kind: CandidateKind::HOST,
+                    protocol: Protocol::Tcp,
                 };
                 let gathered = Input::Gathered {
                     id,
+                    generation,
                     listen_port: Some(own.address.port()),
                     candidates: vec![own],
+                    network: Network::default(),
+                    complete: true,
                 };
                 self.sides[side].handle_input(self.now, gathered);
             }
-            Output::Dial { id, attempt, to } if to == address(other) => {
+            Output::Dial {
+                id, attempt, to, ..
+            } if to == address(other) => {
                 let accepted = self.sides[other].new_attempt();
                 self.join((side, attempt), (other, accepted));
                 let id = self.id(other, id.cookie);
@@ -262,6 +268,7 @@ impl World {
                         id,
                         attempt: accepted,
                         from: address(side),
+                        carrier: Carrier::Tcp,
                     },
                 );
                 self.later(side, Input::Connected { attempt });
@@ -293,8 +300,20 @@ impl World {
                     .get(&(side, attempt))
                     .filter(|peer| self.securing.contains(peer))
                 {
-                    self.later(side, Input::Secured { attempt });
-                    self.later(peer.0, Input::Secured { attempt: peer.1 });
+                    self.later(
+                        side,
+                        Input::Secured {
+                            attempt,
+                            round_trip: None,
+                        },
+                    );
+                    self.later(
+                        peer.0,
+                        Input::Secured {
+                            attempt: peer.1,
+                            round_trip: None,
+                        },
+                    );
                 }
             }
             Output::Nominate { attempt, .. } => {

@@ -1,8 +1,11 @@
 //! What the user may type.
 
 mod account;
+mod doctor;
 mod host;
+mod road;
 mod shared;
+mod transfers;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,8 +15,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use rdv::ScreenName;
 
 pub(crate) use account::{AccountVerb, Contact, ContactVerb, Login};
+pub(crate) use doctor::Doctor;
 pub(crate) use host::{Host, HostVerb, Store, User, UserVerb};
+pub(crate) use road::{RelayUse, Road, Through, Ways};
 pub(crate) use shared::{Shared, Sharing};
+pub(crate) use transfers::{Transfers, TransfersVerb};
 
 const AFTER: &str = "\
 `rdv CODE` is `rdv receive CODE`.
@@ -76,6 +82,10 @@ pub(crate) enum Verb {
     Host(Host),
     /// Run a relay: it joins two connections that cannot meet otherwise
     Relay(Relay),
+    /// Look at the network: what kind it is, and what that means for transfers
+    Doctor(Doctor),
+    /// List the last transfers, or show what was tried for one of them
+    Transfers(Transfers),
     /// Print a completion script for a shell
     Completions {
         /// Which shell
@@ -158,36 +168,6 @@ pub(crate) struct Receive {
     pub(crate) keep_exec: bool,
     #[command(flatten)]
     pub(crate) road: Road,
-}
-
-/// How to get to the other side.
-#[derive(Debug, Args)]
-pub(crate) struct Road {
-    /// The host to meet at; without it, a host of one's own in the local network
-    #[arg(long, value_name = "HOST:PORT", env = "RDV_HOST")]
-    pub(crate) host: Option<String>,
-    /// The fingerprint that the host must show; without it, the first one seen is remembered
-    #[arg(long, value_name = "FINGERPRINT", requires = "host")]
-    pub(crate) host_key: Option<String>,
-    /// Whether the relay may, must or must not carry the bytes
-    #[arg(long, value_enum, default_value_t = RelayUse::Auto, value_name = "WHEN")]
-    pub(crate) relay: RelayUse,
-    /// Print one JSON object per line on standard output
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// Give up after this time
-    #[arg(long, value_name = "D", value_parser = humantime::parse_duration)]
-    pub(crate) timeout: Option<Duration>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum RelayUse {
-    /// If nothing direct works
-    Auto,
-    /// Always: no address of yours goes out
-    Only,
-    /// Not at all
-    Never,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -5,9 +5,11 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use rdv::transfer::Phase;
-use rdv::{Error, Path, Security, Summary, Transfer, TransferEvent};
+use rdv::{Error, Security, Summary, Transfer, TransferEvent, TransferReport};
 
 use crate::exit::{Exit, Failure};
+use crate::record::Record;
+use crate::records;
 use crate::stop::{self, Stop};
 use crate::ui::{self, TICK, Ui};
 
@@ -25,19 +27,20 @@ pub(crate) enum Consent {
 
 type Question = Pin<Box<dyn Future<Output = Option<String>> + Send>>;
 
-/// How it ended, and over which path.
+/// How it ended, and what was tried for it.
 pub(crate) struct Followed {
     pub(crate) outcome: Result<Summary, Failure>,
-    pub(crate) path: Option<Path>,
     pub(crate) security: Option<Security>,
+    /// What was tried for it.
+    pub(crate) report: TransferReport,
 }
 
 impl Followed {
-    pub(crate) fn path_name(&self) -> String {
-        self.path
-            .as_ref()
-            .map(|path| path.kind.to_string())
-            .unwrap_or_default()
+    /// Keeps what became of it.
+    pub(crate) fn end(self, verb: &str) -> (Result<Summary, Failure>, Record) {
+        let record = Record::new(verb, &self.report, self.outcome.as_ref(), self.security);
+        records::keep(&record);
+        (self.outcome, record)
     }
 }
 
@@ -51,11 +54,12 @@ pub(crate) async fn follow(
 ) -> Followed {
     let mut followed = Followed {
         outcome: Err(Failure::new(Exit::OTHER, "ended")),
-        path: None,
         security: None,
+        report: transfer.report(),
     };
     let mut question: Option<Question> = None;
     let mut met = false;
+    let mut way = String::new();
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
 
@@ -69,9 +73,14 @@ pub(crate) async fn follow(
                 }
                 Some(TransferEvent::Connected { path, security }) => {
                     met = true;
-                    ui.connected(&path, security);
-                    followed.path = Some(path);
+                    let at_ms = taken_ms(&transfer.report());
+                    ui.connected(&path, security, at_ms);
+                    way = path.kind.to_string();
                     followed.security = Some(security);
+                }
+                Some(TransferEvent::PathChanged { path }) => {
+                    ui.moved(&path, taken_ms(&transfer.report()));
+                    way = path.kind.to_string();
                 }
                 Some(TransferEvent::Offered(offer)) => {
                     ui.offered(&offer, followed.security);
@@ -82,6 +91,7 @@ pub(crate) async fn follow(
                 }
                 Some(TransferEvent::Ended(outcome)) => {
                     followed.outcome = outcome.map_err(|error| judge(&error));
+                    followed.report = transfer.report();
                     return followed;
                 }
                 Some(_) => {}
@@ -97,12 +107,13 @@ pub(crate) async fn follow(
             _ = tick.tick() => {
                 let progress = transfer.progress();
                 if matches!(progress.phase, Phase::Moving | Phase::Finishing) {
-                    ui.progress(&progress, &followed.path_name());
+                    ui.progress(&progress, &way);
                 }
             }
             exit = stop.asked() => break exit,
         }
     };
+    followed.report = transfer.report();
     farewell(transfer, stop).await;
     let mut sentence = stop::why(exit).to_owned();
     if met {
@@ -110,6 +121,11 @@ pub(crate) async fn follow(
     }
     followed.outcome = Err(Failure::new(exit, sentence));
     followed
+}
+
+/// When the way in use was taken, in ms from the beginning of the transfer.
+pub(crate) fn taken_ms(report: &TransferReport) -> Option<u64> {
+    report.paths.last().map(|used| used.from_ms)
 }
 
 /// Tells the other side that it is over, and waits until that is said. A second signal ends the process at once.

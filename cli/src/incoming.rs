@@ -1,8 +1,9 @@
 //! One transfer of several at a time: a task that accepts it, obeys, and tells what happens.
 
-use rdv::{Error, Progress, Proposal, Sink, Summary, Transfer, TransferEvent};
+use rdv::{Error, Progress, Proposal, Sink, Summary, Transfer, TransferEvent, TransferReport};
 use tokio::sync::mpsc;
 
+use crate::follow::taken_ms;
 use crate::ui::TICK;
 
 /// Orders that wait; there are three in a transfer at most.
@@ -28,12 +29,12 @@ pub(crate) struct News {
 }
 
 pub(crate) enum What {
-    /// Anything but its end.
-    Event(TransferEvent),
+    /// Anything but its end; and when the way in use was taken, in ms from its beginning.
+    Event(TransferEvent, Option<u64>),
     /// How far it is.
     Progress(Progress),
-    /// It is over; nothing follows.
-    Ended(Result<Summary, Error>),
+    /// It is over, and this was tried for it; nothing follows.
+    Ended(Result<Summary, Error>, Option<Box<TransferReport>>),
 }
 
 /// Accepts `proposal` into `sink`; what becomes of it goes to `news`. Dropping what is given back cancels it.
@@ -45,11 +46,13 @@ pub(crate) fn start(
 ) -> mpsc::Sender<Order> {
     let (orders, told) = mpsc::channel(ORDERS);
     tokio::spawn(async move {
-        let outcome = match proposal.accept(sink).await {
-            Ok(transfer) => follow(id, transfer, told, &news).await,
-            Err(error) => Err(error),
+        let what = match proposal.accept(sink).await {
+            Ok(mut transfer) => {
+                let outcome = follow(id, &mut transfer, told, &news).await;
+                What::Ended(outcome, Some(Box::new(transfer.report())))
+            }
+            Err(error) => What::Ended(Err(error), None),
         };
-        let what = What::Ended(outcome);
         // Nobody is interested any more: the same.
         let _ = news.send(News { id, what }).await;
     });
@@ -58,7 +61,7 @@ pub(crate) fn start(
 
 async fn follow(
     id: u64,
-    mut transfer: Transfer,
+    transfer: &mut Transfer,
     mut orders: mpsc::Receiver<Order>,
     news: &mpsc::Sender<News>,
 ) -> Result<Summary, Error> {
@@ -70,7 +73,7 @@ async fn follow(
             event = transfer.next_event() => match event {
                 Some(TransferEvent::Ended(outcome)) => return outcome,
                 Some(event) => {
-                    let what = What::Event(event);
+                    let what = What::Event(event, taken_ms(&transfer.report()));
                     let _ = news.send(News { id, what }).await;
                 }
                 None => return Err(Error::EngineEnded),

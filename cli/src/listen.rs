@@ -1,5 +1,7 @@
 //! `rdv receive --listen`: stays signed on and takes what users of the host send, several at a time.
 
+mod ends;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -7,17 +9,19 @@ use rdv::oscar::Standing;
 use rdv::signaling::Signaling;
 use rdv::transfer::Phase;
 use rdv::{
-    Engine, Offer, Path, Proposal, ProposalKind, Refused, RefusedWhy, ScreenName, Security,
-    Services, Sink, SinkOptions, Summary, TransferEvent, show,
+    Engine, Offer, Proposal, ProposalKind, Refused, RefusedWhy, ScreenName, Security, Services,
+    Sink, SinkOptions, TransferEvent, show,
 };
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
+use self::ends::Taken;
 use crate::args;
 use crate::exit::{self, Exit, Failure};
 use crate::incoming::{self, News, Order, What};
 use crate::keyboard::Keyboard;
+use crate::record::Way;
 use crate::sharing;
 use crate::signed_on::{PlainFor, User};
 use crate::stop::{self, Stop};
@@ -102,11 +106,7 @@ pub(crate) async fn run(
     })
     .await;
     ended?;
-    ui.event(&json!({
-        "event": "result", "ok": true, "exit": 0, "reason": null, "path": taken.path,
-        "security": taken.security.map(Security::word), "transfers": taken.transfers, "files": taken.files,
-        "bytes": taken.bytes,
-    }));
+    ui.event(&taken.result());
     Ok(Exit::DONE)
 }
 
@@ -137,8 +137,18 @@ struct Active {
     peer: ScreenName,
     kind: &'static str,
     orders: mpsc::Sender<Order>,
-    path: Option<Path>,
+    way: Option<Way>,
     security: Option<Security>,
+}
+
+impl Active {
+    /// An event that tells of the way.
+    fn event(&self, id: u64, event: &str, way: &Way, at_ms: Option<u64>) -> Value {
+        let mut event = ui::way_event(event, way, at_ms);
+        event["transfer"] = json!(id);
+        event["peer"] = json!(self.peer.as_str());
+        event
+    }
 }
 
 /// What a person is asked.
@@ -164,16 +174,6 @@ struct Listener<'a> {
     keyboard: Keyboard,
     next_id: u64,
     taken: Taken,
-}
-
-/// All transfers that worked, and how the last of them came.
-#[derive(Default)]
-struct Taken {
-    transfers: u64,
-    files: u64,
-    bytes: u64,
-    path: Option<String>,
-    security: Option<Security>,
 }
 
 impl Listener<'_> {
@@ -353,7 +353,7 @@ impl Listener<'_> {
             peer,
             kind,
             orders,
-            path: None,
+            way: None,
             security: None,
         };
         self.active.insert(id, active);
@@ -365,27 +365,32 @@ impl Listener<'_> {
         };
         let who = show(active.peer.as_str(), NAME_SHOWN_MAX);
         match what {
-            What::Event(TransferEvent::Connected { path, security }) => {
-                let kind = path.kind;
-                self.ui.event(&json!({
-                    "event": "connected", "transfer": id, "peer": active.peer.as_str(),
-                    "path": kind.to_string(), "security": security.word(),
-                }));
+            What::Event(TransferEvent::Connected { path, security }, at_ms) => {
+                let way = Way::from(&path);
+                let mut event = active.event(id, "connected", &way, at_ms);
+                event["security"] = json!(security.word());
+                self.ui.event(&event);
                 match security {
                     Security::Verified { .. } => self
                         .ui
-                        .say(format!("Connected to {who} ({kind}, encrypted, verified).")),
+                        .say(format!("Connected to {who} ({way}, encrypted, verified).")),
                     Security::Unverified { .. } | Security::Encrypted { .. } => self.ui.say(
-                        format!("Connected to {who} ({kind}, encrypted, NOT VERIFIED)."),
+                        format!("Connected to {who} ({way}, encrypted, NOT VERIFIED)."),
                     ),
                     Security::Plain => self
                         .ui
-                        .must_say(format!("Connected to {who} ({kind}): {PLAIN}")),
+                        .must_say(format!("Connected to {who} ({way}): {PLAIN}")),
                 }
-                (active.path, active.security) = (Some(path), Some(security));
+                (active.way, active.security) = (Some(way), Some(security));
             }
-            What::Event(TransferEvent::Offered(offer)) => self.offered(id, &offer).await,
-            What::Event(_) => {}
+            What::Event(TransferEvent::PathChanged { path }, at_ms) => {
+                let way = Way::from(&path);
+                self.ui.event(&active.event(id, "path", &way, at_ms));
+                self.ui.say(format!("With {who}: now {way}."));
+                active.way = Some(way);
+            }
+            What::Event(TransferEvent::Offered(offer), _) => self.offered(id, &offer).await,
+            What::Event(..) => {}
             What::Progress(progress) => {
                 if matches!(progress.phase, Phase::Moving | Phase::Finishing) {
                     self.ui.event(&json!({
@@ -395,9 +400,9 @@ impl Listener<'_> {
                     }));
                 }
             }
-            What::Ended(outcome) => {
+            What::Ended(outcome, report) => {
                 if let Some(active) = self.active.remove(&id) {
-                    self.ended(id, &active, outcome);
+                    self.ended(id, &active, outcome, report.as_deref());
                 }
                 if matches!(&self.asked, Some((Question::Take(asked), _)) if *asked == id) {
                     self.asked = None;
@@ -501,64 +506,6 @@ impl Listener<'_> {
                 .must_say(format!("No answer is needed: {}.", failure.sentence));
             self.tell_refusal(&peer, failure.exit, &failure.sentence);
         }
-    }
-
-    fn ended(&mut self, id: u64, active: &Active, outcome: Result<Summary, rdv::Error>) {
-        let who = show(active.peer.as_str(), NAME_SHOWN_MAX);
-        let path = active.path.as_ref().map(|path| path.kind.to_string());
-        let mut told = match outcome {
-            Ok(summary) => self.arrived(&who, &summary, path.clone(), active.security),
-            Err(error) => {
-                let failure = exit::with_peer(&error, &active.peer);
-                self.ui
-                    .must_say(format!("Nothing from {who}: {}.", failure.sentence));
-                json!({ "ok": false, "exit": failure.exit.0, "reason": failure.sentence })
-            }
-        };
-        let more = [
-            ("event", json!("transfer")),
-            ("transfer", json!(id)),
-            ("peer", json!(active.peer.as_str())),
-            ("service", json!(active.kind)),
-            ("path", json!(path)),
-            ("security", json!(active.security.map(Security::word))),
-        ];
-        for (key, value) in more {
-            told[key] = value;
-        }
-        self.ui.event(&told);
-    }
-
-    /// A transfer that worked, unless a text that came with it cannot be handed out.
-    fn arrived(
-        &mut self,
-        who: &str,
-        summary: &Summary,
-        path: Option<String>,
-        security: Option<Security>,
-    ) -> Value {
-        if let Some(text) = &summary.text
-            && let Err(error) = self.ui.text(text)
-        {
-            let reason = format!("the text arrived and cannot be written: {error}");
-            self.ui.must_say(format!("From {who}: {reason}"));
-            return json!({ "ok": false, "exit": Exit::FILES.0, "reason": reason });
-        }
-        let verb = format!("Received from {who}");
-        let is_text = summary.text.is_some();
-        let way = path.as_deref().unwrap_or_default();
-        let mut told = self.ui.summary(&verb, is_text, summary, way);
-        self.taken = Taken {
-            transfers: self.taken.transfers + 1,
-            files: self.taken.files.saturating_add(summary.files),
-            bytes: self.taken.bytes.saturating_add(summary.bytes),
-            path,
-            security,
-        };
-        told["ok"] = json!(true);
-        told["exit"] = json!(0);
-        told["reason"] = Value::Null;
-        told
     }
 
     /// Calls off what is under way, and waits until that is said. A second signal ends the process at once.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use rdv::oscar::Password;
 use rdv::signaling::Signaling;
+use rdv::transport::Route;
 use rdv::{Fingerprint, Services, show};
 use serde_json::json;
 
@@ -15,6 +16,7 @@ use crate::road::with_port;
 use crate::signed_on;
 use crate::stop::Stop;
 use crate::ui::{self, Ui};
+use crate::ways;
 
 /// Longest password that is read.
 const PASSWORD_MAX: u64 = 1024;
@@ -37,6 +39,8 @@ pub(crate) async fn run(verb: AccountVerb, ui: &mut Ui, stop: &mut Stop) -> Resu
 /// Tried at the host before it is kept.
 async fn log_in(login: Login, ui: &Ui) -> Result<Exit, Failure> {
     let host = with_port(&login.host)?;
+    // What is wrong with it is said before a password is asked for.
+    let route = Route::default().with_socks(ways::proxy(&login.through)?);
     let password = password(login.password_file.as_deref(), &login, &host).await?;
     let mut account = KeptAccount {
         name: login.name,
@@ -45,7 +49,7 @@ async fn log_in(login: Login, ui: &Ui) -> Result<Exit, Failure> {
         plain_host: login.plain_host,
         password,
     };
-    let session = signed_on::sign_on(&account, Services::NONE, ui).await?;
+    let session = signed_on::sign_on(&account, route, Services::NONE, ui).await?;
     account.name = session.local_name();
     session.close().await;
     kept::keep(account.clone())?;

@@ -3,6 +3,7 @@
 mod accounts;
 mod args;
 mod contact;
+mod doctor;
 mod embedded;
 mod exit;
 mod follow;
@@ -12,6 +13,8 @@ mod keyboard;
 mod listen;
 mod login;
 mod receive;
+mod record;
+mod records;
 mod road;
 mod send;
 mod send_to;
@@ -21,8 +24,10 @@ mod sharing;
 mod signed_on;
 mod state;
 mod stop;
+mod transfers;
 mod ui;
 mod users;
+mod ways;
 mod welcome;
 
 use std::ffi::OsString;
@@ -67,6 +72,8 @@ async fn run(cli: Cli) -> Exit {
         Verb::Send(send) => send.road.json,
         Verb::Receive(receive) => receive.road.json,
         Verb::Shared(shared) => shared.road.json,
+        Verb::Doctor(doctor) => doctor.json,
+        Verb::Transfers(transfers) => transfers.json,
         Verb::Account(AccountVerb::List { json })
         | Verb::Contact(ContactVerb::List { json, .. }) => *json,
         _ => false,
@@ -84,6 +91,8 @@ async fn run(cli: Cli) -> Exit {
             None => serve::host(host, &ui, stop).await,
         },
         Verb::Relay(relay) => serve::relay(relay, &ui, stop).await,
+        Verb::Doctor(args) => doctor::run(args, &ui, &mut stop).await,
+        Verb::Transfers(args) => transfers::run(&args, &ui),
         Verb::Completions { shell } => completions(shell),
     };
     ended.unwrap_or_else(|failure| ui.failed(&failure, None))

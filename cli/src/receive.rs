@@ -40,7 +40,7 @@ pub(crate) async fn run(
     )
     .map_err(|error| Failure::new(Exit::FILES, error.to_string()))?;
     let visit = stop.or(Visit::open(&args.road, &code, ui)).await?;
-    let engine = visit.engine(args.road.relay).await;
+    let engine = visit.engine(&args.road).await?;
     let peer = owner_of(code.number())?;
     let transfer = engine
         .fetch_with_code(peer, code.words().clone(), sink)
@@ -52,9 +52,9 @@ pub(crate) async fn run(
     } else {
         Consent::Ask
     };
-    let followed = follow(transfer, ui, consent, stop, &exit::of).await;
-    let path = followed.path_name();
-    let outcome = followed.outcome.map_err(|failure| visit.judge(failure));
+    let judge = |error: &rdv::Error| visit.judge(exit::of(error));
+    let followed = follow(transfer, ui, consent, stop, &judge).await;
+    let (outcome, record) = followed.end("receive");
     stop.leave(async {
         engine.close().await;
         visit.close().await;
@@ -70,16 +70,10 @@ pub(crate) async fn run(
                     )
                 })?;
             }
-            ui.done(
-                "Received",
-                summary.text.is_some(),
-                &summary,
-                &path,
-                followed.security,
-            );
+            ui.done("Received", summary.text.is_some(), &summary, &record);
             Ok(Exit::DONE)
         }
-        Err(failure) => Ok(ui.failed(&failure, followed.path.as_ref().map(|_| path.as_str()))),
+        Err(failure) => Ok(ui.failed(&failure, Some(&record))),
     }
 }
 

@@ -6,22 +6,29 @@ use std::time::Duration;
 
 use rdv::oscar::{Client, HostSecurity, LoginErrorCode, OscarError, Owner, SignOn};
 use rdv::signaling::{RelayDirectory, RelayInfo, Signaling};
+use rdv::transport::Route;
 use rdv::transport::lan::{self, LanError};
 use rdv::transport::tls::{HostKeyStatus, HostTlsError};
 use rdv::trust::{HostTrust, KnownHosts};
 use rdv::{Code, Engine, Fingerprint, RelayPolicy, ScreenName};
 
-use crate::args::{RelayUse, Road};
+use crate::args::{RelayUse, Road, Ways};
 use crate::embedded::Embedded;
 use crate::exit::{Exit, Failure};
 use crate::state;
 use crate::ui::Ui;
+use crate::ways;
 
 /// The port of a host when none is named.
 const HOST_PORT: u16 = 5190;
 
+/// How long the name of a relay may be looked up; without its address less is known of the network.
+const LOOK_UP_TIME: Duration = Duration::from_secs(2);
+/// Addresses of one name that are of use.
+const ADDRESSES_MAX: usize = 4;
+
 /// Connect, TLS and sign-on together.
-const SIGN_ON_TIMEOUT: Duration = Duration::from_secs(15);
+pub(crate) const SIGN_ON_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Where a sender waits: signed on to a host, with a number.
 pub(crate) struct Meeting {
@@ -32,15 +39,24 @@ pub(crate) struct Meeting {
 
 impl Meeting {
     pub(crate) async fn open(road: &Road, expire: Duration, ui: &Ui) -> Result<Self, Failure> {
-        let (embedded, address, trust) = match &road.host {
-            Some(host) => (None, with_port(host)?, trust(road.host_key.as_deref())?),
+        let (embedded, address, trust, route) = match &road.host {
+            Some(host) => {
+                let trust = trust(road.host_key.as_deref())?;
+                (None, with_port(host)?, trust, ways::route(&road.ways)?)
+            }
             None => {
+                no_proxy(road)?;
                 let embedded = Embedded::start(ui).await?;
                 let address = embedded.own_address();
-                (Some(embedded), address, HostTrust::AcceptAny)
+                (
+                    Some(embedded),
+                    address,
+                    HostTrust::AcceptAny,
+                    Route::default(),
+                )
             }
         };
-        let owner = Owner::connect(&address, &trust, expire, SIGN_ON_TIMEOUT)
+        let owner = Owner::connect_by(&route, &address, &trust, expire, SIGN_ON_TIMEOUT)
             .await
             .map_err(|error| refused(&address, &error))?;
         tell_host(&address, &owner.client(), ui);
@@ -62,9 +78,9 @@ impl Meeting {
         self.embedded.as_ref()
     }
 
-    pub(crate) async fn engine(&self, relay: RelayUse) -> Engine {
+    pub(crate) async fn engine(&self, road: &Road) -> Result<Engine, Failure> {
         let builder = Engine::builder(Arc::clone(&self.owner)).relays(Arc::clone(&self.owner));
-        engine(builder, &self.owner.client(), relay).await
+        engine(builder, &self.owner.client(), road).await
     }
 
     /// Signs off; what was said to the other side arrives before that.
@@ -87,16 +103,18 @@ impl Visit {
     pub(crate) async fn open(road: &Road, code: &Code, ui: &Ui) -> Result<Self, Failure> {
         let mut embedded = true;
         let client = if !code.addresses().is_empty() {
-            first_of(code.addresses().to_vec()).await?
+            first_of(code.addresses().to_vec(), &road.ways).await?
         } else if let Some(host) = &road.host {
             embedded = false;
             named(&with_port(host)?, road, ui).await?
         } else {
+            no_proxy(road)?;
             ui.say("Looking for the sender in the local network ...");
             let found = lan::browse(code.number(), lan::SEARCH_TIME)
                 .await
                 .map_err(|error| not_found(&error))?;
-            first_of(found.iter().map(ToString::to_string).collect()).await?
+            let found = found.iter().map(ToString::to_string).collect();
+            first_of(found, &road.ways).await?
         };
         Ok(Self {
             client: Arc::new(client),
@@ -115,9 +133,9 @@ impl Visit {
         failure
     }
 
-    pub(crate) async fn engine(&self, relay: RelayUse) -> Engine {
+    pub(crate) async fn engine(&self, road: &Road) -> Result<Engine, Failure> {
         let builder = Engine::builder(Arc::clone(&self.client)).relays(Arc::clone(&self.client));
-        engine(builder, &self.client, relay).await
+        engine(builder, &self.client, road).await
     }
 
     pub(crate) async fn close(self) {
@@ -131,19 +149,20 @@ pub(crate) fn owner_of(number: u32) -> Result<ScreenName, Failure> {
         .map_err(|error| Failure::new(Exit::USAGE, error.to_string()))
 }
 
-async fn engine(builder: rdv::Builder, client: &Client, relay: RelayUse) -> Engine {
+async fn engine(builder: rdv::Builder, client: &Client, road: &Road) -> Result<Engine, Failure> {
     let known = client.relay().await.ok().flatten();
-    on_host(builder, client, known, relay).codes_only().build()
+    let builder = on_host(builder, client, known, road).await?;
+    Ok(builder.codes_only().build())
 }
 
 /// What an engine must know of the host that it speaks through, and of the relay that it may use there.
-pub(crate) fn on_host(
+pub(crate) async fn on_host(
     builder: rdv::Builder,
     client: &Client,
     known: Option<RelayInfo>,
-    relay: RelayUse,
-) -> rdv::Builder {
-    let policy = match relay {
+    road: &Road,
+) -> Result<rdv::Builder, Failure> {
+    let policy = match road.relay {
         RelayUse::Auto => RelayPolicy::Auto,
         RelayUse::Only => RelayPolicy::Only,
         RelayUse::Never => RelayPolicy::Never,
@@ -154,17 +173,48 @@ pub(crate) fn on_host(
             IpAddr::V4(address) => Some(address),
             IpAddr::V6(_) => None,
         });
-    let known = known.and_then(|relay| relay.address.parse().ok());
-    builder
+    let known = match known {
+        Some(relay) => addresses(&relay.address, &road.ways).await,
+        None => Vec::new(),
+    };
+    let builder = builder
         .relay_policy(policy)
         .host_on_this_machine(client.host_is_local())
         .seen_as(seen_as)
-        .never_dial([client.host_address()].into_iter().chain(known))
+        .never_dial([client.host_address()].into_iter().chain(known));
+    ways::apply(builder, &road.ways)
+}
+
+/// Where `HOST:PORT` is. Behind a proxy names are not looked up here.
+pub(crate) async fn addresses(address: &str, ways: &Ways) -> Vec<SocketAddr> {
+    if let Ok(literal) = address.parse() {
+        return vec![literal];
+    }
+    if ways.through.proxy.is_some() {
+        return Vec::new();
+    }
+    let found = tokio::time::timeout(LOOK_UP_TIME, tokio::net::lookup_host(address)).await;
+    match found {
+        Ok(Ok(found)) => found.take(ADDRESSES_MAX).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The local network cannot be searched, nor a host of our own be reached, through a proxy.
+fn no_proxy(road: &Road) -> Result<(), Failure> {
+    match road.ways.through.proxy {
+        Some(_) => Err(Failure::new(
+            Exit::USAGE,
+            "through a proxy nobody is found without a host; name one with --host",
+        )),
+        None => Ok(()),
+    }
 }
 
 /// Signs on as a visitor to the host that the user named.
 async fn named(address: &str, road: &Road, ui: &Ui) -> Result<Client, Failure> {
-    let client = Client::connect(
+    let client = Client::connect_by(
+        &ways::route(&road.ways)?,
         address,
         &trust(road.host_key.as_deref())?,
         SignOn::Join,
@@ -218,11 +268,14 @@ pub(crate) fn tell_host(address: &str, client: &Client, ui: &Ui) {
 
 /// Tries all addresses of an embedded host at once; the first that signs us on is it. Its key is not kept: the code protects
 /// the transfer (rulings G-05).
-async fn first_of(addresses: Vec<String>) -> Result<Client, Failure> {
+async fn first_of(addresses: Vec<String>, ways: &Ways) -> Result<Client, Failure> {
+    let route = ways::route(ways)?;
     let mut tries = tokio::task::JoinSet::new();
     for address in addresses {
+        let route = route.clone();
         tries.spawn(async move {
-            let client = Client::connect(
+            let client = Client::connect_by(
+                &route,
                 &address,
                 &HostTrust::AcceptAny,
                 SignOn::Join,

@@ -51,7 +51,7 @@ pub(crate) async fn run(
         .unwrap_or_default();
     let code = Code::new(meeting.number(), words.clone(), addresses)
         .map_err(|error| Failure::new(Exit::HOST, error.to_string()))?;
-    let engine = meeting.engine(args.road.relay).await;
+    let engine = meeting.engine(&args.road).await?;
     let transfer = engine
         .offer_with_code(words, source, Some(args.expire))
         .await
@@ -64,19 +64,13 @@ pub(crate) async fn run(
         meeting.close().await;
     })
     .await;
-    let path = followed.path_name();
-    match followed.outcome {
+    let (outcome, record) = followed.end("send");
+    match outcome {
         Ok(summary) => {
-            ui.done(
-                "Sent",
-                args.text.is_some(),
-                &summary,
-                &path,
-                followed.security,
-            );
+            ui.done("Sent", args.text.is_some(), &summary, &record);
             Ok(Exit::DONE)
         }
-        Err(failure) => Ok(ui.failed(&failure, followed.path.as_ref().map(|_| path.as_str()))),
+        Err(failure) => Ok(ui.failed(&failure, Some(&record))),
     }
 }
 

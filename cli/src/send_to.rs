@@ -74,12 +74,12 @@ pub(crate) async fn run(
         user.close().await;
     })
     .await;
-    let path = followed.path_name();
-    match followed.outcome {
+    let (outcome, record) = followed.end("send");
+    match outcome {
         Ok(summary) => {
-            ui.done("Sent", is_text, &summary, &path, followed.security);
+            ui.done("Sent", is_text, &summary, &record);
             Ok(Exit::DONE)
         }
-        Err(failure) => Ok(ui.failed(&failure, followed.path.as_ref().map(|_| path.as_str()))),
+        Err(failure) => Ok(ui.failed(&failure, Some(&record))),
     }
 }

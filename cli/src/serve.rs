@@ -60,6 +60,7 @@ pub(crate) async fn host(args: args::Host, ui: &Ui, stop: Stop) -> Result<Exit, 
     for address in host.relay_addrs() {
         ui.must_say(format!("Relay on {address}"));
     }
+    say_where_stun_is_missing(host.stun_missing(), ui);
     ui.must_say(format!(
         "Fingerprint: {}",
         Fingerprint::of(&host.fingerprint())
@@ -72,6 +73,15 @@ pub(crate) async fn host(args: args::Host, ui: &Ui, stop: Stop) -> Result<Exit, 
     }
     ui.say("Clients use it with --host HOST:PORT; to be sure of it on the first visit, with --host-key FINGERPRINT, too.");
     run(stop, |asked| host.run(asked)).await
+}
+
+fn say_where_stun_is_missing(missing: &[(SocketAddr, std::io::Error)], ui: &Ui) {
+    for (address, error) in missing {
+        ui.must_say(format!(
+            "Note: UDP port {} cannot be used ({error}); clients cannot ask there how the world sees them, so that fewer of them meet directly.",
+            address.port()
+        ));
+    }
 }
 
 /// What the operator should know if old clients are to be served.
@@ -110,6 +120,7 @@ pub(crate) async fn relay(args: args::Relay, ui: &Ui, stop: Stop) -> Result<Exit
     for address in relay.local_addrs() {
         ui.must_say(format!("Relay on {address}"));
     }
+    say_where_stun_is_missing(relay.stun_missing(), ui);
     ui.must_say("Note: an open relay carries bytes for everybody who finds it.");
     run(stop, |asked| relay.run(asked)).await
 }

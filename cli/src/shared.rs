@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::args;
 use crate::exit::{self, Exit, Failure};
 use crate::follow::{Consent, follow};
+use crate::record::{Record, Way};
 use crate::signed_on::{PlainFor, User};
 use crate::stop::Stop;
 use crate::ui::Ui;
@@ -49,30 +50,34 @@ pub(crate) async fn run(args: args::Shared, ui: &mut Ui, stop: &mut Stop) -> Res
         ui,
         stop,
         way: None,
+        record: None,
         all: Summary::default(),
     };
     let asked = match args.paths.is_empty() {
         true => visit.list("").await,
         false => visit.each(&args, options).await,
     };
-    let (way, all) = (visit.way, visit.all);
+    let (way, record, all) = (visit.way, visit.record, visit.all);
     stop.leave(async {
         engine.close().await;
         user.close().await;
     })
     .await;
-    let path = way.as_ref().map(|(path, _)| path.as_str());
     match asked {
         Ok(()) => {
-            ui.event(&json!({
-                "event": "result", "ok": true, "exit": 0, "reason": null, "path": path,
+            let mut result = json!({
+                "event": "result", "ok": true, "exit": 0, "reason": null,
                 "security": way.as_ref().map(|(_, security)| security.word()),
                 "files": all.files, "bytes": all.bytes,
                 "saved": all.saved.iter().map(|saved| saved.to_string_lossy()).collect::<Vec<_>>(),
-            }));
+            });
+            for (key, value) in Way::fields(way.as_ref().map(|(way, _)| way)) {
+                result[key] = value;
+            }
+            ui.event(&result);
             Ok(Exit::DONE)
         }
-        Err(failure) => Ok(ui.failed(&failure, path)),
+        Err(failure) => Ok(ui.failed(&failure, record.as_ref())),
     }
 }
 
@@ -83,7 +88,9 @@ struct Visit<'a> {
     ui: &'a mut Ui,
     stop: &'a mut Stop,
     /// Of the last connection.
-    way: Option<(String, Security)>,
+    way: Option<(Way, Security)>,
+    /// Of the last file.
+    record: Option<Record>,
     /// All that was fetched.
     all: Summary,
 }
@@ -144,12 +151,16 @@ impl Visit<'_> {
         let transfer = transfer.map_err(|error| judge(&error))?;
         let followed = follow(transfer, self.ui, Consent::Given, self.stop, &judge).await;
         self.ui.clear();
-        let summary = followed.outcome?;
-        let (way, security) = match &self.way {
-            Some((way, security)) => (way.as_str(), Some(security.word())),
-            None => ("", None),
-        };
-        let mut told = self.ui.summary("Fetched", false, &summary, way);
+        let (outcome, mut record) = followed.end("receive");
+        let security = self.way.as_ref().map(|(_, security)| security.word());
+        if let Some((way, _)) = &self.way {
+            record.went(way);
+        }
+        let record = self.record.insert(record);
+        let summary = outcome?;
+        let mut told = self
+            .ui
+            .summary("Fetched", false, &summary, &record.path_words());
         let more = [
             ("event", json!("transfer")),
             ("peer", json!(self.peer.as_str())),
@@ -158,10 +169,9 @@ impl Visit<'_> {
             ("ok", json!(true)),
             ("exit", json!(0)),
             ("reason", Value::Null),
-            ("path", json!(way)),
             ("security", json!(security)),
         ];
-        for (key, value) in more {
+        for (key, value) in more.into_iter().chain(record.fields()) {
             told[key] = value;
         }
         self.ui.event(&told);
@@ -178,8 +188,8 @@ impl Visit<'_> {
             files.map_err(|error| judge(&error, peer))
         });
         let files = asked.await?;
-        self.ui.connected(files.path(), files.security());
-        self.way = Some((files.path().kind.to_string(), files.security()));
+        self.ui.connected(files.path(), files.security(), None);
+        self.way = Some((Way::from(files.path()), files.security()));
         Ok(files)
     }
 

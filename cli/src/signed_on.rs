@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rdv::oscar::{Account, AccountSettings, OscarError};
 use rdv::signaling::{FixedRelay, RelayDirectory, RelayInfo};
+use rdv::transport::Route;
 use rdv::trust::{HostTrust, Identity, KnownPeers};
 use rdv::{Engine, ScreenName, Services, Share};
 
@@ -15,6 +16,7 @@ use crate::kept::{self, KeptAccount};
 use crate::road::{self, refused, tell_host, with_port};
 use crate::state;
 use crate::ui::Ui;
+use crate::ways;
 
 /// One sign-on, both connections of an old host together.
 const SIGN_ON_TIMEOUT: Duration = Duration::from_secs(20);
@@ -46,7 +48,7 @@ impl User {
         if road.host_key.is_some() {
             kept.host_key.clone_from(&road.host_key);
         }
-        let account = sign_on(&kept, services, ui).await?;
+        let account = sign_on(&kept, ways::route(&road.ways)?, services, ui).await?;
         Ok(Self {
             account: Arc::new(account),
             kept,
@@ -92,7 +94,8 @@ impl User {
             builder = builder.only_outgoing();
         }
         let client = self.account.client();
-        Ok(road::on_host(builder, &client, relay, road.relay).build())
+        let builder = road::on_host(builder, &client, relay, road).await?;
+        Ok(builder.build())
     }
 
     /// Why the account is gone, in words.
@@ -111,11 +114,13 @@ impl User {
 /// Signs on with what is kept of an account.
 pub(crate) async fn sign_on(
     kept: &KeptAccount,
+    route: Route,
     services: Services,
     ui: &Ui,
 ) -> Result<Account, Failure> {
     let trust = road::trust(kept.host_key.as_deref())?;
     let settings = settings(kept, trust)
+        .route(route)
         .capabilities(services.capabilities())
         .limit(SIGN_ON_TIMEOUT);
     let account = Account::connect(settings).await.map_err(|error| {

@@ -38,3 +38,8 @@ pub(crate) fn known_peers() -> Option<PathBuf> {
 pub(crate) fn own_key() -> Option<PathBuf> {
     folder().map(|folder| folder.join("key.pem"))
 }
+
+/// Records of the last transfers.
+pub(crate) fn transfers() -> Option<PathBuf> {
+    folder().map(|folder| folder.join("transfers"))
+}

@@ -9,6 +9,7 @@ use rdv::{Offer, Path, Progress, Security, Summary, show};
 use serde_json::{Value, json};
 
 use crate::exit::{Exit, Failure};
+use crate::record::{Record, Way};
 
 /// How many names the question lists before it counts the rest (S-25).
 pub(crate) const NAMES_SHOWN: usize = 20;
@@ -73,23 +74,34 @@ impl Ui {
         writeln!(out, "{line}").and_then(|()| out.flush())
     }
 
-    pub(crate) fn connected(&mut self, path: &Path, security: Security) {
-        let kind = path.kind;
-        self.event(
-            &json!({ "event": "connected", "path": kind.to_string(), "security": security.word() }),
-        );
+    /// `at_ms`: when, counted from the beginning of the transfer.
+    pub(crate) fn connected(&mut self, path: &Path, security: Security, at_ms: Option<u64>) {
+        let way = Way::from(path);
+        let mut event = way_event("connected", &way, at_ms);
+        event["security"] = json!(security.word());
+        self.event(&event);
         match security {
             Security::Verified { .. } => {
-                self.say(format!("Connected ({kind}, encrypted, verified)."));
+                self.say(format!("Connected ({way}, encrypted, verified)."));
             }
             Security::Unverified { .. } | Security::Encrypted { .. } => {
-                self.say(format!("Connected ({kind}, encrypted, NOT VERIFIED)."));
+                self.say(format!("Connected ({way}, encrypted, NOT VERIFIED)."));
             }
             Security::Plain => {
                 self.must_say(PLAIN);
-                self.say(format!("Connected ({kind})."));
+                self.say(format!("Connected ({way})."));
             }
         }
+    }
+
+    /// The bytes go another way from now on.
+    pub(crate) fn moved(&mut self, path: &Path, at_ms: Option<u64>) {
+        let way = Way::from(path);
+        self.event(&way_event("path", &way, at_ms));
+        if let Some(bar) = &self.bar {
+            bar.set_prefix(way.path.clone());
+        }
+        self.say(format!("Now {way}."));
     }
 
     /// Shows how far it is; the bar appears when the total is known.
@@ -130,28 +142,28 @@ impl Ui {
     }
 
     /// The last word of a transfer that worked.
-    pub(crate) fn done(
-        &mut self,
-        verb: &str,
-        text: bool,
-        summary: &Summary,
-        path: &str,
-        security: Option<Security>,
-    ) {
+    pub(crate) fn done(&mut self, verb: &str, text: bool, summary: &Summary, record: &Record) {
         self.clear();
-        let mut result = self.summary(verb, text, summary, path);
+        let mut result = self.summary(verb, text, summary, &record.path_words());
         let first = [
             ("event", json!("result")),
             ("ok", json!(true)),
             ("exit", json!(0)),
             ("reason", Value::Null),
-            ("path", json!(path)),
-            ("security", json!(security.map(Security::word))),
+            ("security", json!(record.security)),
         ];
-        for (key, value) in first {
+        for (key, value) in first.into_iter().chain(record.fields()) {
             result[key] = value;
         }
         self.event(&result);
+        self.hint(record);
+    }
+
+    /// Where to see why, for a transfer that did not go as it should.
+    pub(crate) fn hint(&self, record: &Record) {
+        if record.asks_why() {
+            self.say(format!("See why: rdv transfers show {}", record.id));
+        }
     }
 
     /// Tells people what was transferred, and gives it for programs.
@@ -197,20 +209,27 @@ impl Ui {
         })
     }
 
-    /// The last word of anything that did not.
-    pub(crate) fn failed(&mut self, failure: &Failure, path: Option<&str>) -> Exit {
+    /// The last word of anything that did not; of a transfer with its record.
+    pub(crate) fn failed(&mut self, failure: &Failure, record: Option<&Record>) -> Exit {
         self.clear();
         self.must_say(format!("rdv: {}", failure.sentence));
-        self.result(failure, path);
+        self.result(failure, record);
+        if let Some(record) = record {
+            self.hint(record);
+        }
         failure.exit
     }
 
     /// What programs are told of a failure.
-    pub(crate) fn result(&self, failure: &Failure, path: Option<&str>) {
-        self.event(&json!({
+    pub(crate) fn result(&self, failure: &Failure, record: Option<&Record>) {
+        let mut event = json!({
             "event": "result", "ok": false, "exit": failure.exit.0, "reason": failure.sentence,
-            "path": path, "security": null,
-        }));
+            "path": null, "security": null,
+        });
+        for (key, value) in record.map(Record::fields).unwrap_or_default() {
+            event[key] = value;
+        }
+        self.event(&event);
     }
 
     /// Tells what is offered, all that is to be decided (S-25).
@@ -250,6 +269,15 @@ impl Ui {
             self.payload(text)
         }
     }
+}
+
+/// An event that tells of a way.
+pub(crate) fn way_event(event: &str, way: &Way, at_ms: Option<u64>) -> Value {
+    let mut told = json!({ "event": event, "at_ms": at_ms });
+    for (key, value) in Way::fields(Some(way)) {
+        told[key] = value;
+    }
+    told
 }
 
 /// All that is to be decided about an offer, a line each (S-25).

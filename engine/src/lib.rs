@@ -25,7 +25,7 @@ pub use engine::Engine;
 pub use error::{By, Error};
 pub use handle::{Transfer, TransferEvent};
 pub use proposal::{LegacyOffer, Proposal, ProposalKind, Refused, RefusedWhy};
-pub use rdv_proto::rendezvous::RelayPolicy;
+pub use rdv_proto::rendezvous::{Carrier, RelayPolicy};
 pub use rdv_proto::transfer::show;
 pub use rdv_proto::trust::{Code, CodeError, CodeWords, Fingerprint};
 pub use rdv_proto::wire::text::ScreenName;
@@ -37,7 +37,7 @@ pub use transfer::{
     IfExists, Offer, Progress, Sink, SinkOptions, Source, SourceError, SourceOptions, Summary,
     TransferError,
 };
-pub use transport::{Carrier, Path, PathKind, SocksProxy};
+pub use transport::{Path, PathKind, SocksProxy};
 pub use trust::KnownPeers;
 
 /// Three words for a new code, from the system's random numbers.

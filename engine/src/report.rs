@@ -7,10 +7,11 @@ mod log;
 use std::net::SocketAddr;
 use std::time::SystemTime;
 
+use rdv_proto::rendezvous::Carrier;
 use rdv_proto::wire::text::ScreenName;
 
 pub(crate) use self::log::Log;
-use crate::transport::{Carrier, Path};
+use crate::transport::Path;
 
 /// Lines of each list in a report at most; of what was tried later only the number is kept.
 pub(crate) const LINES_MAX: usize = 256;

@@ -11,48 +11,10 @@ use rdv::signaling::Signaling;
 use rdv::trust::HostTrust;
 use rdv::{Code, Engine, RelayPolicy, ScreenName, Sink, SinkOptions};
 use rdv_tests::gate::Gated;
+use rdv_tests::ports::listening;
 use rdv_tests::process::PATIENCE;
 
 use crate::desk::{HostRun, person, small_file};
-
-/// The TCP ports at which a process listens.
-fn listening_ports(pid: u32) -> BTreeSet<u16> {
-    let mut sockets = BTreeSet::new();
-    for entry in fs::read_dir(format!("/proc/{pid}/fd"))
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
-        let target = fs::read_link(entry.path())
-            .unwrap_or_default()
-            .display()
-            .to_string();
-        if let Some(inode) = target
-            .strip_prefix("socket:[")
-            .and_then(|rest| rest.strip_suffix(']'))
-        {
-            sockets.insert(inode.to_owned());
-        }
-    }
-    let mut ports = BTreeSet::new();
-    for table in ["tcp", "tcp6"] {
-        let table = fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
-        for line in table.lines().skip(1) {
-            let columns: Vec<&str> = line.split_whitespace().collect();
-            let [_, local, _, state, _, _, _, _, _, inode, ..] = columns[..] else {
-                continue;
-            };
-            let port = local
-                .rsplit(':')
-                .next()
-                .and_then(|port| u16::from_str_radix(port, 16).ok());
-            if state == "0A" && sockets.contains(inode) {
-                ports.extend(port);
-            }
-        }
-    }
-    ports
-}
 
 #[test]
 fn fifty_strangers_at_the_open_port_do_not_matter() {
@@ -91,11 +53,11 @@ fn fifty_strangers_at_the_open_port_do_not_matter() {
 
         // When the sender has answered, its door is open; its answer waits at the gate, so that nobody it is meant for knows.
         let deadline = Instant::now() + PATIENCE;
-        let mut ports = listening_ports(sender.pid());
+        let mut ports = listening(sender.pid());
         while ports.is_empty() {
             assert!(Instant::now() < deadline, "the sender opens a port");
             tokio::task::yield_now().await;
-            ports = listening_ports(sender.pid());
+            ports = listening(sender.pid());
         }
         let mut strangers = Vec::new();
         for number in 0..50 {
@@ -140,7 +102,7 @@ fn the_port_is_closed_as_soon_as_the_two_have_met() {
         .expect("a string")
         .to_owned();
     assert_eq!(
-        listening_ports(sender.pid()),
+        listening(sender.pid()),
         BTreeSet::new(),
         "nobody has come yet, so nothing is open (S-11)"
     );
@@ -149,7 +111,7 @@ fn the_port_is_closed_as_soon_as_the_two_have_met() {
     sender.event("connected");
     let deadline = Instant::now() + Duration::from_secs(10);
     for pid in [sender.pid(), receiver.pid()] {
-        while !listening_ports(pid).is_empty() {
+        while !listening(pid).is_empty() {
             assert!(Instant::now() < deadline, "the door stays open");
             std::thread::yield_now();
         }
@@ -213,7 +175,7 @@ fn who_wants_the_relay_only_opens_no_port() {
         bob.run_on_terminal(host.args("receive", &["--relay", "only", "-o", "out", &code]));
     receiver.expect("[y/N]");
     for pid in [sender.pid(), receiver.pid()] {
-        assert_eq!(listening_ports(pid), BTreeSet::new());
+        assert_eq!(listening(pid), BTreeSet::new());
     }
     receiver.type_line("y");
     receiver.finish().expect_code(0);

@@ -69,6 +69,11 @@ fn mutations_of_relay_frames_hurt_nobody() {
 }
 
 #[test]
+fn mutations_of_stun_messages_hurt_nobody() {
+    mutate("decode_stun", fuzz::decode_stun, 29);
+}
+
+#[test]
 fn mutations_of_link_frames_hurt_nobody() {
     mutate("decode_link", fuzz::decode_link, 8);
 }

@@ -13,4 +13,5 @@ mod old_clients;
 mod oscar;
 mod rendezvous;
 mod replay;
+mod simnet;
 mod wire;

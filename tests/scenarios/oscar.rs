@@ -8,7 +8,7 @@ use bytes::Bytes;
 use rdv::ScreenName;
 use rdv::oscar::{Client, OscarError, Owner, SignOn, Standing};
 use rdv::signaling::{Incoming, RelayDirectory, Signaling, SignalingError};
-use rdv::transport::ars;
+use rdv::transport::{Route, ars};
 use rdv::trust::HostTrust;
 use rdv_host::{Host, HostConfig, HostHandle};
 use rdv_proto::wire::rendezvous::{Cookie, Message, NakCode, SequenceNumber};
@@ -220,10 +220,19 @@ async fn guests_meet_at_the_relay_that_the_host_names() {
     let relay = owner.relay().await.unwrap().unwrap();
     assert!(relay.ticket.is_some());
     let (name, ticket) = (owner.name().clone(), relay.ticket.clone());
-    let (waiting, created) = ars::create(&relay.address, &name, COOKIE, NATIVE, ticket)
-        .await
-        .unwrap();
+    let (waiting, created) = ars::create(
+        &Route::default(),
+        &relay.address,
+        &name,
+        COOKIE,
+        NATIVE,
+        ticket,
+    )
+    .await
+    .unwrap();
+    let route = Route::default();
     let joining = ars::join(
+        &route,
         &relay.address,
         joiner.name(),
         created.token,

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rdv_proto::rendezvous::{
-    Answer, AttemptError, AttemptId, CandidateKind, Config, ConversationId, EndReason, Endpoint,
-    Event, Input, LegacySecurity, LocalCandidate, Output, Path, Proposal, RelayAddress,
-    RelayCandidate, RelayPolicy, Security,
+    Answer, AttemptError, AttemptId, CandidateKind, Carrier, Config, ConversationId, EndReason,
+    Endpoint, Event, Input, LegacySecurity, LocalCandidate, Network, Output, Path, Proposal,
+    Protocol, RelayAddress, RelayCandidate, RelayPolicy, Security, Tried,
 };
-use rdv_proto::trust::{CodeWords, Randomness, Secret};
+use rdv_proto::trust::{BindCarrier, CodeWords, Randomness, Secret};
 use rdv_proto::wire::rendezvous::{Cookie, Message, tag};
 use rdv_proto::wire::service::{FileSetKind, NATIVE, SEND_FILE, SendFileData};
 use rdv_proto::wire::signal::Signal;
@@ -54,7 +54,9 @@ pub struct Side {
     pub relay: RelayPolicy,
     /// Whether it can open a listener.
     pub can_listen: bool,
-    /// Everything its user was told, and when.
+    /// What became of its attempts.
+    pub tried: Vec<Tried>,
+    /// Everything else its user was told, and when.
     pub events: Vec<(Duration, Event)>,
     /// Everything it sent, and when.
     pub sent: Vec<(Duration, Signal)>,
@@ -62,7 +64,7 @@ pub struct Side {
     pub dialled: Vec<(Duration, SocketAddr)>,
     /// Whether it was ever asked to open a listener.
     pub gathered: bool,
-    listening: BTreeMap<ConversationId, u16>,
+    listening: BTreeMap<(ConversationId, u32), u16>,
     /// Attempts that it has not been told to drop, and has not dropped.
     open: BTreeSet<AttemptId>,
 }
@@ -129,6 +131,7 @@ impl Pair {
                 security: LegacySecurity::Opportunistic,
                 relay: RelayPolicy::Auto,
                 can_listen: true,
+                tried: Vec::new(),
                 events: Vec::new(),
                 sent: Vec::new(),
                 dialled: Vec::new(),
@@ -313,6 +316,18 @@ impl Pair {
         lane
     }
 
+    /// The lane that a side uses in the end, and by which way.
+    pub fn lane(&self, side: usize) -> Option<(AttemptId, Path)> {
+        let events = self.sides[side].events.iter().rev();
+        let mut lanes = events.filter_map(|(_, event)| match event {
+            Event::Established { attempt, path, .. } | Event::Moved { attempt, path, .. } => {
+                Some((*attempt, path.clone()))
+            }
+            _ => None,
+        });
+        lanes.next()
+    }
+
     /// Why the conversation of a side ended.
     pub fn ended(&self, side: usize) -> Option<EndReason> {
         let events = self.sides[side].events.iter();
@@ -333,8 +348,9 @@ impl Pair {
     /// Asserts what has to be true once nothing happens any more: one and the same outcome,
     /// nothing left open.
     pub fn assert_settled(&self) {
-        if let (Some((_, alice, _)), Some((_, bob, _))) =
-            (self.established(ALICE), self.established(BOB))
+        if let (Some((alice, _)), Some((bob, _))) = (self.lane(ALICE), self.lane(BOB))
+            && self.is_connected(ALICE)
+            && self.is_connected(BOB)
         {
             assert_eq!(
                 self.wires.get(&(ALICE, alice)),
@@ -369,7 +385,8 @@ impl Pair {
                 "a timer of {:?}",
                 side.name
             );
-            assert!(side.listening.is_empty(), "a listener of {:?}", side.name);
+            let open = side.listening.len();
+            assert!(open <= lanes, "{open} listeners of {:?}", side.name);
         }
     }
 
@@ -428,14 +445,31 @@ impl Pair {
         messages.collect()
     }
 
+    /// The lane in use breaks, for both ends at once.
+    pub fn break_lane(&mut self) {
+        for side in [ALICE, BOB] {
+            let (attempt, _) = self.lane(side).expect("a lane is in use");
+            let gone = Parcel::Gone(attempt, AttemptError::Closed);
+            self.post(Duration::ZERO, side, gone);
+        }
+    }
+
     /// A connection that somebody unknown makes to a listener of that side. False if it has none.
     pub fn knock(&mut self, side: usize, from: SocketAddr) -> bool {
-        let Some(id) = self.sides[side].listening.keys().next().cloned() else {
+        let Some((id, _)) = self.sides[side].listening.keys().next().cloned() else {
             return false;
         };
         let attempt = self.sides[side].endpoint.new_attempt();
         self.sides[side].open.insert(attempt);
-        self.input(side, Input::Incoming { id, attempt, from });
+        self.input(
+            side,
+            Input::Incoming {
+                id,
+                attempt,
+                from,
+                carrier: Carrier::Tcp,
+            },
+        );
         true
     }
 
@@ -444,18 +478,7 @@ impl Pair {
     }
 
     fn randomness(&mut self) -> Randomness {
-        let mut bytes = [0; 112];
-        for byte in &mut bytes {
-            *byte = self.dice.roll().to_le_bytes()[0];
-        }
-        let (pake, rest) = bytes.split_first_chunk().expect("64 of 112");
-        let (ephemeral, rest) = rest.split_first_chunk().expect("32 of 48");
-        let (nonce, _) = rest.split_first_chunk().expect("16 of 16");
-        Randomness {
-            pake: *pake,
-            ephemeral: *ephemeral,
-            nonce: *nonce,
-        }
+        randomness(&mut self.dice)
     }
 
     fn post(&mut self, delay: Duration, side: usize, parcel: Parcel) {
@@ -496,9 +519,12 @@ impl Pair {
                 assert_eq!(to, self.sides[1 - side].name);
                 self.send(side, body);
             }
-            Output::Gather { id, .. } => self.gather(side, id),
+            Output::Gather { id, generation, .. } => self.gather(side, id, generation),
             Output::StopListening { id } => {
-                self.sides[side].listening.remove(&id);
+                self.sides[side].listening.retain(|(of, _), _| *of != id);
+            }
+            Output::Retire { id, generation } => {
+                self.sides[side].listening.remove(&(id, generation));
             }
             Output::Dial { attempt, to, .. } => self.dial(side, attempt, to),
             Output::RelayCreate {
@@ -554,7 +580,7 @@ impl Pair {
         }
     }
 
-    fn gather(&mut self, side: usize, id: ConversationId) {
+    fn gather(&mut self, side: usize, id: ConversationId, generation: u32) {
         self.sides[side].gathered = true;
         let ip = self.sides[side].ip;
         let port = self.sides[side].can_listen.then(|| {
@@ -562,16 +588,22 @@ impl Pair {
             self.port
         });
         if let Some(port) = port {
-            self.sides[side].listening.insert(id.clone(), port);
+            self.sides[side]
+                .listening
+                .insert((id.clone(), generation), port);
         }
         let candidates = port.map(|port| LocalCandidate {
             address: (ip, port).into(),
             kind: CandidateKind::HOST,
+            protocol: Protocol::Tcp,
         });
         let input = Input::Gathered {
+            generation,
             id,
             listen_port: port,
             candidates: candidates.into_iter().collect(),
+            network: Network::default(),
+            complete: true,
         };
         self.post(self.road.gather_delay, side, Parcel::input(input));
     }
@@ -610,7 +642,7 @@ impl Pair {
             .listening
             .iter()
             .find(|(_, port)| **port == to.port());
-        let Some(id) = listener.map(|(id, _)| id.clone()) else {
+        let Some(id) = listener.map(|((id, _), _)| id.clone()) else {
             return self.post(
                 Duration::ZERO,
                 other,
@@ -626,7 +658,15 @@ impl Pair {
             other,
             Parcel::input(Input::Connected { attempt: dialling }),
         );
-        self.input(side, Input::Incoming { id, attempt, from });
+        self.input(
+            side,
+            Input::Incoming {
+                id,
+                attempt,
+                from,
+                carrier: Carrier::Tcp,
+            },
+        );
     }
 
     fn connect(&mut self, one: End, other: End) {
@@ -732,7 +772,14 @@ impl Pair {
             match fits {
                 Ok(()) => {
                     self.secured.insert((side, attempt), self.elapsed + delay);
-                    self.post(delay, side, Parcel::input(Input::Secured { attempt }));
+                    self.post(
+                        delay,
+                        side,
+                        Parcel::input(Input::Secured {
+                            attempt,
+                            round_trip: None,
+                        }),
+                    );
                 }
                 Err(error) => self.post(delay, side, Parcel::Gone(attempt, error)),
             }
@@ -791,19 +838,34 @@ impl Pair {
                 Decision::Ignore => {}
             }
         }
-        self.sides[side].events.push((self.elapsed, event));
+        match event {
+            Event::Tried { report, .. } => self.sides[side].tried.push(report),
+            Event::Told { .. } => {}
+            event => self.sides[side].events.push((self.elapsed, event)),
+        }
     }
 }
 
 /// Whether two ends of a connection agree, and what goes wrong if not.
-fn proofs_fit(near: &(bool, Security), far: &(bool, Security)) -> Result<(), AttemptError> {
+pub(crate) fn proofs_fit(
+    near: &(bool, Security),
+    far: &(bool, Security),
+) -> Result<(), AttemptError> {
     let ((near_client, near), (far_client, far)) = (near, far);
     match (near, far) {
         (Security::Native(near), Security::Native(far)) => {
             let exporter = [9; 32];
-            let proven = near.bind_matches(0, &exporter, &far.bind_ours(0, &exporter))
-                && far.bind_matches(0, &exporter, &near.bind_ours(0, &exporter))
-                && near.peer_key_hash() == far.own_key_hash()
+            let proven = near.bind_matches(
+                BindCarrier::Tcp,
+                0,
+                &exporter,
+                &far.bind_ours(BindCarrier::Tcp, 0, &exporter),
+            ) && far.bind_matches(
+                BindCarrier::Tcp,
+                0,
+                &exporter,
+                &near.bind_ours(BindCarrier::Tcp, 0, &exporter),
+            ) && near.peer_key_hash() == far.own_key_hash()
                 && far.peer_key_hash() == near.own_key_hash();
             if !proven {
                 return Err(AttemptError::WrongProof);
@@ -817,6 +879,22 @@ fn proofs_fit(near: &(bool, Security), far: &(bool, Security)) -> Result<(), Att
         Err(AttemptError::Tls)
     } else {
         Ok(())
+    }
+}
+
+/// Randomness as a driver hands it in.
+pub(crate) fn randomness(dice: &mut Dice) -> Randomness {
+    let mut bytes = [0; 112];
+    for byte in &mut bytes {
+        *byte = dice.roll().to_le_bytes()[0];
+    }
+    let (pake, rest) = bytes.split_first_chunk().expect("64 of 112");
+    let (ephemeral, rest) = rest.split_first_chunk().expect("32 of 48");
+    let (nonce, _) = rest.split_first_chunk().expect("16 of 16");
+    Randomness {
+        pake: *pake,
+        ephemeral: *ephemeral,
+        nonce: *nonce,
     }
 }
 
@@ -877,6 +955,6 @@ pub fn send_file_tags() -> TlvList {
         )
 }
 
-fn key_hash(side: usize) -> [u8; 32] {
+pub(crate) fn key_hash(side: usize) -> [u8; 32] {
     [u8::try_from(side).expect("one of two"); 32]
 }

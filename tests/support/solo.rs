@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rdv_proto::rendezvous::{
-    Answer, AttemptId, CandidateKind, Config, ConversationId, EndReason, Endpoint, Event, Input,
-    LegacySecurity, LocalCandidate, Output, Proposal, RelayAddress, RelayCandidate, RelayPolicy,
-    Security,
+    Answer, AttemptId, CandidateKind, Carrier, Config, ConversationId, EndReason, Endpoint, Event,
+    Input, LegacySecurity, LocalCandidate, Network, Output, Proposal, Protocol, RelayAddress,
+    RelayCandidate, RelayPolicy, Security,
 };
 use rdv_proto::wire::rendezvous::{Cookie, Message, MessageKind, NakCode, SequenceNumber};
 use rdv_proto::wire::service::{NATIVE, SEND_FILE};
@@ -164,6 +164,7 @@ impl Solo {
             id,
             attempt,
             from: SocketAddr::from((from, 50_000)),
+            carrier: Carrier::Tcp,
         });
         attempt
     }
@@ -258,18 +259,22 @@ impl Solo {
                 let signal = Signal::decode(body).expect("what we send can be read");
                 self.sent.push((self.elapsed, signal));
             }
-            Output::Gather { id, .. } => {
+            Output::Gather { id, generation, .. } => {
                 self.listened.0 += 1;
                 if self.gathers {
                     let address = SocketAddr::from(([198, 51, 100, 9], OUR_PORT));
                     let candidates = vec![LocalCandidate {
                         address,
                         kind: CandidateKind::HOST,
+                        protocol: Protocol::Tcp,
                     }];
                     let found = Input::Gathered {
+                        generation,
                         id,
                         listen_port: Some(OUR_PORT),
                         candidates,
+                        network: Network::default(),
+                        complete: true,
                     };
                     self.endpoint.handle_input(self.start + self.elapsed, found);
                 }

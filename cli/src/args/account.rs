@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use rdv::ScreenName;
 
+use super::Through;
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum AccountVerb {
     /// Sign on once, and keep name and password if the host takes them
@@ -38,6 +40,8 @@ pub(crate) struct Login {
     /// The host is an old one: allow its weak sign-on, and no encryption to it if it knows none
     #[arg(long)]
     pub(crate) plain_host: bool,
+    #[command(flatten)]
+    pub(crate) through: Through,
 }
 
 #[derive(Debug, Subcommand)]

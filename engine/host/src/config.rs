@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
 use rdv_proto::relay::RelayLimits;
+use rdv_proto::responder::ResponderLimits;
 
 use crate::accounts::Accounts;
 use crate::identity::IdentitySource;
@@ -34,6 +35,8 @@ pub struct HostConfig {
     pub limits: Limits,
     /// What its own relay bears.
     pub relay_limits: RelayLimits,
+    /// What its STUN responder bears.
+    pub stun_limits: ResponderLimits,
 }
 
 impl Default for HostConfig {
@@ -51,6 +54,7 @@ impl Default for HostConfig {
             museum: false,
             limits: Limits::default(),
             relay_limits: RelayLimits::default(),
+            stun_limits: ResponderLimits::default(),
         }
     }
 }
@@ -81,6 +85,8 @@ pub struct RelayConfig {
     pub public_address: Option<Ipv4Addr>,
     /// What the relay bears.
     pub limits: RelayLimits,
+    /// What its STUN responder bears.
+    pub stun_limits: ResponderLimits,
 }
 
 impl Default for RelayConfig {
@@ -92,6 +98,7 @@ impl Default for RelayConfig {
             ticket_key: None,
             public_address: None,
             limits: RelayLimits::default(),
+            stun_limits: ResponderLimits::default(),
         }
     }
 }
@@ -104,6 +111,7 @@ impl std::fmt::Debug for RelayConfig {
             .field("ticket_key", &self.ticket_key.map(|_| "***"))
             .field("public_address", &self.public_address)
             .field("limits", &self.limits)
+            .field("stun_limits", &self.stun_limits)
             .finish()
     }
 }

@@ -1,9 +1,10 @@
-//! One port for everything: the first byte says whether a connection is TLS, plain FLAP or ARS (G-06).
+//! One port for everything: the first byte says whether a connection is TLS, plain FLAP, or ARS or STUN (G-06).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::BytesMut;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -18,7 +19,9 @@ use crate::host::Shared;
 enum Speaks {
     Tls,
     Flap,
+    /// Or STUN, which the relay tells apart.
     Ars,
+    Stun,
     Nothing,
 }
 
@@ -36,6 +39,7 @@ pub(crate) async fn enter(
         return;
     };
     let local = SocketAddr::new(local.ip().to_canonical(), local.port());
+    let mut stream = stream;
     let speaks = listen_for(&stream, &shared).await;
     trace!(?speaks, ipv6 = peer.is_ipv6(), "connection");
     let arrival = Arrival {
@@ -65,6 +69,10 @@ pub(crate) async fn enter(
                 meeting.serve(stream, peer, local).await;
             }
         }
+        Speaks::Stun => {
+            let stun = shared.stun.clone();
+            stun.serve_stream(&mut stream, BytesMut::new(), peer).await;
+        }
         Speaks::Nothing => {}
     }
 }
@@ -78,6 +86,7 @@ async fn listen_for(stream: &TcpStream, shared: &Shared) -> Speaks {
             0x16 => Speaks::Tls,
             0x2A => Speaks::Flap,
             0x00..=0x03 if shared.meeting.is_some() => Speaks::Ars,
+            0x00 => Speaks::Stun,
             _ => Speaks::Nothing,
         },
         Ok(_) => Speaks::Nothing,

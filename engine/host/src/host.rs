@@ -26,6 +26,7 @@ use crate::random::random;
 use crate::reception::Reception;
 use crate::relay::{Desk, Meeting, Residents};
 use crate::router::Router;
+use crate::stun::{Missing, Stun};
 
 /// What all connections of a host share.
 pub(crate) struct Shared {
@@ -46,6 +47,7 @@ pub(crate) struct Shared {
     pub(crate) relay: Option<RelayOffer>,
     /// The own relay, if it is reached on the host's port.
     pub(crate) meeting: Option<Meeting>,
+    pub(crate) stun: Stun,
 }
 
 /// A host that listens, but does not answer yet.
@@ -53,6 +55,7 @@ pub struct Host {
     listeners: Vec<TcpListener>,
     relay_listeners: Vec<TcpListener>,
     relay_addrs: Vec<SocketAddr>,
+    stun_missing: Vec<Missing>,
     fingerprint: [u8; 32],
     shared: Arc<Shared>,
     /// The own relay and the desk of it.
@@ -93,6 +96,11 @@ impl Host {
             IpAddr::V4(v4) => Some(v4),
             IpAddr::V6(_) => None,
         });
+        let (stun, stun_missing) = Stun::open(
+            listeners.iter().chain(&relay_listeners),
+            config.public_address,
+            config.stun_limits,
+        );
         let limits = config.limits;
         let people = People::new(limits);
         let residents: Arc<dyn Residents> = people.clone();
@@ -103,6 +111,7 @@ impl Host {
                 config.relay_limits,
                 public_v4,
                 Some(residents.clone()),
+                stun.clone(),
             )
         });
         let gate = Gate::new(GateLimits {
@@ -135,11 +144,13 @@ impl Host {
                 .as_ref()
                 .filter(|_| same_port)
                 .map(|(meeting, _)| meeting.clone()),
+            stun,
         });
         Ok(Self {
             listeners,
             relay_listeners,
             relay_addrs,
+            stun_missing,
             fingerprint: identity.fingerprint,
             shared,
             relay,
@@ -154,6 +165,16 @@ impl Host {
     /// Where the host's own relay listens; empty if it has none.
     pub fn relay_addrs(&self) -> Vec<SocketAddr> {
         self.relay_addrs.clone()
+    }
+
+    /// Where STUN is answered over UDP: the port numbers of host and relay that were free, and a further one where these are one.
+    pub fn stun_addrs(&self) -> Vec<SocketAddr> {
+        self.shared.stun.local_addrs()
+    }
+
+    /// Port numbers of host and relay that are somebody else's over UDP, and what the system says: STUN is not answered there.
+    pub fn stun_missing(&self) -> &[(SocketAddr, std::io::Error)] {
+        &self.stun_missing
     }
 
     /// SHA-256 of the certificate's SubjectPublicKeyInfo, which clients pin.
@@ -175,6 +196,7 @@ impl Host {
                 ));
             }
         }
+        loops.spawn(self.shared.stun.clone().serve(stopped.clone()));
         let farewell = self.shared.limits.farewell;
         for (number, listener) in self.listeners.into_iter().enumerate() {
             let (shared, stopped) = (Arc::clone(&self.shared), stopped.clone());

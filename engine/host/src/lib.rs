@@ -42,7 +42,7 @@ mod reception;
 mod relay;
 mod router;
 mod serve;
-
+mod stun;
 mod time;
 
 pub use config::{HostConfig, RelayConfig, RelaySource};
@@ -51,4 +51,5 @@ pub use host::{Host, HostHandle};
 pub use identity::IdentitySource;
 pub use limits::Limits;
 pub use rdv_proto::relay::RelayLimits;
+pub use rdv_proto::responder::ResponderLimits;
 pub use relay::Relay;

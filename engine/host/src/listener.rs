@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::warn;
@@ -76,20 +76,38 @@ pub(crate) async fn accept<F>(
 }
 
 fn open(address: SocketAddr, both: bool) -> std::io::Result<TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    if address.is_ipv6() {
-        socket.set_only_v6(!both)?;
-    }
+    let socket = socket(address, !both, Type::STREAM, Protocol::TCP)?;
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
+}
+
+/// A UDP socket; `only_v6` as the listener of the same address has it.
+pub(crate) fn open_udp(address: SocketAddr, only_v6: bool) -> std::io::Result<UdpSocket> {
+    let socket = socket(address, only_v6, Type::DGRAM, Protocol::UDP)?;
+    socket.bind(&address.into())?;
+    UdpSocket::from_std(socket.into())
+}
+
+/// Whether the listener leaves IPv4 to another one.
+pub(crate) fn only_v6(listener: &TcpListener) -> bool {
+    socket2::SockRef::from(listener).only_v6().unwrap_or(false)
+}
+
+fn socket(
+    address: SocketAddr,
+    only_v6: bool,
+    kind: Type,
+    protocol: Protocol,
+) -> std::io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(only_v6)?;
+    }
+    socket.set_nonblocking(true)?;
+    Ok(socket)
 }
 
 /// Not the fault of the one connection that was about to be taken.

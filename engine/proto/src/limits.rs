@@ -36,6 +36,10 @@ pub const ARS_LENGTH_MIN: usize = 10;
 pub const ARS_LENGTH_MAX: usize = 1_024;
 /// Relay ticket (ARS tag 0x0002), in bytes.
 pub const RELAY_TICKET: usize = 512;
+/// STUN message, in bytes: as much as every road carries in one piece.
+pub const STUN_MESSAGE: usize = 1_024;
+/// Attributes of one STUN message.
+pub const STUN_ATTRIBUTES: usize = 16;
 /// Frame of a link: largest value of the length field (type and payload), in bytes.
 pub const LINK_FRAME: usize = 1 << 20;
 /// STREAM on a link: payload, in bytes.

@@ -72,7 +72,7 @@ impl DirectIms {
         control: Control,
         out: oneshot::Sender<Ends>,
     ) -> Result<Summary, TransferError> {
-        if let Err(error) = connect::prepare(lane.tcp()) {
+        if let Some(Err(error)) = lane.tcp().map(connect::prepare) {
             tracing::debug!(%error, "no keep-alive");
         }
         let earlier = self.open().insert(peer.clone(), (cookie, control.clone()));

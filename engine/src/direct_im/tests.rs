@@ -26,7 +26,7 @@ fn handle(ends: Ends) -> DirectIm {
         peer: name("peer"),
         path: Path {
             kind: crate::transport::PathKind::Direct,
-            carrier: Some(crate::transport::Carrier::Tcp),
+            carrier: Some(crate::Carrier::Tcp),
             punched: false,
             remote: None,
         },

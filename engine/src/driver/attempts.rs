@@ -1,61 +1,48 @@
-//! The table of attempts and listeners: what the machine ordered, as tasks and sockets.
+//! The table of attempts: what the machine ordered, as tasks.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rdv_proto::rendezvous::{
     AttemptError, AttemptId, Config, ConversationId, Input, RelayCandidate,
 };
 use rdv_proto::wire::rendezvous::Cookie;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::Setup;
 use crate::transport::attempt::{Arrival, Attempt, Origin, Proven, Report, SecureOrder};
-use crate::transport::gather;
+use crate::transport::connect::Route;
 use crate::transport::join::Join;
 
 /// How many reports may wait for the driver; an attempt with more to say waits.
 const REPORTS_MAX: usize = 64;
 
-/// How long a listener rests after an error.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
 pub(crate) struct Attempts {
     config: Arc<Config>,
-    running: BTreeMap<AttemptId, Attempt>,
-    listeners: BTreeMap<ConversationId, Listener>,
+    /// How TCP connections leave this machine.
+    route: Route,
+    running: BTreeMap<AttemptId, (ConversationId, Attempt)>,
     arrivals: mpsc::Receiver<Arrival>,
     out: mpsc::Sender<Arrival>,
 }
 
-/// The accept loops of one conversation; dropped, the port is closed.
-struct Listener {
-    tasks: Vec<JoinHandle<()>>,
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        for task in &self.tasks {
-            task.abort();
-        }
-    }
-}
-
 impl Attempts {
-    pub(crate) fn new(config: Arc<Config>) -> Self {
+    pub(crate) fn new(config: Arc<Config>, route: Route) -> Self {
         let (out, arrivals) = mpsc::channel(REPORTS_MAX);
         Self {
             config,
+            route,
             running: BTreeMap::new(),
-            listeners: BTreeMap::new(),
             arrivals,
             out,
         }
+    }
+
+    /// Where sockets tell what happens to them.
+    pub(crate) fn arrivals(&self) -> mpsc::Sender<Arrival> {
+        self.out.clone()
     }
 
     /// The next thing that sockets have to say. Cancel-safe.
@@ -73,9 +60,16 @@ impl Attempts {
             Report::RelayCreated { attempt, relay } => Input::RelayCreated { attempt, relay },
             Report::Connected { attempt } => Input::Connected { attempt },
             Report::Heard { attempt } => Input::Heard { attempt },
-            Report::Secured { attempt, lane } => {
+            Report::Secured {
+                attempt,
+                lane,
+                round_trip,
+            } => {
                 self.keep(attempt, lane);
-                Input::Secured { attempt }
+                Input::Secured {
+                    attempt,
+                    round_trip,
+                }
             }
             Report::Nominated { attempt, lane } => {
                 self.keep(attempt, Some(lane));
@@ -90,14 +84,14 @@ impl Attempts {
 
     fn keep(&mut self, attempt: AttemptId, lane: Option<Box<Proven>>) {
         // An attempt that was hung up meanwhile is no longer in the table; its lane closes here.
-        if let Some(running) = self.running.get_mut(&attempt) {
+        if let Some((_, running)) = self.running.get_mut(&attempt) {
             running.lane = lane;
         }
     }
 
     /// The lane of an attempt that was proven, and whether we connected; the attempt is over with it.
     pub(crate) fn take_lane(&mut self, attempt: AttemptId) -> Option<(Box<Proven>, bool)> {
-        let mut running = self.running.remove(&attempt)?;
+        let (_, mut running) = self.running.remove(&attempt)?;
         Some((running.lane.take()?, running.connector))
     }
 
@@ -105,21 +99,26 @@ impl Attempts {
         self.running.remove(&attempt);
     }
 
-    pub(crate) fn stop_listening(&mut self, id: &ConversationId) {
-        self.listeners.remove(id);
+    /// Something direct: dialled, or accepted.
+    pub(crate) fn begin(&mut self, id: &ConversationId, attempt: AttemptId, origin: Origin) {
+        self.spawn(id, attempt, origin);
     }
 
-    pub(crate) fn dial(&mut self, attempt: AttemptId, to: SocketAddr) {
-        self.spawn(attempt, Origin::Dial(to));
+    /// Dials a listener.
+    pub(crate) fn dial_tcp(&mut self, id: &ConversationId, attempt: AttemptId, to: SocketAddr) {
+        let route = self.route.clone();
+        self.spawn(id, attempt, Origin::Tcp { route, to });
     }
 
-    pub(crate) fn accepted(&mut self, attempt: AttemptId, stream: TcpStream) {
-        self.spawn(attempt, Origin::Accepted(stream));
+    /// The conversation that an attempt is for.
+    pub(crate) fn conversation(&self, attempt: AttemptId) -> Option<&ConversationId> {
+        self.running.get(&attempt).map(|(id, _)| id)
     }
 
     /// `cookie`: that of the conversation, if an old client is to join with it.
     pub(crate) fn relay_create(
         &mut self,
+        id: &ConversationId,
         attempt: AttemptId,
         service: Uuid,
         cookie: Option<Cookie>,
@@ -134,8 +133,10 @@ impl Attempts {
         };
         let name = setup.signaling.local_name();
         self.spawn(
+            id,
             attempt,
             Origin::RelayCreate {
+                route: self.route.clone(),
                 directory,
                 name,
                 cookie: cookie.unwrap_or_else(|| Cookie(crate::random::bytes())),
@@ -147,6 +148,7 @@ impl Attempts {
 
     pub(crate) fn relay_join(
         &mut self,
+        id: &ConversationId,
         attempt: AttemptId,
         service: Uuid,
         relay: RelayCandidate,
@@ -155,77 +157,24 @@ impl Attempts {
         let name = setup.signaling.local_name();
         let config = Arc::clone(&self.config);
         let join = Join {
+            route: self.route.clone(),
             relay,
             config,
             directory: setup.relays.clone(),
             name,
             service,
         };
-        self.spawn(attempt, Origin::RelayJoin(join));
+        self.spawn(id, attempt, Origin::RelayJoin(join));
     }
 
     pub(crate) fn secure(&mut self, attempt: AttemptId, order: SecureOrder) {
-        if let Some(running) = self.running.get_mut(&attempt) {
+        if let Some((_, running)) = self.running.get_mut(&attempt) {
             running.secure(order);
         }
     }
 
-    fn spawn(&mut self, attempt: AttemptId, origin: Origin) {
-        self.running
-            .insert(attempt, Attempt::spawn(attempt, origin, self.out.clone()));
-    }
-
-    /// Opens the listener of a conversation and lists our own addresses. What cannot be had is left out: the machine goes on
-    /// with what there is.
-    pub(crate) fn gather(&mut self, id: ConversationId, addresses: bool, loopback: bool) -> Input {
-        let (listeners, port) = match gather::listen() {
-            Ok(open) => open,
-            Err(error) => {
-                tracing::debug!(%error, "cannot listen");
-                return Input::Gathered {
-                    id,
-                    listen_port: None,
-                    candidates: Vec::new(),
-                };
-            }
-        };
-        let candidates = if addresses {
-            gather::own_addresses(port, loopback)
-        } else {
-            Vec::new()
-        };
-        let accept = |listener| tokio::spawn(accept_loop(id.clone(), listener, self.out.clone()));
-        let tasks = listeners.into_iter().map(accept).collect();
-        self.listeners.insert(id.clone(), Listener { tasks });
-        Input::Gathered {
-            id,
-            listen_port: Some(port),
-            candidates,
-        }
-    }
-}
-
-async fn accept_loop(id: ConversationId, listener: TcpListener, out: mpsc::Sender<Arrival>) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, from)) => {
-                if out
-                    .send(Arrival::Incoming {
-                        id: id.clone(),
-                        stream,
-                        from,
-                    })
-                    .await
-                    .is_err()
-                {
-                    return;
-                }
-            }
-            Err(error) => {
-                // Out of descriptors, or the connection died in the queue: give others a moment.
-                tracing::debug!(%error, "accept failed");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
+    fn spawn(&mut self, id: &ConversationId, attempt: AttemptId, origin: Origin) {
+        let running = Attempt::spawn(attempt, origin, self.out.clone());
+        self.running.insert(attempt, (id.clone(), running));
     }
 }

@@ -11,7 +11,7 @@ use rdv_proto::wire::rendezvous::Cookie;
 use rdv_proto::wire::service;
 use rdv_proto::wire::tlv::TlvList;
 
-use super::jobs::{Preparation, Prepared};
+use super::job::{Preparation, Prepared};
 use super::legacy::{LegacyWork, Opened};
 use super::orders::new_cookie;
 use crate::proposal::LegacyOffer;

@@ -4,179 +4,30 @@ use std::collections::BTreeMap;
 use std::mem;
 use std::sync::Arc;
 
-use rdv_proto::rendezvous::{AttemptId, ConversationId, EndReason, LegacySecurity};
-use rdv_proto::wire::rendezvous::{CancelReason, Cookie, NakCode};
+use rdv_proto::rendezvous::{ConversationId, EndReason, LegacySecurity};
+use rdv_proto::wire::rendezvous::{CancelReason, NakCode};
 use rdv_proto::wire::text::ScreenName;
-use rdv_proto::wire::tlv::TlvList;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
+use super::job::{
+    Begin, Direction, Job, JobId, Old, Opened, Over, Payload, Preparation, Prepared, Proposing,
+    Ready, Task, TransferEnded,
+};
 use super::legacy::LegacyWork;
 use super::outcome;
 use super::pace::Pace;
-pub(crate) use super::run::Fault;
-use super::run::{Running, Told, Waiting, Work};
+use super::run::{Carried, Fault, Running, Told, Waiting, Work, tell_change};
 use super::walk::Walk;
 use crate::error::{By, Error};
 use crate::handle::{EVENTS_MAX, TransferEvent};
 use crate::report::Log;
 use crate::signaling::BoxFuture;
-use crate::transfer::{Control, Sink, Source, Summary, TransferError};
+use crate::transfer::{Control, Source, Summary, TransferError};
 use crate::transport::Path;
-use crate::transport::attempt::Proven;
 use crate::transport::opening::Opening;
 use crate::trust::{Identity, KnownPeers};
-
-/// Names a transfer within one engine; for a code it is the machine's expectation, too.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct JobId(pub(crate) u64);
-
-/// Which way the files of a native transfer go.
-pub(crate) enum Direction {
-    Send(Source),
-    Receive(Sink),
-}
-
-/// What a transfer will run on, until it starts.
-enum Payload {
-    Send(Walk),
-    Receive(Sink),
-    Legacy(LegacyWork),
-    /// What is proposed next to an old client is being made ready; dropped, that ends.
-    Preparing(#[expect(dead_code, reason = "it is there to be dropped")] Task),
-}
-
-/// A task that ends when nobody wants it any more.
-struct Task(JoinHandle<()>);
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// A rendezvous of our own with an old client, ready to be proposed.
-pub(crate) struct Prepared {
-    pub(crate) cookie: Cookie,
-    pub(crate) work: LegacyWork,
-    /// The one after it: each file may have one of its own.
-    pub(crate) next: Option<Preparation>,
-}
-
-/// Makes a rendezvous ready. Nothing is done before it is awaited.
-pub(crate) type Preparation = BoxFuture<'static, Result<Prepared, TransferError>>;
-
-/// A rendezvous was made ready, or cannot be.
-pub(crate) struct Ready {
-    job: JobId,
-    outcome: Result<Prepared, TransferError>,
-}
-
-/// What is to be proposed to an old client.
-pub(crate) struct Proposing {
-    pub(crate) id: ConversationId,
-    pub(crate) service: Uuid,
-    pub(crate) tags: TlvList,
-    pub(crate) security: LegacySecurity,
-}
-
-/// A transfer task has come to its end, or a source turned out to be none.
-pub(crate) struct TransferEnded {
-    pub(crate) job: JobId,
-    pub(crate) outcome: Result<Summary, Fault>,
-}
-
-/// How a transfer is tried again if the peer does not know our own kind.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Fallback {
-    pub(crate) batch: bool,
-    pub(crate) security: LegacySecurity,
-}
-
-/// What a job for an old client needs beside the rest.
-struct Old {
-    peer: ScreenName,
-    security: LegacySecurity,
-    next: Option<Preparation>,
-    /// What was transferred so far.
-    done: Option<Summary>,
-    pace: Pace,
-}
-
-/// How a transfer begins.
-pub(crate) struct Begin {
-    pub(crate) identity: Arc<Identity>,
-    pub(crate) conversation: Option<ConversationId>,
-    /// We propose.
-    pub(crate) initiator: bool,
-    /// A code proves who the peer is.
-    pub(crate) by_code: bool,
-    pub(crate) fallback: Option<Fallback>,
-}
-
-struct Job {
-    /// Taken when the transfer starts.
-    payload: Option<Payload>,
-    receives: bool,
-    begin: Begin,
-    old: Option<Old>,
-    found: bool,
-    events: mpsc::Sender<TransferEvent>,
-    control: Control,
-    answer: Waiting,
-    told: Told,
-    log: Log,
-    /// Why it was called off while it ran; whatever its task says, that was the reason.
-    called_off: Option<By>,
-}
-
-impl Job {
-    /// The channel holds more events than a transfer has, so that a handle that nobody reads blocks nothing.
-    fn tell(&self, event: TransferEvent) {
-        let _ = self.events.try_send(event);
-    }
-
-    fn running(&self) -> bool {
-        self.payload.is_none()
-    }
-
-    /// Adds what one rendezvous brought.
-    fn add(&mut self, summary: Summary) -> Summary {
-        let Some(done) = self.old.as_mut().and_then(|old| old.done.take()) else {
-            return summary;
-        };
-        Summary {
-            files: done.files + summary.files,
-            bytes: done.bytes.saturating_add(summary.bytes),
-            // All of them run on one clock.
-            elapsed: done.elapsed.max(summary.elapsed),
-            hash: None,
-            left_out: done.left_out.max(summary.left_out),
-            ..summary
-        }
-    }
-}
-
-/// What the handle of a new transfer needs.
-pub(crate) struct Opened {
-    pub(crate) job: JobId,
-    pub(crate) events: mpsc::Receiver<TransferEvent>,
-    pub(crate) control: Control,
-    pub(crate) answer: Waiting,
-    pub(crate) log: Log,
-}
-
-/// What the machine is to be told when a transfer is over.
-pub(crate) enum Over {
-    /// The conversation has served.
-    Finished(ConversationId),
-    /// The other side is to hear that it failed here.
-    Cancel(ConversationId, CancelReason),
-    /// Nobody came for the code.
-    Unexpect,
-}
 
 pub(crate) struct Jobs {
     jobs: BTreeMap<JobId, Job>,
@@ -384,14 +235,8 @@ impl Jobs {
         self.jobs.get(self.by_conversation.get(id)?)
     }
 
-    /// Hands the lane over: from here on the bytes are the transfer's.
-    pub(crate) fn start(
-        &mut self,
-        id: &ConversationId,
-        attempt: AttemptId,
-        proven: Proven,
-        path: Path,
-    ) {
+    /// Hands over what carries the bytes: from here on they are the transfer's.
+    pub(super) fn start(&mut self, id: &ConversationId, carried: Carried, path: Path) {
         self.peer_found(id);
         let Some(&job_id) = self.by_conversation.get(id) else {
             return;
@@ -409,8 +254,7 @@ impl Jobs {
         let running = Running {
             peer: id.peer.clone(),
             path,
-            attempt,
-            proven,
+            carried,
             work,
             by_code: job.begin.by_code,
             known_peers: self.known_peers.clone(),
@@ -418,7 +262,6 @@ impl Jobs {
             control: job.control.clone(),
             answer: Arc::clone(&job.answer),
             told: Arc::clone(&job.told),
-            log: job.log.clone(),
         };
         let ended = self.ended.clone();
         tokio::spawn(async move {
@@ -427,6 +270,23 @@ impl Jobs {
                 let _ = ended.send(TransferEnded { job, outcome }).await;
             }
         });
+    }
+
+    /// The bytes go another way from now on.
+    pub(super) fn moved(&self, id: &ConversationId, path: Path) {
+        if let Some(job) = self.of(id) {
+            tell_change(&job.told, &job.events, path);
+        }
+    }
+
+    /// The conversation that serves a transfer now.
+    pub(super) fn conversation(&self, job: JobId) -> Option<ConversationId> {
+        self.jobs.get(&job)?.begin.conversation.clone()
+    }
+
+    /// The report of the transfer that a conversation is for.
+    pub(super) fn log(&self, id: &ConversationId) -> Option<Log> {
+        self.of(id).map(|job| job.log.clone())
     }
 
     /// A transfer is over, or one rendezvous of it. Returns what is over with it.
@@ -455,6 +315,7 @@ impl Jobs {
             (None, Fault::Transfer(error)) => outcome::of_transfer(error, job.receives),
             (None, Fault::Refused(error)) => error,
         });
+        job.log.ended(Instant::now().into_std());
         job.tell(TransferEvent::Ended(outcome));
         Some(over)
     }
@@ -490,6 +351,10 @@ impl Jobs {
         let job_id = *self.by_conversation.get(id)?;
         let job = self.jobs.get_mut(&job_id)?;
         if job.running() {
+            if matches!(reason, EndReason::LinkLost(_)) {
+                // Its link knows, and ends it.
+                return None;
+            }
             // The task ends it, so that what is whole by now stays whole and nothing else stays.
             job.called_off.get_or_insert(By::Peer);
             job.control.cancel_by_peer();
@@ -572,6 +437,17 @@ impl Jobs {
             .filter(|(_, job)| !job.running())
             .map(|(id, job)| (*id, job.begin.conversation.clone()))
             .collect()
+    }
+
+    /// Whether there is any transfer.
+    pub(super) fn any(&self) -> bool {
+        !self.jobs.is_empty()
+    }
+
+    /// Whether somebody is waited for, who has the words of a code.
+    pub(super) fn any_expected(&self) -> bool {
+        let mut jobs = self.jobs.values();
+        jobs.any(|job| job.begin.by_code && job.begin.conversation.is_none())
     }
 
     /// All transfers.

@@ -3,48 +3,52 @@
 //! Decisions are the machine's (`rdv_proto::rendezvous`), bytes the transfer's; this room only connects them. Control plane
 //! and data plane meet once, when a proven lane is handed to the transfer by value.
 
+mod abandoned;
 mod attempts;
 mod files;
+mod job;
 mod jobs;
+mod lanes;
 mod legacy;
+mod links;
+mod offers;
 mod orders;
 mod outbox;
 mod outcome;
 mod pace;
+mod roads;
 mod run;
 mod setup;
+mod sites;
 mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdv_proto::rendezvous::{
-    self, AttemptError, AttemptId, Config, ConversationId, Endpoint, Event, Input, LegacySecurity,
-    Output, Security,
-};
-use rdv_proto::wire::rendezvous::NakCode;
+use rdv_proto::rendezvous::{self, Config, ConversationId, Endpoint, Event, Input, Output};
 use rdv_proto::wire::service;
-use rdv_proto::wire::text::ScreenName;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
+use self::abandoned::Abandoned;
 use self::attempts::Attempts;
-pub(crate) use self::jobs::{Direction, JobId, Prepared};
-use self::jobs::{Jobs, Over, Proposing, Ready, TransferEnded};
+pub(crate) use self::job::{Direction, JobId, Prepared};
+use self::job::{Over, Proposing, Ready, TransferEnded};
+use self::jobs::Jobs;
 pub(crate) use self::legacy::{LegacyWork, Opened};
+use self::links::Links;
+use self::offers::Offered;
 pub(crate) use self::orders::{AcceptAs, Command, Prepare, ProposalId, Verdict, new_cookie};
 use self::outbox::Outbox;
 pub(crate) use self::setup::Setup;
+use self::sites::Sites;
 use crate::error::Error;
-use crate::proposal::{self, Proposal, ProposalKind, Refused, RefusedWhy};
+use crate::proposal::{Proposal, Refused};
 use crate::share::Served;
 use crate::signaling::{Incoming, SignalingError};
-use crate::transport::attempt::legacy::LegacyOrder;
-use crate::transport::attempt::{Arrival, SecureOrder};
-use crate::transport::opening::Terms;
-use crate::transport::{Carrier, Path, PathKind, gather};
+use crate::transport::connect::Route;
+use crate::transport::{gather, network};
 
 /// How long the last messages may take to leave when the engine ends.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -56,13 +60,6 @@ pub(crate) struct Exits {
     pub(crate) served: mpsc::Sender<Served>,
 }
 
-/// Somebody's proposal that nobody has answered.
-struct Offered {
-    serial: u64,
-    /// Tells its holder when there is nothing to answer any more.
-    gone: oneshot::Sender<Error>,
-}
-
 pub(crate) struct Driver {
     endpoint: Endpoint,
     setup: Setup,
@@ -71,6 +68,9 @@ pub(crate) struct Driver {
     exits: Exits,
     attempts: Attempts,
     jobs: Jobs,
+    links: Links,
+    sites: Sites,
+    abandoned: Abandoned,
     /// Proposals of others that nobody has answered; the machine bounds them.
     offered: BTreeMap<ConversationId, Offered>,
     /// Of the last of them.
@@ -104,10 +104,18 @@ impl Driver {
         };
         let (ended_out, ended) = mpsc::channel(16);
         let (ready_out, ready) = mpsc::channel(16);
+        let route = Route::default()
+            .with_bind(setup.roads.bind)
+            .with_socks(setup.roads.socks.clone());
+        let name = setup.signaling.local_name();
+        let attempts = Attempts::new(Arc::new(config.clone()), route);
         Self {
-            endpoint: Endpoint::new(setup.signaling.local_name(), config.clone()),
-            attempts: Attempts::new(Arc::new(config)),
+            endpoint: Endpoint::new(name, config),
+            sites: Sites::new(&setup, attempts.arrivals()),
+            attempts,
+            abandoned: Abandoned::default(),
             jobs: Jobs::new(setup.known_peers.clone(), ended_out, ready_out),
+            links: Links::default(),
             offered: BTreeMap::new(),
             serial: 0,
             outbox: Outbox::spawn(Arc::clone(&setup.signaling)),
@@ -123,6 +131,7 @@ impl Driver {
 
     pub(crate) async fn run(mut self) {
         let signaling = Arc::clone(&self.setup.signaling);
+        let mut network = network::watch();
         loop {
             self.drain();
             let timeout = self.endpoint.poll_timeout();
@@ -132,9 +141,12 @@ impl Driver {
                     None => break,
                 },
                 arrival = self.attempts.next() => self.arrived(arrival),
+                input = self.links.next() => self.input(input),
                 Some(ended) = self.ended.recv() => self.transfer_ended(ended),
                 Some(ready) = self.ready.recv() => self.ready(ready),
                 incoming = signaling.recv(), if !self.signaling_lost => self.incoming(incoming),
+                () = network.changed(), if self.jobs.any() => self.network_changed(),
+                () = sleep_until(self.abandoned.next()) => self.given_up(),
                 () = sleep_until(timeout) => self.input(Input::Timeout),
             }
         }
@@ -151,14 +163,29 @@ impl Driver {
         while let Some(output) = self.endpoint.poll_output() {
             match output {
                 Output::Send { to, body, host_ack } => self.outbox.push(to, body, host_ack),
-                Output::Gather { id, addresses, .. } => {
-                    let input =
-                        self.attempts
-                            .gather(id, addresses, self.setup.host_on_this_machine);
-                    self.endpoint.handle_input(now(), input);
-                }
-                Output::StopListening { id } => self.attempts.stop_listening(&id),
-                Output::Dial { attempt, to, .. } => self.attempts.dial(attempt, to),
+                Output::Gather {
+                    id,
+                    generation,
+                    addresses,
+                    fresh,
+                    ..
+                } => self.gather(id, generation, addresses, fresh),
+                Output::Retire { id, generation } => self.sites.retire(&id, generation),
+                Output::StopListening { id } => self.sites.close(&id),
+                Output::Dial {
+                    id,
+                    attempt,
+                    generation,
+                    to,
+                    carrier,
+                } => self.dial(&id, attempt, generation, to, carrier),
+                Output::Probe {
+                    id,
+                    generation,
+                    to,
+                    ttl,
+                    datagram,
+                } => self.probe(&id, generation, to, ttl, &datagram),
                 Output::RelayCreate {
                     id,
                     attempt,
@@ -166,12 +193,12 @@ impl Driver {
                 } => {
                     let service = self.service(&id);
                     self.attempts
-                        .relay_create(attempt, service, cookie, &self.setup)
+                        .relay_create(&id, attempt, service, cookie, &self.setup)
                 }
                 Output::RelayJoin { id, attempt, relay } => {
                     let service = self.service(&id);
                     self.attempts
-                        .relay_join(attempt, service, relay, &self.setup)
+                        .relay_join(&id, attempt, service, relay, &self.setup)
                 }
                 Output::Secure {
                     id,
@@ -179,9 +206,12 @@ impl Driver {
                     tls_client,
                     session,
                 } => self.secure(&id, attempt, tls_client, session),
-                // USE is the transfer's first frame on the lane: see `Link::open`.
+                // USE is the first frame on a lane: its link writes it.
                 Output::Nominate { .. } => {}
-                Output::HangUp { attempt } => self.attempts.hang_up(attempt),
+                Output::HangUp { attempt } => {
+                    self.attempts.hang_up(attempt);
+                    self.links.close(attempt);
+                }
                 Output::Event(event) => self.event(event),
                 other => tracing::warn!(?other, "an order that this driver does not know"),
             }
@@ -194,28 +224,35 @@ impl Driver {
             Event::Keyed { id } => self.jobs.peer_found(&id),
             Event::Proposed { id, offer } => self.proposed(id, &offer),
             Event::Refused { id, service, nak } => self.refused(id, service, nak),
-            // The machine establishes only what was proven, and what was proven left its lane with us.
             Event::Established {
                 id, attempt, path, ..
-            } => match self.attempts.take_lane(attempt) {
-                Some((proven, connector)) => {
-                    let path = self.path(&id, connector, &path, proven.lane.remote());
-                    self.jobs.start(&id, attempt, *proven, path)
+            } => self.established(&id, attempt, &path),
+            Event::Moved {
+                id,
+                attempt,
+                path,
+                why,
+            } => self.moved(&id, attempt, &path, why),
+            Event::Told { id } => {
+                if let Some(log) = self.jobs.log(&id) {
+                    log.told(now());
                 }
-                None => self.endpoint.handle_input(
-                    now(),
-                    Input::Failed {
-                        attempt,
-                        error: AttemptError::Closed,
-                    },
-                ),
-            },
+            }
+            Event::LaneLost { id } => self.lane_lost(id),
+            Event::Tried { id, report } => {
+                if let Some(log) = self.jobs.log(&id) {
+                    log.tried(&report);
+                }
+            }
             Event::Ended {
                 id,
                 reason,
                 candidates_exchanged,
             } => {
-                self.attempts.stop_listening(&id);
+                self.sites.close(&id);
+                self.links.ended(&id, &reason);
+                self.abandoned.remove(&id);
+                self.put_away();
                 if let Some(offered) = self.offered.remove(&id) {
                     let why = outcome::of_proposal(&reason, candidates_exchanged);
                     let _ = offered.gone.send(why);
@@ -232,128 +269,10 @@ impl Driver {
         }
     }
 
-    /// Which way a lane takes, as people are told. `connector`: we dialled.
-    fn path(
-        &self,
-        id: &ConversationId,
-        connector: bool,
-        path: &rendezvous::Path,
-        remote: Option<SocketAddr>,
-    ) -> Path {
-        let old = self.jobs.old_service(id).is_some();
-        let kind = match path {
-            rendezvous::Path::Relay(_) => PathKind::Relay,
-            // Old clients: the one that was proposed to dials, unless it cannot.
-            rendezvous::Path::Direct(_) if old && self.jobs.is_initiator(id) == connector => {
-                PathKind::Redirect
-            }
-            rendezvous::Path::Direct(_) => PathKind::Direct,
-        };
-        Path {
-            kind,
-            carrier: (kind != PathKind::Relay).then_some(Carrier::Tcp),
-            punched: false,
-            remote,
-        }
-    }
-
     /// The service that a conversation is for.
     fn service(&self, id: &ConversationId) -> Uuid {
         let old = self.jobs.old_service(id);
         old.map_or(service::NATIVE, |(service, _)| service)
-    }
-
-    fn secure(
-        &mut self,
-        id: &ConversationId,
-        attempt: AttemptId,
-        tls_client: bool,
-        security: Security,
-    ) {
-        let Some(order) = self.secure_order(id, tls_client, security) else {
-            let error = AttemptError::Local;
-            let failed = Input::Failed { attempt, error };
-            return self.endpoint.handle_input(now(), failed);
-        };
-        self.attempts.secure(attempt, order);
-    }
-
-    fn secure_order(
-        &self,
-        id: &ConversationId,
-        tls_client: bool,
-        security: Security,
-    ) -> Option<SecureOrder> {
-        let identity = self.jobs.identity(id)?;
-        let (tls, zero_cookie_counts) = match security {
-            Security::Native(session) => {
-                return Some(SecureOrder::Native {
-                    session,
-                    identity,
-                    tls_client,
-                });
-            }
-            Security::LegacyTls { zero_cookie_counts } => (Some(identity), zero_cookie_counts),
-            Security::Plain { zero_cookie_counts } => (None, zero_cookie_counts),
-        };
-        let (_, opening) = self.jobs.old_service(id)?;
-        let terms = Terms {
-            connector: tls_client,
-            zero_cookie_counts,
-        };
-        Some(SecureOrder::Legacy(LegacyOrder {
-            tls,
-            terms,
-            opening,
-        }))
-    }
-
-    fn proposed(&mut self, id: ConversationId, offer: &rendezvous::Offer) {
-        let Some(kind) = proposal::kind(offer) else {
-            return self.endpoint.handle_input(
-                now(),
-                Input::Refuse {
-                    id,
-                    nak: NakCode::UNSUPPORTED,
-                },
-            );
-        };
-        let (gone_out, gone) = oneshot::channel();
-        self.serial += 1;
-        let serial = self.serial;
-        let offered = Offered {
-            serial,
-            gone: gone_out,
-        };
-        self.offered.insert(id.clone(), offered);
-        let id = ProposalId {
-            conversation: id,
-            serial,
-        };
-        let proposal = Proposal::new(
-            id,
-            kind,
-            offer.secure,
-            self.weak_commands.clone(),
-            self.setup.known_peers.clone(),
-            gone,
-            self.setup.direct_ims.clone(),
-        );
-        if let (ProposalKind::GetFile, Some(share)) = (proposal.kind(), &self.setup.share) {
-            tokio::spawn(share.clone().serve(proposal, self.exits.served.clone()));
-            return;
-        }
-        // If nobody listens, or too many wait, dropping it declines.
-        let _ = self.exits.proposals.try_send(proposal);
-    }
-
-    fn refused(&mut self, id: ConversationId, service: Uuid, nak: NakCode) {
-        let why = match nak {
-            NakCode::SECURITY_MISMATCH if service != service::NATIVE => RefusedWhy::Plain,
-            NakCode::UNSUPPORTED => RefusedWhy::Service,
-            _ => RefusedWhy::Other,
-        };
-        let _ = self.exits.refused.try_send(Refused { peer: id.peer, why });
     }
 
     /// What a transfer has made ready is proposed.
@@ -382,40 +301,6 @@ impl Driver {
         }
     }
 
-    /// What old clients of that name are held to when they propose.
-    fn least_security(&self, peer: &ScreenName) -> LegacySecurity {
-        match self.setup.plain.allows(peer) {
-            true => LegacySecurity::Opportunistic,
-            false => LegacySecurity::Required,
-        }
-    }
-
-    /// What the machine says to this peer before anybody is asked.
-    fn hold_to(&mut self, peer: &ScreenName) {
-        let shares = self.setup.share.as_ref();
-        let shares = shares.is_some_and(|share| share.admits(peer)) && !self.setup.codes_only;
-        let legacy_security = self.least_security(peer);
-        let config = self.endpoint.config_mut();
-        config.legacy_security = legacy_security;
-        // To those with whom nothing is shared there is no such service.
-        match shares {
-            true => config.services.insert(service::GET_FILE),
-            false => config.services.remove(&service::GET_FILE),
-        };
-    }
-
-    fn arrived(&mut self, arrival: Arrival) {
-        let input = match arrival {
-            Arrival::Report(report) => self.attempts.reported(report),
-            Arrival::Incoming { id, stream, from } => {
-                let attempt = self.endpoint.new_attempt();
-                self.attempts.accepted(attempt, stream);
-                Input::Incoming { id, attempt, from }
-            }
-        };
-        self.input(input);
-    }
-
     fn incoming(&mut self, incoming: Result<Incoming, SignalingError>) {
         match incoming {
             Ok(Incoming::Message { from, body }) => {
@@ -430,6 +315,7 @@ impl Driver {
                 tracing::info!(%error, "the signalling channel is gone");
                 self.signaling_lost = true;
                 self.give_up_negotiating();
+                self.abandoned.signaling_lost(now());
             }
         }
     }
@@ -444,12 +330,17 @@ impl Driver {
 
     fn transfer_ended(&mut self, ended: TransferEnded) {
         let job = ended.job;
+        if let Some(id) = self.jobs.conversation(job) {
+            self.links.forget(&id);
+            self.abandoned.remove(&id);
+        }
         match self.jobs.transfer_ended(ended) {
             Some(Over::Cancel(id, reason)) => self.input(Input::Cancel { id, reason }),
             Some(Over::Finished(id)) => self.input(Input::Finished { id }),
             Some(Over::Unexpect) => self.input(Input::Unexpect { expectation: job.0 }),
             None => {}
         }
+        self.put_away();
     }
 
     /// Cancels everything and lets the last messages go out: the other sides want to know.
@@ -468,7 +359,15 @@ impl Driver {
         })
         .await;
         self.drain();
-        self.outbox.flush(FLUSH_TIMEOUT).await;
+        let Self {
+            attempts,
+            sites,
+            outbox,
+            ..
+        } = self;
+        // Nothing that sockets say is heard any more.
+        drop(attempts);
+        tokio::join!(sites.close_all(), outbox.flush(FLUSH_TIMEOUT));
     }
 }
 

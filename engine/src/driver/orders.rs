@@ -10,9 +10,10 @@ use rdv_proto::wire::service;
 use rdv_proto::wire::text::ScreenName;
 use tokio::sync::oneshot;
 
-use super::jobs::{Begin, Direction, Fallback, JobId, Opened, Preparation};
+use super::job::{Begin, Direction, Fallback, JobId, Opened, Preparation};
 use super::legacy::LegacyWork;
-use super::{Driver, Offered, files, now};
+use super::offers::Offered;
+use super::{Driver, files, now};
 use crate::error::Error;
 use crate::handle::Transfer;
 use crate::proposal::LegacyOffer;
@@ -199,6 +200,7 @@ impl Driver {
             fallback: None,
         };
         let opened = self.jobs.open(direction, begin);
+        self.prepare();
         self.input(Input::Expect {
             expectation: opened.job.0,
             service: service::NATIVE,
@@ -325,6 +327,7 @@ impl Driver {
             }),
             None => self.forget(job, None),
         }
+        self.put_away();
     }
 
     pub(super) fn forget(&mut self, job: JobId, conversation: Option<ConversationId>) {

@@ -1,10 +1,10 @@
 //! The task of a transfer: judges the other end's key, says how the lane is, moves the bytes.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rdv_proto::rendezvous::AttemptId;
-use rdv_proto::trust::{Fingerprint, Role, Session};
+use bytes::Bytes;
+use rdv_proto::trust::{Fingerprint, Session};
 use rdv_proto::wire::text::ScreenName;
 use tokio::sync::{mpsc, oneshot};
 
@@ -12,10 +12,8 @@ use super::legacy::{Opened, Run};
 use super::walk::Walk;
 use crate::error::Error;
 use crate::handle::TransferEvent;
-use crate::report::Log;
 use crate::security::Security;
 use crate::transfer::{self, Control, Offer, Sink, Summary, TransferError};
-use crate::transport::attempt::{Proof, Proven};
 use crate::transport::{Lane, Link, Path, PathKind};
 use crate::trust::{KnownPeers, known_peers::was_secure};
 
@@ -25,8 +23,19 @@ const REASON_TIME: Duration = Duration::from_secs(1);
 /// Where the answer to an offer is waited for.
 pub(super) type Waiting = Arc<Mutex<Option<oneshot::Sender<bool>>>>;
 
+/// Places in the channel of events that changes of the path leave to others.
+const PLACES_KEPT: usize = 8;
+
 /// What was last said of the lanes of a transfer.
-pub(super) type Told = Arc<Mutex<Option<(PathKind, Security)>>>;
+#[derive(Default)]
+pub(super) struct ToldOfLanes {
+    said: Option<(PathKind, Security)>,
+    /// Where the bytes have moved before anything was said.
+    moved: Option<Path>,
+}
+
+/// Shared between the driver and the task.
+pub(super) type Told = Arc<Mutex<ToldOfLanes>>;
 
 /// What a transfer runs on.
 pub(super) enum Work {
@@ -35,12 +44,25 @@ pub(super) enum Work {
     Legacy(Run),
 }
 
-/// A transfer with its lane.
+/// What carries a transfer.
+pub(super) enum Carried {
+    /// The lanes of a session of our own kind.
+    Link { link: Link, session: Session },
+    /// The one connection of an old client.
+    Lane {
+        lane: Lane,
+        /// Its first words.
+        first: Bytes,
+        /// Over TLS: the key that it showed.
+        key: Option<[u8; 32]>,
+    },
+}
+
+/// A transfer with what carries it.
 pub(super) struct Running {
     pub(super) peer: ScreenName,
     pub(super) path: Path,
-    pub(super) attempt: AttemptId,
-    pub(super) proven: Proven,
+    pub(super) carried: Carried,
     pub(super) work: Work,
     /// A code has proven who the peer is.
     pub(super) by_code: bool,
@@ -49,7 +71,6 @@ pub(super) struct Running {
     pub(super) control: Control,
     pub(super) answer: Waiting,
     pub(super) told: Told,
-    pub(super) log: Log,
 }
 
 /// Why a transfer with a lane did not come to its end.
@@ -72,8 +93,7 @@ impl Running {
         let Self {
             peer,
             path,
-            attempt,
-            proven: Proven { lane, proof },
+            carried,
             work,
             by_code,
             known_peers,
@@ -81,31 +101,26 @@ impl Running {
             control,
             answer,
             told,
-            log,
         } = self;
-        let proven_key = Key::of(&proof);
-        let security = match judge(&peer, proven_key, by_code, known_peers).await {
+        let security = match judge(&peer, Key::of(&carried), by_code, known_peers).await {
             Ok(security) => security,
             Err(refused) => return Some(Err(Fault::Refused(refused))),
         };
-        log.path(tokio::time::Instant::now().into_std(), path.clone());
         tell(&told, &events, path, security);
-        let outcome = match (work, proof) {
-            (Work::Send(walk), Proof::Native(session)) => {
+        let outcome = match (work, carried) {
+            (Work::Send(walk), Carried::Link { link, .. }) => {
                 // Without a source its end was reported already.
                 let source = walk.source().await?;
-                let link = link(attempt, lane, &session);
                 transfer::send(link, source, control.clone()).await
             }
-            (Work::Receive(sink), Proof::Native(session)) => {
-                let link = link(attempt, lane, &session);
+            (Work::Receive(sink), Carried::Link { link, .. }) => {
                 receive(link, sink, control.clone(), events, answer).await
             }
-            (Work::Legacy(run), Proof::Legacy { first, .. }) => {
+            (Work::Legacy(run), Carried::Lane { lane, first, .. }) => {
                 run(Opened { lane, first }, control.clone()).await
             }
             // The machine secures a conversation as it was begun.
-            (Work::Legacy(_), Proof::Native(_)) | (_, Proof::Legacy { .. }) => Err(
+            (Work::Legacy(_), Carried::Link { .. }) | (_, Carried::Lane { .. }) => Err(
                 TransferError::LinkLost(std::io::ErrorKind::InvalidData.into()),
             ),
         };
@@ -129,11 +144,11 @@ enum Key {
 }
 
 impl Key {
-    fn of(proof: &Proof) -> Self {
-        match proof {
-            Proof::Native(session) => Self::Bound(session.peer_key_hash()),
-            Proof::Legacy { key: Some(key), .. } => Self::Shown(*key),
-            Proof::Legacy { key: None, .. } => Self::Plain,
+    fn of(carried: &Carried) -> Self {
+        match carried {
+            Carried::Link { session, .. } => Self::Bound(session.peer_key_hash()),
+            Carried::Lane { key: Some(key), .. } => Self::Shown(*key),
+            Carried::Lane { key: None, .. } => Self::Plain,
         }
     }
 }
@@ -169,19 +184,36 @@ async fn judge(
 /// Says how the lane is, unless that was said of the one before. The channel holds more events than a transfer has, so that a
 /// handle that nobody reads blocks nothing.
 fn tell(told: &Told, events: &mpsc::Sender<TransferEvent>, path: Path, security: Security) {
-    let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut told = lock(told);
+    let path = told.moved.take().unwrap_or(path);
     let as_before = told
+        .said
         .as_ref()
         .is_some_and(|(kind, before)| *kind == path.kind && *before == security);
     if !as_before {
-        *told = Some((path.kind, security));
+        told.said = Some((path.kind, security));
         let _ = events.try_send(TransferEvent::Connected { path, security });
     }
 }
 
-/// The link of a transfer. It has one lane; without that one it is over.
-fn link(attempt: AttemptId, lane: Lane, session: &Session) -> Link {
-    Link::new(attempt, lane, session.role() == Role::Answerer).0
+/// Says that the bytes go another way from now on.
+pub(super) fn tell_change(told: &Told, events: &mpsc::Sender<TransferEvent>, path: Path) {
+    let mut told = lock(told);
+    match &mut told.said {
+        Some((kind, _)) => {
+            *kind = path.kind;
+            // The words that a transfer cannot do without have their places.
+            if events.capacity() > PLACES_KEPT {
+                let _ = events.try_send(TransferEvent::PathChanged { path });
+            }
+        }
+        // The lane before it was not spoken of yet.
+        None => told.moved = Some(path),
+    }
+}
+
+fn lock(told: &Told) -> MutexGuard<'_, ToldOfLanes> {
+    told.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Receives on the link; the question goes to the holder of the transfer.

@@ -4,7 +4,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::JobId;
-use super::jobs::{Fault, TransferEnded};
+use super::job::TransferEnded;
+use super::run::Fault;
 use crate::transfer::{Source, TransferError};
 
 pub(super) struct Walk {

@@ -18,6 +18,7 @@ use super::session::Found;
 use super::{Client, OscarError};
 use crate::random;
 use crate::signaling::{BoxFuture, Incoming, RelayDirectory, RelayInfo, Signaling, SignalingError};
+use crate::transport::Route;
 use crate::trust::HostTrust;
 
 /// How long one sign-on may take unless said otherwise.
@@ -29,6 +30,8 @@ const SIGN_ON_LIMIT: Duration = Duration::from_secs(20);
 pub struct AccountSettings {
     /// `HOST:PORT`.
     pub host: String,
+    /// The way to it.
+    pub route: Route,
     /// Which key the host must have.
     pub trust: HostTrust,
     /// The account.
@@ -54,6 +57,7 @@ impl AccountSettings {
     ) -> Self {
         Self {
             host: host.into(),
+            route: Route::default(),
             trust,
             name,
             password,
@@ -67,6 +71,13 @@ impl AccountSettings {
     #[must_use]
     pub fn old_host(mut self, yes: bool) -> Self {
         self.old_host = yes;
+        self
+    }
+
+    /// Takes this way to the host instead of the system's own.
+    #[must_use]
+    pub fn route(mut self, route: Route) -> Self {
+        self.route = route;
         self
     }
 

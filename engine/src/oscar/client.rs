@@ -23,6 +23,7 @@ use super::session::{Command, Ending, Found, Queues, Session};
 use super::sign_on::{self, Answers, SignOn, SignedOn};
 use super::translate::Outgoing;
 use crate::signaling::{BoxFuture, Incoming, RelayDirectory, RelayInfo, Signaling, SignalingError};
+use crate::transport::Route;
 use crate::transport::gather::is_this_machine;
 use crate::trust::HostTrust;
 
@@ -44,6 +45,7 @@ pub(super) type Writer = FrameWriter<WriteHalf<Box<dyn Stream>>>;
 #[derive(Debug)]
 pub(super) struct Host {
     pub(super) address: SocketAddr,
+    pub(super) direct: bool,
     pub(super) security: HostSecurity,
 }
 
@@ -73,18 +75,33 @@ impl Client {
         sign_on: SignOn,
         limit: Duration,
     ) -> Result<Self, OscarError> {
+        Self::connect_by(&Route::default(), address, trust, sign_on, limit).await
+    }
+
+    /// As [`Client::connect`], by another way than the system's own.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub async fn connect_by(
+        route: &Route,
+        address: &str,
+        trust: &HostTrust,
+        sign_on: SignOn,
+        limit: Duration,
+    ) -> Result<Self, OscarError> {
         let deadline = Instant::now() + limit;
-        timeout_at(deadline, Self::sign_on(address, trust, sign_on))
+        timeout_at(deadline, Self::sign_on(route, address, trust, sign_on))
             .await
             .map_err(|_| OscarError::Timeout)?
     }
 
     async fn sign_on(
+        route: &Route,
         address: &str,
         trust: &HostTrust,
         sign_on: SignOn,
     ) -> Result<Self, OscarError> {
-        let link = Link::open(address, trust, Demand::Secure).await?;
+        let link = Link::open(route, address, trust, Demand::Secure).await?;
         let (host, mut reader, mut writer) = begin(link);
         writer.queue(Channel::SIGN_ON, Hello::new().encode());
         writer.queue_snac(&sign_on::guest_login(&sign_on));
@@ -160,14 +177,14 @@ impl Client {
         self.seen
     }
 
-    /// The address of the host that we are connected to. Not a candidate of any peer.
+    /// The address that we are connected to: of the host, or of the proxy in front of it. Not a candidate of any peer.
     pub fn host_address(&self) -> SocketAddr {
         self.host.address
     }
 
     /// Whether the host runs on this very machine; then loopback candidates make sense.
     pub fn host_is_local(&self) -> bool {
-        is_this_machine(self.host.address.ip())
+        self.host.direct && is_this_machine(self.host.address.ip())
     }
 
     /// How the connection to the host is protected.
@@ -298,6 +315,7 @@ pub(super) fn begin(link: Link) -> (Host, Reader, Writer) {
     let (reader, writer) = tokio::io::split(link.stream);
     let host = Host {
         address: link.address,
+        direct: link.direct,
         security: link.security,
     };
     let writer = FrameWriter::new(writer, first_sequence());

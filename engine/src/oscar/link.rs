@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::error::OscarError;
-use crate::transport::connect::{ConnectError, connect};
+use crate::transport::connect::{ConnectError, Route};
 use crate::transport::tls::{self, HostKeyStatus, HostStream, HostTlsError};
 use crate::trust::HostTrust;
 
@@ -54,33 +54,36 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 /// A connection on which nothing was said yet.
 pub(super) struct Link {
     pub(super) stream: Box<dyn Stream>,
-    /// The other end.
+    /// The other end: the host, or the proxy that leads to it.
     pub(super) address: SocketAddr,
+    /// Nobody stands between.
+    pub(super) direct: bool,
     pub(super) security: HostSecurity,
 }
 
 impl Link {
-    /// Connects to `address`, `HOST:PORT`. Ends after [`CONNECT_TIME`] and [`TLS_TIME`] at the latest, twice that if it tries twice.
+    /// Connects to `address`, `HOST:PORT`, by `route`. Ends after [`CONNECT_TIME`] and [`TLS_TIME`] at the latest, twice that if it tries twice.
     ///
     /// # Errors
     /// [`OscarError::Unreachable`], [`OscarError::TlsFailed`] or [`OscarError::Closed`].
     pub(super) async fn open(
+        route: &Route,
         address: &str,
         trust: &HostTrust,
         demand: Demand,
     ) -> Result<Self, OscarError> {
         match demand {
-            Demand::Plain => Self::open_plain(address).await,
-            Demand::Secure => Self::open_secure(address, trust, TLS_TIME).await,
+            Demand::Plain => Self::open_plain(route, address).await,
+            Demand::Secure => Self::open_secure(route, address, trust, TLS_TIME).await,
             Demand::SecureIfPossible => {
                 let known = is_known_to_speak_tls(address, trust).await;
                 let time = if known { TLS_TIME } else { TLS_GUESS_TIME };
-                match Self::open_secure(address, trust, time).await {
+                match Self::open_secure(route, address, trust, time).await {
                     Err(OscarError::TlsFailed { source, .. })
                         if !known && may_be_without_tls(&source) =>
                     {
                         tracing::debug!(host = %address, "no TLS: {source}");
-                        Self::open_plain(address).await
+                        Self::open_plain(route, address).await
                     }
                     opened => opened,
                 }
@@ -93,21 +96,23 @@ impl Link {
         matches!(self.security, HostSecurity::Tls { .. })
     }
 
-    async fn open_plain(address: &str) -> Result<Self, OscarError> {
-        let (stream, peer) = dial(address).await?;
+    async fn open_plain(route: &Route, address: &str) -> Result<Self, OscarError> {
+        let (stream, peer) = dial(route, address).await?;
         Ok(Self {
             stream: Box::new(stream),
             address: peer,
+            direct: route.socks.is_none(),
             security: HostSecurity::Plain,
         })
     }
 
     async fn open_secure(
+        route: &Route,
         address: &str,
         trust: &HostTrust,
         time: Duration,
     ) -> Result<Self, OscarError> {
-        let (stream, peer) = dial(address).await?;
+        let (stream, peer) = dial(route, address).await?;
         let secured = tls::connect_host(stream, address, trust, time).await;
         let HostStream {
             stream,
@@ -120,14 +125,15 @@ impl Link {
         Ok(Self {
             stream: Box::new(stream),
             address: peer,
+            direct: route.socks.is_none(),
             security: HostSecurity::Tls { key, status },
         })
     }
 }
 
-async fn dial(address: &str) -> Result<(TcpStream, SocketAddr), OscarError> {
+async fn dial(route: &Route, address: &str) -> Result<(TcpStream, SocketAddr), OscarError> {
     let too_late = |_| ConnectError::Refused(std::io::ErrorKind::TimedOut.into());
-    let connected = timeout(CONNECT_TIME, connect(address))
+    let connected = timeout(CONNECT_TIME, route.connect(address))
         .await
         .map_err(too_late);
     let stream = connected

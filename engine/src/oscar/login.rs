@@ -46,7 +46,7 @@ pub(super) async fn sign_on(
         true => Demand::SecureIfPossible,
         false => Demand::Secure,
     };
-    let link = Link::open(&settings.host, &settings.trust, demand).await?;
+    let link = Link::open(&settings.route, &settings.host, &settings.trust, demand).await?;
     let secure = link.is_secure();
     let (host, mut reader, mut writer) = begin(link);
     writer.queue(Channel::SIGN_ON, Hello::new().encode());
@@ -80,7 +80,7 @@ pub(super) async fn sign_on(
         true => Demand::Secure,
         false => Demand::Plain,
     };
-    let link = Link::open(&ticket.address, &settings.trust, demand).await?;
+    let link = Link::open(&settings.route, &ticket.address, &settings.trust, demand).await?;
     let (host, mut reader, mut writer) = begin(link);
     let mut hello = Hello::new();
     hello.tlvs.push(tlv::COOKIE, ticket.cookie);

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use super::keeper::{Connection, Keeper, Return, Standing};
 use super::{Client, OscarError, SignOn};
 use crate::signaling::{BoxFuture, Incoming, RelayDirectory, RelayInfo, Signaling, SignalingError};
+use crate::transport::Route;
 use crate::trust::HostTrust;
 
 /// A host gives a number to somebody else after this time (G-04).
@@ -36,14 +37,31 @@ impl Owner {
         expire: Duration,
         limit: Duration,
     ) -> Result<Self, OscarError> {
-        let (address, trust) = (address.to_owned(), trust.clone());
-        let first = Client::connect(&address, &trust, SignOn::Owner { expire }, limit).await?;
+        Self::connect_by(&Route::default(), address, trust, expire, limit).await
+    }
+
+    /// As [`Owner::connect`], by another way than the system's own.
+    ///
+    /// # Errors
+    /// As [`Owner::connect`].
+    pub async fn connect_by(
+        route: &Route,
+        address: &str,
+        trust: &HostTrust,
+        expire: Duration,
+        limit: Duration,
+    ) -> Result<Self, OscarError> {
+        let (route, address, trust) = (route.clone(), address.to_owned(), trust.clone());
+        let first = SignOn::Owner { expire };
+        let first = Client::connect_by(&route, &address, &trust, first, limit).await?;
         let reclaim = Reclaim {
             number: first.local_name(),
             token: first.token().cloned(),
             dial: Box::new(move |sign_on| {
-                let (address, trust) = (address.clone(), trust.clone());
-                Box::pin(async move { Client::connect(&address, &trust, sign_on, limit).await })
+                let (route, address, trust) = (route.clone(), address.clone(), trust.clone());
+                Box::pin(async move {
+                    Client::connect_by(&route, &address, &trust, sign_on, limit).await
+                })
             }),
         };
         Ok(Self {

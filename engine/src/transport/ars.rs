@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::connect::{ConnectError, connect};
+use super::connect::{ConnectError, Route};
 
 /// To connect and get the answer to the first command; the relay itself gives 10 s.
 const FIRST_ANSWER: Duration = Duration::from_secs(10);
@@ -74,11 +74,12 @@ impl Waiting {
     }
 }
 
-/// Opens a session on the relay at `address` (`HOST:PORT`) under `cookie`. The name is our own.
+/// Opens a session on the relay at `address` (`HOST:PORT`), reached by `route`, under `cookie`. The name is our own.
 ///
 /// # Errors
 /// [`ArsError`]; at most 10 s pass.
 pub async fn create(
+    route: &Route,
     address: &str,
     name: &ScreenName,
     cookie: Cookie,
@@ -92,7 +93,7 @@ pub async fn create(
         tlvs,
     };
     within(FIRST_ANSWER, async {
-        let mut stream = connect(address).await?;
+        let mut stream = route.connect(address).await?;
         stream.write_all(&Frame::new(command).encode()).await?;
         match next(&mut stream).await? {
             Command::Created { token, ip } => Ok((Waiting(stream), Created { token, ip })),
@@ -112,11 +113,12 @@ pub async fn wait_ready(waiting: Waiting) -> Result<TcpStream, ArsError> {
     Ok(stream)
 }
 
-/// Joins the session `token` of the peer on the relay at `address` (`HOST:PORT`); the stream's next byte is the peer's.
+/// Joins the session `token` of the peer on the relay at `address` (`HOST:PORT`), reached by `route`; the stream's next byte is the peer's.
 ///
 /// # Errors
 /// [`ArsError`]; at most 10 s to connect and 60 s for READY pass.
 pub async fn join(
+    route: &Route,
     address: &str,
     name: &ScreenName,
     token: u16,
@@ -132,7 +134,7 @@ pub async fn join(
         tlvs,
     };
     let mut stream = within(FIRST_ANSWER, async {
-        let mut stream = connect(address).await?;
+        let mut stream = route.connect(address).await?;
         stream.write_all(&Frame::new(command).encode()).await?;
         Ok(stream)
     })

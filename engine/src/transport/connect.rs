@@ -2,13 +2,15 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
+
+use super::proxy::{self, SocksProxy, Target};
 
 /// Head start of one address before the next one is tried beside it (RFC 8305 §5).
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -29,22 +31,92 @@ pub enum ConnectError {
     Refused(#[source] io::Error),
 }
 
-/// Connects to `address`, `HOST:PORT` with an IPv6 address in brackets. All addresses of the name are tried, IPv6 and IPv4
-/// in turn, each with a head start of 250 ms before the next. Never ends by itself: the caller sets the deadline.
+/// The way that our TCP connections take out of this machine. The default is the system's.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Route {
+    /// Our own address, which is also the family; `None`: the system chooses.
+    pub bind: Option<IpAddr>,
+    /// The proxy that everything goes through. [`bind`](Self::bind) then is the address towards the proxy.
+    pub socks: Option<SocksProxy>,
+}
+
+impl Route {
+    /// The same route from the address `bind`.
+    #[must_use]
+    pub fn with_bind(mut self, bind: Option<IpAddr>) -> Self {
+        self.bind = bind;
+        self
+    }
+
+    /// The same route through the proxy `socks`.
+    #[must_use]
+    pub fn with_socks(mut self, socks: Option<SocksProxy>) -> Self {
+        self.socks = socks;
+        self
+    }
+
+    /// Connects to `address`, `HOST:PORT` with an IPv6 address in brackets. All addresses of the name are tried, IPv6 and IPv4
+    /// in turn, each with a head start of 250 ms before the next; a proxy gets the name as it is. Never ends by itself: the
+    /// caller sets the deadline.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub async fn connect(&self, address: &str) -> Result<TcpStream, ConnectError> {
+        let Some(socks) = &self.socks else {
+            return direct(address, self.bind).await;
+        };
+        let target = Target::parse(address).map_err(ConnectError::Unresolved)?;
+        self.through(socks, &target).await
+    }
+
+    /// Connects to a literal address. Never ends by itself: the caller sets the deadline.
+    pub(crate) async fn connect_to(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        let Some(socks) = &self.socks else {
+            let stream = dial(address, self.bind).await?;
+            prepare(&stream)?;
+            return Ok(stream);
+        };
+        let target = Target::Address(address);
+        self.through(socks, &target)
+            .await
+            .map_err(|error| match error {
+                ConnectError::Unresolved(error) | ConnectError::Refused(error) => error,
+            })
+    }
+
+    async fn through(
+        &self,
+        socks: &SocksProxy,
+        target: &Target,
+    ) -> Result<TcpStream, ConnectError> {
+        let stream = direct(&socks.address, self.bind).await?;
+        proxy::through(stream, socks, target)
+            .await
+            .map_err(ConnectError::Refused)
+    }
+}
+
+/// As [`Route::connect`] by the system's own route.
 ///
 /// # Errors
 /// [`ConnectError`].
 pub async fn connect(address: &str) -> Result<TcpStream, ConnectError> {
+    Route::default().connect(address).await
+}
+
+async fn direct(address: &str, bind: Option<IpAddr>) -> Result<TcpStream, ConnectError> {
     let resolved = tokio::net::lookup_host(address)
         .await
         .map_err(ConnectError::Unresolved)?;
-    let addresses = in_turn(resolved);
+    let family = |address: &SocketAddr| bind.is_none_or(|own| own.is_ipv4() == address.is_ipv4());
+    let addresses = in_turn(resolved.filter(family));
     if addresses.is_empty() {
         return Err(ConnectError::Unresolved(
             io::ErrorKind::AddrNotAvailable.into(),
         ));
     }
-    race(addresses).await.map_err(ConnectError::Refused)
+    race(addresses, bind).await.map_err(ConnectError::Refused)
 }
 
 /// The families in turn, IPv6 first, each in the resolver's order.
@@ -59,7 +131,20 @@ fn in_turn(resolved: impl Iterator<Item = SocketAddr>) -> VecDeque<SocketAddr> {
     addresses
 }
 
-async fn race(mut waiting: VecDeque<SocketAddr>) -> io::Result<TcpStream> {
+/// One connect, from `bind` if there is one.
+async fn dial(to: SocketAddr, bind: Option<IpAddr>) -> io::Result<TcpStream> {
+    let Some(own) = bind else {
+        return TcpStream::connect(to).await;
+    };
+    let socket = match own {
+        IpAddr::V4(_) => TcpSocket::new_v4()?,
+        IpAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.bind((own, 0).into())?;
+    socket.connect(to).await
+}
+
+async fn race(mut waiting: VecDeque<SocketAddr>, bind: Option<IpAddr>) -> io::Result<TcpStream> {
     // Dropped with the attempts that are still open.
     let mut open = JoinSet::new();
     let mut last_error = io::Error::from(io::ErrorKind::AddrNotAvailable);
@@ -67,7 +152,7 @@ async fn race(mut waiting: VecDeque<SocketAddr>) -> io::Result<TcpStream> {
     loop {
         if open.is_empty() {
             match waiting.pop_front() {
-                Some(address) => open.spawn(TcpStream::connect(address)),
+                Some(address) => open.spawn(dial(address, bind)),
                 None => return Err(last_error),
             };
             next_start = Instant::now() + HEAD_START;
@@ -86,7 +171,7 @@ async fn race(mut waiting: VecDeque<SocketAddr>) -> io::Result<TcpStream> {
             },
             () = sleep_until(next_start), if !waiting.is_empty() => {
                 if let Some(address) = waiting.pop_front() {
-                    open.spawn(TcpStream::connect(address));
+                    open.spawn(dial(address, bind));
                 }
                 next_start = Instant::now() + HEAD_START;
             }
@@ -127,8 +212,23 @@ mod tests {
             .unwrap();
         let living = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = living.local_addr().unwrap();
-        let stream = race([closed, address].into()).await.unwrap();
+        let stream = race([closed, address].into(), None).await.unwrap();
         assert_eq!(stream.peer_addr().unwrap(), address);
+    }
+
+    #[tokio::test]
+    async fn a_bound_route_leaves_from_its_address_and_has_one_family() {
+        let v4 = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = v4.local_addr().unwrap().port();
+        let own: IpAddr = [127, 0, 0, 5].into();
+        let route = Route::default().with_bind(Some(own));
+        let stream = route.connect(&format!("127.0.0.1:{port}")).await.unwrap();
+        assert_eq!(stream.local_addr().unwrap().ip(), own);
+        let other_family = route.connect(&format!("[::1]:{port}")).await;
+        assert!(
+            matches!(other_family, Err(ConnectError::Unresolved(_))),
+            "{other_family:?}"
+        );
     }
 
     #[tokio::test]

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::ars::{self, ArsError};
+use super::connect::Route;
 use crate::signaling::{RelayDirectory, RelayInfo};
 
 /// How long the peer's address is alone in the race.
@@ -38,6 +39,8 @@ pub(crate) enum JoinError {
 
 /// What it takes to join.
 pub(crate) struct Join {
+    /// The way to any relay.
+    pub(crate) route: Route,
     pub(crate) relay: RelayCandidate,
     pub(crate) config: Arc<Config>,
     /// Where our own host's relay is to be had.
@@ -110,7 +113,16 @@ impl Join {
 
     async fn at(&self, address: &str, ticket: Option<Bytes>) -> Result<TcpStream, ArsError> {
         let RelayCandidate { token, cookie, .. } = &self.relay;
-        ars::join(address, &self.name, *token, *cookie, self.service, ticket).await
+        ars::join(
+            &self.route,
+            address,
+            &self.name,
+            *token,
+            *cookie,
+            self.service,
+            ticket,
+        )
+        .await
     }
 }
 
@@ -192,6 +204,7 @@ mod tests {
 
     fn join(named: SocketAddr, own: SocketAddr) -> Join {
         Join {
+            route: Route::default(),
             relay: RelayCandidate {
                 address: RelayAddress::Socket(named),
                 token: 7,

@@ -9,6 +9,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
+use super::quic::QuicLane;
+
 /// A byte stream to a peer.
 #[derive(Debug)]
 pub enum Lane {
@@ -16,19 +18,26 @@ pub enum Lane {
     Tls(Box<TlsStream<TcpStream>>),
     /// TCP and nothing on it. Only with old clients, and only where it is allowed (S-01).
     Plain(TcpStream),
+    /// One stream of a QUIC connection.
+    Quic(Box<QuicLane>),
 }
 
 impl Lane {
-    /// The other end of the TCP connection: the peer, or the relay.
+    /// The other end of the connection: the peer, or the relay.
     #[must_use]
     pub fn remote(&self) -> Option<SocketAddr> {
-        self.tcp().peer_addr().ok()
+        match self {
+            Self::Quic(lane) => Some(lane.remote()),
+            _ => self.tcp()?.peer_addr().ok(),
+        }
     }
 
-    pub(crate) fn tcp(&self) -> &TcpStream {
+    /// The TCP connection below, if it is one.
+    pub(crate) fn tcp(&self) -> Option<&TcpStream> {
         match self {
-            Self::Tls(stream) => stream.get_ref().0,
-            Self::Plain(stream) => stream,
+            Self::Tls(stream) => Some(stream.get_ref().0),
+            Self::Plain(stream) => Some(stream),
+            Self::Quic(_) => None,
         }
     }
 }
@@ -39,6 +48,7 @@ macro_rules! either {
         match $lane {
             Lane::Tls($stream) => $call,
             Lane::Plain($stream) => $call,
+            Lane::Quic($stream) => $call,
         }
     };
 }

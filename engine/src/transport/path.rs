@@ -3,16 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-/// What carries a direct lane.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Carrier {
-    /// TLS over TCP, one side dialled.
-    Tcp,
-    /// TLS over TCP, both sides dialled at once (simultaneous open).
-    TcpOpen,
-    /// QUIC over UDP.
-    Quic,
-}
+use rdv_proto::rendezvous::Carrier;
 
 /// How the bytes of a lane travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,9 +5,13 @@
 //! they mean. Nothing else is sent or believed before. To a host ([`connect_host`]) it is TLS 1.3
 //! with the host's key judged by [`HostTrust`].
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use rdv_proto::trust::{BIND_LEN, EXPORTER_LABEL, Fingerprint, Session};
+use rdv_proto::trust::{BIND_LEN, BindCarrier, EXPORTER_LABEL, Fingerprint, Session};
 use rustls::pki_types::ServerName;
 use thiserror::Error;
 use tokio::{
@@ -104,14 +108,37 @@ pub async fn secure<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let secured = secure_timed(stream, session, identity, tls_client, lane, deadlines);
+    secured.await.map(|(stream, _)| stream)
+}
+
+/// As [`secure`], and about how long a round trip to the other side takes: to the client the exchange of BIND is one, to the server,
+/// whose BIND crosses the client's, the handshake.
+pub(crate) async fn secure_timed<S>(
+    stream: S,
+    session: &Session,
+    identity: &Identity,
+    tls_client: bool,
+    lane: u32,
+    deadlines: Deadlines,
+) -> Result<(TlsStream<S>, Duration), SecureError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let began = Instant::now();
     let handshake = handshake(stream, session, identity, tls_client);
     let (mut stream, exporter) = timeout(deadlines.handshake, handshake)
         .await
         .map_err(|_| SecureError::HandshakeTimedOut)??;
+    let shaken = Instant::now();
     timeout(deadlines.bind, bind(&mut stream, session, lane, &exporter))
         .await
         .map_err(|_| SecureError::BindTimedOut)??;
-    Ok(stream)
+    let round_trip = match tls_client {
+        true => shaken.elapsed(),
+        false => shaken - began,
+    };
+    Ok((stream, round_trip))
 }
 
 /// Secures a connected stream to an old client: TLS 1.3, any certificate, and the SHA-256 of its SubjectPublicKeyInfo. Who it
@@ -171,7 +198,7 @@ async fn handshake<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let (key, alpn) = (session.peer_key_hash(), session.alpn());
+    let (key, alpn) = (session.peer_key_hash(), BindCarrier::Tcp.alpn());
     let (stream, exporter): (TlsStream<S>, _) = if tls_client {
         let config = peer::client_config(identity, key, alpn).map_err(SecureError::Tls)?;
         let connector = TlsConnector::from(Arc::new(config));
@@ -204,11 +231,12 @@ async fn bind<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    stream.write_all(&session.bind_ours(lane, exporter)).await?;
+    let ours = session.bind_ours(BindCarrier::Tcp, lane, exporter);
+    stream.write_all(&ours).await?;
     stream.flush().await?;
     let mut theirs = [0; BIND_LEN];
     stream.read_exact(&mut theirs).await?;
-    if session.bind_matches(lane, exporter, &theirs) {
+    if session.bind_matches(BindCarrier::Tcp, lane, exporter, &theirs) {
         Ok(())
     } else {
         Err(SecureError::BindMismatch)
@@ -398,4 +426,4 @@ fn name_of(address: &str) -> ServerName<'static> {
 #[cfg(test)]
 mod host_tests;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -16,9 +16,10 @@ use rustls::{
     crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
     server::{
-        NoServerSessionStorage,
+        ClientHello, NoServerSessionStorage, ResolvesServerCert,
         danger::{ClientCertVerified, ClientCertVerifier},
     },
+    sign::CertifiedKey,
 };
 
 use super::{Identity, VERSIONS, key_hash, provider};
@@ -75,6 +76,21 @@ pub fn server_config(
     Ok(config)
 }
 
+/// Configuration of a side that can be dialled before it knows by whom: it has no certificate, and nobody gets in with it.
+///
+/// # Errors
+/// If TLS 1.3 is not to be had.
+pub(crate) fn closed_server_config() -> Result<ServerConfig, Error> {
+    let mut config = ServerConfig::builder_with_provider(peer_provider())
+        .with_protocol_versions(VERSIONS)?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(NoCertificate));
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.max_early_data_size = 0;
+    Ok(config)
+}
+
 /// Configuration of the side that dialled an old client: any certificate will do, and is asked for its key afterwards.
 ///
 /// # Errors
@@ -111,6 +127,16 @@ fn peer_provider() -> Arc<CryptoProvider> {
         signature_verification_algorithms: ED25519_ONLY,
         ..provider()
     })
+}
+
+/// Has nothing to show.
+#[derive(Debug)]
+struct NoCertificate;
+
+impl ResolvesServerCert for NoCertificate {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        None
+    }
 }
 
 /// Believes in the one key with this SHA-256(SubjectPublicKeyInfo).

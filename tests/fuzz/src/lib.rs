@@ -24,6 +24,7 @@ use rdv_proto::wire::signon::{
     Versions,
 };
 use rdv_proto::wire::snac::{Snac, SnacError};
+use rdv_proto::wire::stun::{self, Stun};
 use rdv_proto::wire::tlv::TlvList;
 use rdv_proto::wire::{address, ars, error::DecodeError, flap, link};
 
@@ -46,6 +47,7 @@ pub const TARGETS: [(&str, Target); 20] = [
     ("decode_signal", decode_signal),
     ("decode_security", decode_security),
     ("decode_ars", decode_ars),
+    ("decode_stun", decode_stun),
     ("decode_link", decode_link),
     ("link_machine", link_machine),
     ("decode_oft", decode_oft),
@@ -226,6 +228,26 @@ pub fn decode_ars(data: &[u8]) {
         again.extend_from_slice(&frame.encode());
     }
     assert!(data.starts_with(&again), "relay frames changed");
+}
+
+/// A datagram: what is read of it is the same once written again, and its answers stay within its length.
+pub fn decode_stun(data: &[u8]) {
+    let _ = (stun::is_stun(data), Stun::verify(data, b"key"));
+    if let Ok(message) = Stun::decode(data) {
+        assert!(!stun::is_stun(data) || message.length() == data.len());
+        let _ = (
+            message.xor_mapped(),
+            message.other_address(([192, 0, 2, 1], 5190).into()),
+        );
+        assert_eq!(Stun::decode(&message.encode()), Ok(message.clone()));
+        let signed = message.encode_signed(b"key");
+        let first = message.attribute(stun::MESSAGE_INTEGRITY_SHA256).is_none();
+        assert_eq!(
+            Stun::verify(&signed, b"key"),
+            first,
+            "the first signature counts"
+        );
+    }
 }
 
 /// A stream of link frames, and addresses.

@@ -5,8 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use rdv_proto::rendezvous::{
-    Answer, AttemptError, AttemptId, CandidateKind, Config, ConversationId, Endpoint, Event, Input,
-    LegacySecurity, LocalCandidate, Output, Proposal, RelayAddress, RelayCandidate, RelayPolicy,
+    Answer, AttemptError, AttemptId, CandidateKind, Carrier, Config, ConversationId, Endpoint,
+    Event, Input, LegacySecurity, LocalCandidate, Mapping, Network, Output, Proposal, Protocol,
+    RelayAddress, RelayCandidate, RelayPolicy,
 };
 use rdv_proto::trust::{CodeWords, Context, Proposing, Randomness, Secret};
 use rdv_proto::wire::rendezvous::{CancelReason, Cookie, Message, NakCode, SequenceNumber};
@@ -93,8 +94,32 @@ impl<'a> Run<'a> {
         }
     }
 
+    fn protocol(&mut self) -> Protocol {
+        match self.byte() % 2 {
+            0 => Protocol::Tcp,
+            _ => Protocol::Udp,
+        }
+    }
+
+    fn mapping(&mut self) -> Mapping {
+        match self.byte() % 5 {
+            0 => Mapping::Unknown,
+            1 => Mapping::Open,
+            2 => Mapping::Independent,
+            3 => Mapping::Dependent,
+            _ => Mapping::Blocked,
+        }
+    }
+
+    fn carrier(&mut self) -> Carrier {
+        match self.byte() % 2 {
+            0 => Carrier::Tcp,
+            _ => Carrier::Quic,
+        }
+    }
+
     fn step(&mut self, op: u8) {
-        let input = match op % 22 {
+        let input = match op % 26 {
             0 => {
                 let steps = u64::from(self.byte());
                 self.now += Duration::from_millis(steps * steps);
@@ -159,11 +184,18 @@ impl<'a> Run<'a> {
             13 => Input::Finished { id: self.id() },
             14 => Input::Gathered {
                 id: self.id(),
+                generation: u32::from(self.byte() % 4),
                 listen_port: (!self.byte().is_multiple_of(4)).then_some(4443),
                 candidates: vec![LocalCandidate {
                     address: SocketAddr::from(([198, 51, 100, self.byte()], 4443)),
-                    kind: CandidateKind(self.byte() % 5),
+                    kind: CandidateKind(self.byte() % 8),
+                    protocol: self.protocol(),
                 }],
+                network: Network {
+                    udp: self.mapping(),
+                    tcp: self.mapping(),
+                },
+                complete: self.byte().is_multiple_of(2),
             },
             15 => Input::RelayCreated {
                 attempt: self.attempt(),
@@ -179,7 +211,12 @@ impl<'a> Run<'a> {
                 self.named = self.named.max(attempt.0);
                 self.open.insert(attempt);
                 let from = SocketAddr::from(([192, 0, 2, self.byte()], 50_000));
-                Input::Incoming { id, attempt, from }
+                Input::Incoming {
+                    id,
+                    attempt,
+                    from,
+                    carrier: self.carrier(),
+                }
             }
             17 => Input::Heard {
                 attempt: self.attempt(),
@@ -189,9 +226,23 @@ impl<'a> Run<'a> {
             },
             19 => Input::Secured {
                 attempt: self.attempt(),
+                round_trip: Some(Duration::from_millis(self.byte().into())),
             },
             20 => Input::Nominated {
                 attempt: self.attempt(),
+            },
+            21 => Input::LaneSilent {
+                attempt: self.attempt(),
+            },
+            22 => Input::LaneHeard {
+                attempt: self.attempt(),
+            },
+            23 => Input::NetworkChanged,
+            24 => Input::Datagram {
+                id: self.id(),
+                generation: u32::from(self.byte() % 4),
+                from: SocketAddr::from(([192, 0, 2, self.byte()], 50_000)),
+                bytes: vec![self.byte(); 32].into(),
             },
             _ => {
                 let attempt = self.attempt();

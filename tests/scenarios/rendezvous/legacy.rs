@@ -26,7 +26,7 @@ fn kinds(pair: &Pair, side: usize) -> Vec<(MessageKind, Option<u16>)> {
 fn the_receiver_dials_the_sender() {
     let mut pair = offer(Road::default(), RelayPolicy::Auto);
     let (_, path) = pair.assert_connects();
-    assert!(matches!(path, Path::Direct(_)), "{path:?}");
+    assert!(matches!(path, Path::Direct { .. }), "{path:?}");
     assert_eq!(kinds(&pair, ALICE), [(MessageKind::PROPOSE, Some(1))]);
     assert_eq!(kinds(&pair, BOB), [(MessageKind::ACCEPT, None)]);
 }
@@ -35,7 +35,7 @@ fn the_receiver_dials_the_sender() {
 fn a_receiver_that_cannot_dial_lets_itself_be_dialled() {
     let mut pair = offer(Road::with_tcp(Tcp::Open, Tcp::Dropped), RelayPolicy::Auto);
     let (_, path) = pair.assert_connects();
-    assert!(matches!(path, Path::Direct(_)), "{path:?}");
+    assert!(matches!(path, Path::Direct { .. }), "{path:?}");
     assert_eq!(
         kinds(&pair, ALICE),
         [(MessageKind::PROPOSE, Some(1)), (MessageKind::ACCEPT, None)]

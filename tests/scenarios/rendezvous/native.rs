@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use rdv_proto::rendezvous::{
-    AttemptError, AttemptId, CandidateKind, EndReason, Event, Input, LocalCandidate, Path,
-    RelayPolicy,
+    AttemptError, AttemptId, CandidateKind, Carrier, EndReason, Event, Input, LocalCandidate,
+    MoveReason, Network, Path, Protocol, RelayPolicy,
 };
 use rdv_proto::trust::Secret;
 use rdv_proto::wire::rendezvous::{MessageKind, NakCode};
@@ -16,7 +16,7 @@ use rdv_tests::road::{Relay, Road, Tcp};
 fn a_code_leads_to_a_direct_lane() {
     let mut pair = Pair::meet_by_code(Road::default(), 1, RelayPolicy::Auto);
     let (took, path) = pair.assert_connects();
-    assert!(matches!(path, Path::Direct(_)), "{path:?}");
+    assert!(matches!(path, Path::Direct { .. }), "{path:?}");
     assert!(took < Duration::from_millis(700), "{took:?}");
 }
 
@@ -53,7 +53,7 @@ fn a_relayed_lane_waits_a_little_for_a_direct_one() {
     };
     let mut pair = Pair::meet_by_code(road, 1, RelayPolicy::Auto);
     let (_, path) = pair.assert_connects();
-    assert!(matches!(path, Path::Direct(_)), "{path:?}");
+    assert!(matches!(path, Path::Direct { .. }), "{path:?}");
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn keys_alone_lead_to_a_lane_after_the_user_said_yes() {
     let mut pair = Pair::new(Road::default(), 1);
     pair.propose_native(ALICE, 1, Secret::None, RelayPolicy::Auto);
     let (took, path) = pair.assert_connects();
-    assert!(matches!(path, Path::Direct(_)), "{path:?}");
+    assert!(matches!(path, Path::Direct { .. }), "{path:?}");
     assert!(
         took > Duration::from_secs(1) && took < Duration::from_millis(1_500),
         "{took:?}"
@@ -149,24 +149,51 @@ fn who_answered_accepts_once() {
 }
 
 #[test]
-fn a_lane_that_breaks_ends_it_without_a_word() {
+fn a_lane_that_breaks_is_replaced() {
     let mut pair = Pair::meet_by_code(Road::default(), 1, RelayPolicy::Auto);
+    pair.run_for(Duration::from_secs(10));
+    let before = pair.elapsed;
+    pair.break_lane();
     pair.assert_connects();
-    let sent = pair.sides[ALICE].sent.len();
-    let (_, attempt, _) = pair.established(ALICE).expect("a lane");
-    pair.input(
-        ALICE,
-        Input::Failed {
-            attempt,
-            error: AttemptError::Closed,
-        },
-    );
-    assert_eq!(
-        pair.ended(ALICE),
-        Some(EndReason::LinkLost(AttemptError::Closed))
-    );
-    assert_eq!(pair.sides[ALICE].sent.len(), sent);
+    for side in [ALICE, BOB] {
+        let mut events = pair.sides[side].events.iter();
+        let lost = events.find(|(_, event)| matches!(event, Event::LaneLost { .. }));
+        assert!(lost.is_some(), "{:?}", pair.story());
+        let moved = events.find_map(|(at, event)| match event {
+            Event::Moved { why, path, .. } => Some((*at, *why, path.is_direct())),
+            _ => None,
+        });
+        let (at, why, direct) = moved.expect("another lane");
+        assert_eq!((why, direct), (MoveReason::Repair, true));
+        assert!(at < before + Duration::from_millis(700), "{at:?}");
+    }
+}
+
+#[test]
+fn a_lane_that_breaks_with_nobody_there_ends_it_at_once() {
+    let mut pair = Pair::meet_by_code(Road::default(), 1, RelayPolicy::Auto);
+    pair.run_for(Duration::from_secs(10));
+    pair.road.signalling[ALICE].undelivered = true;
+    let (attempt, _) = pair.lane(ALICE).expect("a lane");
+    let error = AttemptError::Closed;
+    pair.input(ALICE, Input::Failed { attempt, error });
+    pair.run_for(Duration::from_secs(1));
+    assert_eq!(pair.ended(ALICE), Some(EndReason::LinkLost(error)));
     assert_eq!(pair.sides[ALICE].endpoint.open_attempts(), 0);
+}
+
+#[test]
+fn without_any_way_a_session_whose_lane_broke_ends_after_30_s() {
+    let mut pair = Pair::meet_by_code(Road::default(), 1, RelayPolicy::Auto);
+    pair.run_for(Duration::from_secs(10));
+    let before = pair.elapsed;
+    pair.road.tcp = [Tcp::Dropped; 2];
+    pair.road.relay = Relay::Unreachable;
+    pair.break_lane();
+    let ends = pair.assert_fails();
+    let lost = Some(EndReason::LinkLost(AttemptError::Closed));
+    assert_eq!(ends, [lost.clone(), lost]);
+    assert_eq!(pair.last_event(), before + Duration::from_secs(30));
 }
 
 #[test]
@@ -178,9 +205,23 @@ fn only_the_controller_chooses_and_only_among_proven_lanes() {
         let id = pair.id(side, 1);
         let attempt = pair.sides[side].endpoint.new_attempt();
         let from = "203.0.113.99:50000".parse().expect("an address");
-        pair.input(side, Input::Incoming { id, attempt, from });
+        pair.input(
+            side,
+            Input::Incoming {
+                id,
+                attempt,
+                from,
+                carrier: Carrier::Tcp,
+            },
+        );
         if proven && side == ALICE {
-            pair.input(side, Input::Secured { attempt });
+            pair.input(
+                side,
+                Input::Secured {
+                    attempt,
+                    round_trip: None,
+                },
+            );
         }
         pair.input(side, Input::Nominated { attempt });
         assert!(pair.established(side).is_none(), "{:?}", pair.story());
@@ -207,14 +248,18 @@ fn late_addresses_are_told_in_a_further_proposal() {
     let late = LocalCandidate {
         address: "198.51.100.1:41000".parse().expect("an address"),
         kind: CandidateKind::MAPPED,
+        protocol: Protocol::Tcp,
     };
     let id = pair.id(ALICE, 1);
     pair.input(
         ALICE,
         Input::Gathered {
+            generation: 0,
             id,
             listen_port: Some(41_000),
             candidates: vec![late],
+            network: Network::default(),
+            complete: true,
         },
     );
     assert_eq!(pair.messages(ALICE).len(), before + 1);
@@ -268,6 +313,6 @@ fn a_silent_relay_does_not_hold_up_a_direct_lane() {
         ..Road::default()
     };
     let (took, path) = Pair::meet_by_code(road, 1, RelayPolicy::Auto).assert_connects();
-    assert!(matches!(path, Path::Direct(_)), "{path:?}");
+    assert!(matches!(path, Path::Direct { .. }), "{path:?}");
     assert!(took < Duration::from_millis(400), "{took:?}");
 }

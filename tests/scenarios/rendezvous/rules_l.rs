@@ -171,7 +171,10 @@ fn l_10_no_accept_is_needed_and_that_of_the_proposer_is_ignored() {
     let mut solo = Solo::default();
     solo.offer(PLAIN, AUTO);
     let attempt = solo.knock([192, 0, 2, 10]);
-    solo.input(Input::Secured { attempt });
+    solo.input(Input::Secured {
+        attempt,
+        round_trip: None,
+    });
     assert_eq!(solo.established(), Some(attempt));
     let mut solo = Solo::default();
     solo.hear(first());
@@ -244,7 +247,10 @@ fn l_28_the_listener_stays_open_while_the_peers_user_decides() {
     solo.wait(Duration::from_secs(119));
     assert_eq!(solo.listened, (1, 0));
     let attempt = solo.knock([192, 0, 2, 10]);
-    solo.input(Input::Secured { attempt });
+    solo.input(Input::Secured {
+        attempt,
+        round_trip: None,
+    });
     assert_eq!(solo.established(), Some(attempt));
 }
 

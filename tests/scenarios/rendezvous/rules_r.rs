@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use rdv_proto::rendezvous::{EndReason, Input, LegacySecurity, RelayPolicy, Security};
+use rdv_proto::rendezvous::{EndReason, Input, LegacySecurity, Network, RelayPolicy, Security};
 use rdv_proto::wire::rendezvous::{CancelReason, Cookie, Message, MessageKind, NakCode, host, tag};
 use rdv_proto::wire::service::SEND_FILE;
 use rdv_proto::wire::signal::Signal;
@@ -211,9 +211,12 @@ fn r_17_r_18_a_proposal_names_a_way_and_the_requester_never_stands_alone() {
     solo.offer(PLAIN, AUTO);
     let id = solo.id();
     solo.input(Input::Gathered {
+        generation: 0,
         id,
         listen_port: None,
         candidates: Vec::new(),
+        network: Network::default(),
+        complete: true,
     });
     assert!(
         solo.sent

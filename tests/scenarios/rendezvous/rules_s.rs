@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use rdv_proto::rendezvous::{
-    AttemptError, EndReason, Event, Input, LegacySecurity, Path, RelayPolicy, Security,
-    SecurityFault, WrongCodeSeenBy,
+    AttemptError, EndReason, Event, Input, LegacySecurity, Network, Path, Protocol, RelayPolicy,
+    Security, SecurityFault, WrongCodeSeenBy,
 };
 use rdv_proto::trust::Secret;
 use rdv_proto::wire::rendezvous::{CancelReason, Message, MessageKind, NakCode, tag};
@@ -213,9 +213,12 @@ fn s_10_the_peer_sees_the_same_whatever_became_of_its_addresses() {
         solo.wait(Duration::from_secs(5));
         let id = solo.id();
         solo.input(Input::Gathered {
+            generation: 0,
             id,
             listen_port: None,
             candidates: Vec::new(),
+            network: Network::default(),
+            complete: true,
         });
         solo.wait(Duration::from_secs(200));
         (solo.dialled.len(), solo.sent.clone())
@@ -323,14 +326,18 @@ fn s_11_the_relay_alone_gathers_dials_and_tells_nothing() {
     let found = rdv_proto::rendezvous::LocalCandidate {
         address: "198.51.100.1:4000".parse().expect("an address"),
         kind: rdv_proto::rendezvous::CandidateKind::HOST,
+        protocol: Protocol::Tcp,
     };
     let mut early = Pair::meet_by_code(Road::default(), 1, RelayPolicy::Only);
     early.input(
         ALICE,
         Input::Gathered {
+            generation: 0,
             id,
             listen_port: Some(4000),
             candidates: vec![found],
+            network: Network::default(),
+            complete: true,
         },
     );
     early.assert_connects();
@@ -402,13 +409,17 @@ fn s_12_a_stranger_at_an_address_of_the_peer_costs_nothing_but_its_own_attempt()
     let candidates = vec![rdv_proto::rendezvous::LocalCandidate {
         address: stranger,
         kind: rdv_proto::rendezvous::CandidateKind::MAPPED,
+        protocol: Protocol::Tcp,
     }];
     pair.input(
         ALICE,
         Input::Gathered {
+            generation: 0,
             id,
             listen_port: Some(40_000),
             candidates,
+            network: Network::default(),
+            complete: true,
         },
     );
     pair.assert_connects();

@@ -4,8 +4,8 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use rdv_proto::rendezvous::{
-    AttemptError, ConversationId, EndReason, Event, Input, LegacySecurity, RelayPolicy, Security,
-    SecurityFault, Wait,
+    AttemptError, ConversationId, EndReason, Event, Input, LegacySecurity, Network, RelayPolicy,
+    Security, SecurityFault, Wait,
 };
 use rdv_proto::wire::rendezvous::{CancelReason, Cookie, Message, NakCode, tag};
 use rdv_proto::wire::service::{DIRECT_IM, SEND_FILE, short_capability};
@@ -384,9 +384,12 @@ fn t_07_a_listener_that_does_not_open_is_not_waited_for() {
     // One that opens after all is closed again.
     let id = solo.id();
     solo.input(Input::Gathered {
+        generation: 0,
         id,
         listen_port: Some(4443),
         candidates: Vec::new(),
+        network: Network::default(),
+        complete: true,
     });
     assert_eq!(solo.listened, (1, 2));
 }
@@ -435,7 +438,10 @@ fn t_08_a_connection_that_fails_does_not_end_the_wait() {
     }
     assert_eq!((solo.ended(), solo.listened), (None, (1, 0)));
     let attempt = solo.knock([192, 0, 2, 10]);
-    solo.input(Input::Secured { attempt });
+    solo.input(Input::Secured {
+        attempt,
+        round_trip: None,
+    });
     assert_eq!(solo.established(), Some(attempt));
 }
 

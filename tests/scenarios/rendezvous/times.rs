@@ -42,7 +42,7 @@ fn outcome(pair: &mut Pair) -> String {
         return format!("no way {end:>6} ms");
     }
     let (_, _, path) = pair.established(ALICE).expect("is connected");
-    let way = if matches!(path, Path::Direct(_)) {
+    let way = if matches!(path, Path::Direct { .. }) {
         "direct"
     } else {
         "relay"

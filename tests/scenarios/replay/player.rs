@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use rdv_proto::rendezvous::{
-    Answer, AttemptError, AttemptId, CandidateKind, Config, ConversationId, Endpoint, Event, Input,
-    LegacySecurity, LocalCandidate, Offer, Output, Proposal, RelayAddress, RelayCandidate,
-    Security, Subnet,
+    Answer, AttemptError, AttemptId, CandidateKind, Carrier, Config, ConversationId, Endpoint,
+    Event, Input, LegacySecurity, LocalCandidate, Network, Offer, Output, Proposal, Protocol,
+    RelayAddress, RelayCandidate, Security, Subnet,
 };
 use rdv_proto::transfer::oft::OftTotals;
 use rdv_proto::wire::ars;
@@ -184,7 +184,12 @@ impl<'a> Player<'a> {
                 let attempt = self.endpoint.new_attempt();
                 self.connections.insert(attempt, (conn, Way::Direct));
                 let id = self.id.clone();
-                self.input(Input::Incoming { id, attempt, from });
+                self.input(Input::Incoming {
+                    id,
+                    attempt,
+                    from,
+                    carrier: Carrier::Tcp,
+                });
             }
             What::Ready(conn) => {
                 let attempt = self.created.expect("a session was created");
@@ -299,14 +304,18 @@ impl<'a> Player<'a> {
         let candidate = LocalCandidate {
             address: SocketAddr::from((ip, port)),
             kind: CandidateKind::HOST,
+            protocol: Protocol::Tcp,
         };
         let candidates = vec![candidate];
         self.later(
             Duration::ZERO,
             Input::Gathered {
+                generation: 0,
                 id,
                 listen_port: Some(port),
                 candidates,
+                network: Network::default(),
+                complete: true,
             },
         );
     }
@@ -453,7 +462,13 @@ impl<'a> Player<'a> {
         );
         let mut files = Files::new(self.id.cookie, zero_cookie_counts, side, incoming);
         match files.open(zero_cookie_counts) {
-            Some(true) => self.later(ROAD, Input::Secured { attempt }),
+            Some(true) => self.later(
+                ROAD,
+                Input::Secured {
+                    attempt,
+                    round_trip: None,
+                },
+            ),
             Some(false) => self.later(
                 ROAD,
                 Input::Failed {

@@ -9,6 +9,7 @@ use bytes::BytesMut;
 use rdv_proto::pace::Origin;
 use rdv_proto::relay::{Access, ConnectionId, Input, Pairing, RelayLimits};
 use rdv_proto::wire::ars::{Command, Frame};
+use rdv_proto::wire::stun::could_begin_a_stream;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
@@ -17,6 +18,7 @@ use tokio::time::timeout;
 use super::Residents;
 use super::desk::{Desk, Handed, Note, Order};
 use super::pipe::{self, Terms};
+use crate::stun::Stun;
 
 /// Bytes kept that come before READY.
 const EARLY_MAX: usize = 4 * 1024;
@@ -35,6 +37,15 @@ pub(crate) struct Meeting {
     limits: RelayLimits,
     public_address: Option<Ipv4Addr>,
     residents: Option<Arc<dyn Residents>>,
+    stun: Stun,
+}
+
+/// Who a connection is of.
+#[derive(Clone, Copy)]
+struct Client {
+    connection: ConnectionId,
+    peer: SocketAddr,
+    source: Origin,
 }
 
 /// What became of a connection.
@@ -52,6 +63,7 @@ impl Meeting {
         limits: RelayLimits,
         public_address: Option<Ipv4Addr>,
         residents: Option<Arc<dyn Residents>>,
+        stun: Stun,
     ) -> (Self, Desk) {
         let (notes, inbox) = mpsc::channel(NOTES);
         let meeting = Self {
@@ -60,6 +72,7 @@ impl Meeting {
             limits,
             public_address,
             residents,
+            stun,
         };
         (meeting, Desk::new(Pairing::new(access, limits), inbox))
     }
@@ -80,8 +93,12 @@ impl Meeting {
         };
         let (sender, orders) = mpsc::channel(ORDERS);
         self.note(Note::Opened(opened, connection, sender)).await;
-        let source = super::source(peer, local);
-        if let Ended::Closed(carried) = self.attend(connection, source, stream, orders).await {
+        let client = Client {
+            connection,
+            peer,
+            source: super::source(peer, local),
+        };
+        if let Ended::Closed(carried) = self.attend(client, stream, orders).await {
             self.note(Note::Other(Input::Closed {
                 connection,
                 carried,
@@ -92,11 +109,11 @@ impl Meeting {
 
     async fn attend(
         &self,
-        connection: ConnectionId,
-        source: Origin,
+        client: Client,
         mut stream: TcpStream,
         mut orders: mpsc::Receiver<Order>,
     ) -> Ended {
+        let connection = client.connection;
         let mut early = BytesMut::new();
         let mut chunk = [0; 1024];
         // Whether the desk has all that it will get: then only orders count.
@@ -127,9 +144,13 @@ impl Meeting {
                 read = stream.read(&mut chunk), if !told => match read {
                     Ok(length @ 1..) => {
                         early.extend_from_slice(&chunk[..length]);
+                        if !commanded && is_stun(&early) {
+                            self.stun.serve_stream(&mut stream, early, client.peer).await;
+                            return Ended::Closed(0);
+                        }
                         if !commanded && let Some(command) = first_command(&mut early, &mut told) {
                             commanded = true;
-                            let signed_on = self.is_resident(&command, source);
+                            let signed_on = self.is_resident(&command, client.source);
                             self.note(Note::Command {
                                 connection,
                                 command,
@@ -181,6 +202,13 @@ impl Meeting {
         // Without a desk all is ending anyway.
         self.notes.send(note).await.ok();
     }
+}
+
+/// Whether these are the first bytes of a STUN client, which asks a relay where it comes from.
+fn is_stun(early: &[u8]) -> bool {
+    early
+        .first_chunk()
+        .is_some_and(|first| could_begin_a_stream(*first))
 }
 
 /// Takes the first frame with a command of a client; `broken` is set if there will be none.

@@ -27,6 +27,7 @@ use crate::config::RelayConfig;
 use crate::error::HostError;
 use crate::gate::{Gate, GateLimits};
 use crate::listener::{accept, addresses, listen};
+use crate::stun::{Missing, Stun};
 
 /// New connections per address.
 const CONNECTIONS: Pace = Pace::new(60, std::time::Duration::from_secs(3));
@@ -55,6 +56,8 @@ pub struct Relay {
     listeners: Vec<TcpListener>,
     meeting: Meeting,
     desk: Desk,
+    stun: Stun,
+    stun_missing: Vec<Missing>,
 }
 
 impl Relay {
@@ -69,11 +72,21 @@ impl Relay {
             (false, None) => return Err(HostError::NoTicketKey),
         };
         let listeners = listen(&config.listen)?;
-        let (meeting, desk) = Meeting::new(access, config.limits, config.public_address, None);
+        let public = config.public_address.map(IpAddr::V4);
+        let (stun, stun_missing) = Stun::open(listeners.iter(), public, config.stun_limits);
+        let (meeting, desk) = Meeting::new(
+            access,
+            config.limits,
+            config.public_address,
+            None,
+            stun.clone(),
+        );
         Ok(Self {
             listeners,
             meeting,
             desk,
+            stun,
+            stun_missing,
         })
     }
 
@@ -82,11 +95,22 @@ impl Relay {
         addresses(&self.listeners)
     }
 
+    /// As [`Host::stun_addrs`](crate::Host::stun_addrs).
+    pub fn stun_addrs(&self) -> Vec<SocketAddr> {
+        self.stun.local_addrs()
+    }
+
+    /// As [`Host::stun_missing`](crate::Host::stun_missing).
+    pub fn stun_missing(&self) -> &[(SocketAddr, std::io::Error)] {
+        &self.stun_missing
+    }
+
     /// Serves until `shutdown` resolves; pairs get two seconds to end.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let (stop, stopped) = watch::channel(false);
         let mut loops = JoinSet::new();
         loops.spawn(self.desk.run(stopped.clone()));
+        loops.spawn(self.stun.serve(stopped.clone()));
         for listener in self.listeners {
             loops.spawn(serve(listener, self.meeting.clone(), stopped.clone()));
         }
@@ -132,6 +156,7 @@ pub(crate) async fn serve(listener: TcpListener, meeting: Meeting, stop: watch::
 mod tests {
     use bytes::BytesMut;
     use rdv_proto::relay::RelayLimits;
+    use rdv_proto::responder::ResponderLimits;
     use rdv_proto::wire::ars::{Command, ErrorCode, Frame};
     use rdv_proto::wire::rendezvous::Cookie;
     use rdv_proto::wire::tlv::TlvList;
@@ -191,6 +216,7 @@ mod tests {
             RelayLimits::default(),
             None,
             Some(Arc::new(AliceIsHere)),
+            Stun::open(std::iter::once(&listener), None, ResponderLimits::default()).0,
         );
         tokio::spawn(desk.run(stopped.clone()));
         tokio::spawn(serve(listener, meeting, stopped));

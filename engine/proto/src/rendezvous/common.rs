@@ -2,16 +2,17 @@
 
 use std::mem;
 use std::net::SocketAddr;
+use std::time::Duration;
 
+use bytes::Bytes;
 use uuid::Uuid;
 
 use super::conversation::State;
 use super::desk::Context;
 use super::numbers::{Arrival, Numbers};
-use super::race::Way;
 use super::{
-    Answer, AttemptError, AttemptId, ConversationId, EndReason, Event, LocalCandidate, Output,
-    RelayCandidate, RelayPolicy, SecurityFault,
+    Answer, AttemptError, AttemptId, Carrier, ConversationId, EndReason, Event, LocalCandidate,
+    Network, Output, Path, RelayCandidate, RelayPolicy, SecurityFault,
 };
 use crate::wire::rendezvous::{CancelReason, Message, NakCode, SequenceNumber};
 use crate::wire::signal::Signal;
@@ -90,9 +91,11 @@ pub(super) enum Happening {
         answer: Answer,
         relay: RelayPolicy,
     },
-    Gathered {
-        listen_port: Option<u16>,
-        candidates: Vec<LocalCandidate>,
+    Gathered(Gathered),
+    Datagram {
+        generation: u32,
+        from: SocketAddr,
+        bytes: Bytes,
     },
     RelayCreated {
         attempt: AttemptId,
@@ -101,6 +104,7 @@ pub(super) enum Happening {
     Incoming {
         attempt: AttemptId,
         from: SocketAddr,
+        carrier: Carrier,
     },
     Heard {
         attempt: AttemptId,
@@ -110,7 +114,15 @@ pub(super) enum Happening {
     },
     Secured {
         attempt: AttemptId,
+        round_trip: Option<Duration>,
     },
+    Silent {
+        attempt: AttemptId,
+    },
+    Speaking {
+        attempt: AttemptId,
+    },
+    NetworkChanged,
     Nominated {
         attempt: AttemptId,
     },
@@ -118,6 +130,16 @@ pub(super) enum Happening {
         attempt: AttemptId,
         error: AttemptError,
     },
+}
+
+/// What was found out about the sockets of one generation.
+#[derive(Debug)]
+pub(super) struct Gathered {
+    pub(super) generation: u32,
+    pub(super) listen_port: Option<u16>,
+    pub(super) candidates: Vec<LocalCandidate>,
+    pub(super) network: Network,
+    pub(super) complete: bool,
 }
 
 impl Common {
@@ -206,12 +228,15 @@ impl Common {
         }
     }
 
-    pub(super) fn listen(&mut self, context: &mut Context<'_>) {
+    /// Has sockets opened and own addresses found. Later generations have fresh sockets.
+    pub(super) fn listen(&mut self, context: &mut Context<'_>, generation: u32) {
         self.listening = true;
         context.desk.push(Output::Gather {
             id: self.id.clone(),
+            generation,
             listen: true,
             addresses: true,
+            fresh: generation > 0,
         });
     }
 
@@ -223,19 +248,20 @@ impl Common {
         }
     }
 
-    /// A lane has won: everything else is closed.
+    /// Legacy: a lane has won, and everything else is closed.
     pub(super) fn establish(
         &mut self,
         context: &mut Context<'_>,
         attempt: AttemptId,
-        way: Way,
+        path: Path,
     ) -> State {
+        context.desk.won(attempt);
         context.desk.hang_up_all(&self.id, Some(attempt));
         self.stop_listening(context);
         context.desk.event(Event::Established {
             id: self.id.clone(),
             attempt,
-            path: way.path(),
+            path,
             expectation: self.expectation,
         });
         State::Established(attempt)

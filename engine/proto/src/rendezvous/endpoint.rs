@@ -5,17 +5,18 @@ use std::time::Instant;
 
 use uuid::Uuid;
 
-use super::common::{Common, Ending, Happening};
+use super::common::{Common, Ending, Gathered, Happening};
 use super::conversation::Conversation;
-use super::desk::{Context, Desk};
+use super::desk::{Context, Desk, Try};
 use super::legacy::Legacy;
 use super::limits::{EXPECTATIONS_MAX, OUTGOING_MAX};
 use super::memory::Memory;
 use super::native::Proposed;
 use super::{
     AttemptId, Config, ConversationId, EndReason, Event, Input, Output, Proposal, RelayPolicy,
+    TriedSource,
 };
-use crate::trust::{CodeWords, Randomness};
+use crate::trust::{CodeWords, Randomness, Session};
 use crate::wire::rendezvous::CancelReason;
 use crate::wire::text::ScreenName;
 
@@ -90,8 +91,14 @@ impl Endpoint {
         self.conversations.len()
     }
 
-    /// Attempts that the driver has been told of and that are not over. One of each established
-    /// conversation is the lane in use.
+    /// The keys of a native conversation, from when they are agreed on to its end.
+    #[must_use]
+    pub fn session(&self, id: &ConversationId) -> Option<&Session> {
+        self.conversations.get(id)?.session()
+    }
+
+    /// Attempts that the driver has been told of and that are not over. Of each established
+    /// conversation one is the lane in use.
     #[must_use]
     pub fn open_attempts(&self) -> usize {
         self.desk.open_attempts()
@@ -99,6 +106,7 @@ impl Endpoint {
 
     /// Takes note of what happened at `now`, which never runs backwards.
     pub fn handle_input(&mut self, now: Instant, input: Input) {
+        self.desk.clock(now);
         match input {
             Input::Timeout => self.time(now),
             Input::Signal { from, body } => self.signal(now, from, body),
@@ -164,26 +172,53 @@ impl Endpoint {
             Input::Finished { id } => self.with(now, &id, Conversation::finish),
             Input::Gathered {
                 id,
+                generation,
                 listen_port,
                 candidates,
+                network,
+                complete,
             } => {
                 if self.conversations.contains_key(&id) {
-                    self.handle(
-                        now,
-                        &id,
-                        Happening::Gathered {
-                            listen_port,
-                            candidates,
-                        },
-                    );
+                    let found = Gathered {
+                        generation,
+                        listen_port,
+                        candidates,
+                        network,
+                        complete,
+                    };
+                    self.handle(now, &id, Happening::Gathered(found));
                 } else if listen_port.is_some() {
                     self.desk.push(Output::StopListening { id });
                 }
             }
-            Input::Incoming { id, attempt, from } => {
+            Input::Datagram {
+                id,
+                generation,
+                from,
+                bytes,
+            } => {
+                let happening = Happening::Datagram {
+                    generation,
+                    from,
+                    bytes,
+                };
+                self.handle(now, &id, happening);
+            }
+            Input::Incoming {
+                id,
+                attempt,
+                from,
+                carrier,
+            } => {
                 if self.conversations.contains_key(&id) {
-                    self.desk.adopt(attempt, &id);
-                    self.handle(now, &id, Happening::Incoming { attempt, from });
+                    let what = Try::Direct(from, carrier, TriedSource::Accepted);
+                    self.desk.adopt(attempt, &id, what);
+                    let happening = Happening::Incoming {
+                        attempt,
+                        from,
+                        carrier,
+                    };
+                    self.handle(now, &id, happening);
                 } else {
                     self.desk.hang_up(attempt);
                 }
@@ -195,16 +230,31 @@ impl Endpoint {
             Input::Connected { attempt } => {
                 self.attempt(now, attempt, Happening::Connected { attempt })
             }
-            Input::Secured { attempt } => {
-                self.attempt(now, attempt, Happening::Secured { attempt })
+            Input::Secured {
+                attempt,
+                round_trip,
+            } => {
+                let happening = Happening::Secured {
+                    attempt,
+                    round_trip,
+                };
+                self.attempt(now, attempt, happening);
+            }
+            Input::LaneSilent { attempt } => self.lane(now, attempt, Happening::Silent { attempt }),
+            Input::LaneHeard { attempt } => {
+                self.lane(now, attempt, Happening::Speaking { attempt })
+            }
+            Input::NetworkChanged => {
+                let open: Vec<_> = self.conversations.keys().cloned().collect();
+                for id in open {
+                    self.handle(now, &id, Happening::NetworkChanged);
+                }
             }
             Input::Nominated { attempt } => {
                 self.attempt(now, attempt, Happening::Nominated { attempt })
             }
             Input::Failed { attempt, error } => {
-                if self.desk.owner(attempt).is_some() {
-                    self.attempt(now, attempt, Happening::Failed { attempt, error });
-                }
+                self.lane(now, attempt, Happening::Failed { attempt, error });
             }
         }
     }
@@ -232,6 +282,13 @@ impl Endpoint {
         match self.desk.owner(attempt).cloned() {
             Some(id) => self.handle(now, &id, happening),
             None => self.desk.hang_up(attempt),
+        }
+    }
+
+    /// Something about an attempt that only matters as long as it is known.
+    fn lane(&mut self, now: Instant, attempt: AttemptId, happening: Happening) {
+        if let Some(id) = self.desk.owner(attempt).cloned() {
+            self.handle(now, &id, happening);
         }
     }
 

@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use uuid::Uuid;
 
+use super::{Carrier, LocalCandidate, Network, RelayCandidate};
 use crate::trust::{CodeWords, Randomness, Secret};
 use crate::wire::rendezvous::{CancelReason, Cookie, NakCode};
 use crate::wire::text::ScreenName;
@@ -128,11 +129,29 @@ pub enum Input {
     Gathered {
         /// Which conversation.
         id: ConversationId,
+        /// As in the order.
+        generation: u32,
         /// The TCP port of the listener that was opened for it. `None`: there is none, and a
-        /// connection from outside cannot be hoped for.
+        /// TCP connection from outside cannot be hoped for.
         listen_port: Option<u16>,
-        /// Own addresses with the port that the peer has to dial.
+        /// All own addresses found so far, with the port that the peer has to dial.
         candidates: Vec<LocalCandidate>,
+        /// What stands between these sockets and the world, as far as it is known.
+        network: Network,
+        /// Nothing more will come of this generation, unless something changes.
+        complete: bool,
+    },
+    /// A datagram came in at the UDP socket of a conversation that looks like STUN and is not an
+    /// answer of host or relay.
+    Datagram {
+        /// Whose socket.
+        id: ConversationId,
+        /// Of which generation the socket is.
+        generation: u32,
+        /// Where it comes from.
+        from: SocketAddr,
+        /// All of it.
+        bytes: Bytes,
     },
     /// The relay made a session for [`Output::RelayCreate`](super::Output::RelayCreate). The
     /// attempt stays open and waits for READY.
@@ -142,7 +161,8 @@ pub enum Input {
         /// What the peer needs in order to join.
         relay: RelayCandidate,
     },
-    /// The listener of a conversation accepted a TCP connection.
+    /// The listener of a conversation accepted a TCP connection, or its UDP socket the beginning
+    /// of a QUIC one, which nothing is known of yet.
     Incoming {
         /// Whose listener.
         id: ConversationId,
@@ -150,6 +170,8 @@ pub enum Input {
         attempt: AttemptId,
         /// Where it comes from.
         from: SocketAddr,
+        /// [`Carrier::Tcp`] or [`Carrier::Quic`].
+        carrier: Carrier,
     },
     /// The other end of an accepted connection has sent its first byte. Silent connections make
     /// room first when too many wait; a driver that does not say it loses only that distinction.
@@ -157,7 +179,8 @@ pub enum Input {
         /// Which attempt.
         attempt: AttemptId,
     },
-    /// A dial is up, or the relay said READY.
+    /// A dial is up (TCP: connected; QUIC: the handshake is done and both keys are the right
+    /// ones), or the relay said READY.
     Connected {
         /// Which attempt.
         attempt: AttemptId,
@@ -167,7 +190,22 @@ pub enum Input {
     Secured {
         /// Which attempt.
         attempt: AttemptId,
+        /// What a round trip on it takes, if that was measured.
+        round_trip: Option<Duration>,
     },
+    /// Nothing was heard on a lane in use for longer than is normal, although it had reason to
+    /// speak.
+    LaneSilent {
+        /// Which one.
+        attempt: AttemptId,
+    },
+    /// A silent lane speaks again.
+    LaneHeard {
+        /// Which one.
+        attempt: AttemptId,
+    },
+    /// Interfaces, addresses or the default route of this machine have changed.
+    NetworkChanged,
     /// The controller's USE arrived on a lane.
     Nominated {
         /// Which attempt.
@@ -252,75 +290,6 @@ pub enum RelayPolicy {
     Only,
     /// Not at all.
     Never,
-}
-
-/// One of our own addresses, ready to be dialled by the peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LocalCandidate {
-    /// Address and the port of our listener behind it.
-    pub address: SocketAddr,
-    /// Where it is from.
-    pub kind: CandidateKind,
-}
-
-crate::wire::codec::wire_enum! {
-    /// Where an address is from. Travels under the seal.
-    pub struct CandidateKind(u8) {
-        /// An own interface.
-        HOST = 1,
-        /// The loopback interface; only of use on one machine.
-        LOOPBACK = 2,
-        /// A port mapping on the router, or a port that the user forwarded.
-        MAPPED = 3,
-        /// Our address as somebody outside saw it.
-        REFLEXIVE = 4,
-    }
-}
-
-/// What a peer needs in order to join a relay session.
-#[derive(Clone, PartialEq, Eq)]
-pub struct RelayCandidate {
-    /// Where the relay listens.
-    pub address: RelayAddress,
-    /// The port token of CREATED.
-    pub token: u16,
-    /// The cookie under which the session was created: random in native conversations, the
-    /// rendezvous cookie in legacy ones.
-    pub cookie: Cookie,
-    /// What the host handed out for using the relay; at most 512 bytes.
-    pub ticket: Option<Bytes>,
-}
-
-impl fmt::Debug for RelayCandidate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Token, cookie and ticket together are what lets somebody into the session.
-        f.debug_struct("RelayCandidate")
-            .field("address", &self.address)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Where a relay listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RelayAddress {
-    /// A literal address.
-    Socket(SocketAddr),
-    /// A host name of at most 253 bytes, and a port.
-    Name {
-        /// Resolved by whoever joins.
-        host: String,
-        /// TCP.
-        port: u16,
-    },
-}
-
-impl fmt::Display for RelayAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Socket(address) => address.fmt(f),
-            Self::Name { host, port } => write!(f, "{host}:{port}"),
-        }
-    }
 }
 
 /// Why an attempt is over.

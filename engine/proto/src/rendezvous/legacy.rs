@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
-use super::common::{Common, Ending, Happening, Step};
+use super::common::{Common, Ending, Gathered, Happening, Step};
 use super::conversation::State;
 use super::desk::Context;
 use super::limits::{
@@ -12,10 +12,10 @@ use super::limits::{
 };
 use super::methods::{Method, Methods, Wish};
 use super::proposal::{self, LegacyWay, legacy_addresses};
-use super::race::{Pace, Race};
+use super::race::Race;
 use super::{
-    AttemptError, AttemptId, EndReason, LegacySecurity, LocalCandidate, Output, RelayAddress,
-    RelayCandidate, Wait,
+    AttemptError, AttemptId, CandidateKind, EndReason, LegacySecurity, LocalCandidate, Output,
+    Protocol, RelayAddress, RelayCandidate, Wait,
 };
 use crate::wire::rendezvous::{CancelReason, Message, SequenceNumber};
 use crate::wire::tlv::TlvList;
@@ -88,7 +88,7 @@ impl Legacy {
             secure,
             service_tags,
             methods: Methods::default(),
-            race: Race::new(Pace::Legacy),
+            race: Race::default(),
             own: Vec::new(),
             announced: Vec::new(),
             turn: Turn::CreatingRelay,
@@ -130,43 +130,42 @@ impl Legacy {
                 return self.proposal(common, context, &message, number);
             }
             Happening::Accepted(message) => return self.accepted(common, context, &message),
-            Happening::Gathered {
-                listen_port,
-                candidates,
-            } => {
-                return self.gathered(common, context, listen_port, candidates);
-            }
+            Happening::Gathered(found) => return self.gathered(common, context, found),
             Happening::RelayCreated { attempt, relay } => {
                 return self.relay_created(common, context, attempt, &relay);
             }
-            Happening::Incoming { attempt, from } => self.incoming(common, context, attempt, from),
+            Happening::Incoming { attempt, from, .. } => {
+                self.incoming(common, context, attempt, from)
+            }
             Happening::Heard { attempt } => self.race.heard(attempt),
             Happening::Connected { attempt } => {
                 if let Some(way) = self.race.connected(context.now, attempt) {
                     self.up(common, context, attempt, &way);
                 }
             }
-            Happening::Secured { attempt } => {
-                if self.race.proven(attempt) {
-                    let lane = self
-                        .race
-                        .lane(attempt)
-                        .expect("a proven lane is one of the race");
-                    return Ok(common.establish(context, attempt, lane.way.clone()));
-                }
+            Happening::Secured {
+                attempt,
+                round_trip,
+            } if self.race.proven(attempt) => {
+                context.desk.proven(attempt, round_trip);
+                let lane = self
+                    .race
+                    .lane(attempt)
+                    .expect("a proven lane is one of the race");
+                return Ok(common.establish(context, attempt, lane.way.clone().path()));
             }
             Happening::Failed { attempt, error } => {
                 return self.failed(common, context, attempt, error);
             }
             // No lane is ever nominated with a legacy peer.
-            Happening::Nominated { .. } | Happening::UserAccepted { .. } => {}
+            _ => {}
         }
         Ok(State::Legacy(self))
     }
 
     fn time(mut self: Box<Self>, common: &mut Common, context: &mut Context<'_>) -> Step {
         for attempt in self.race.overdue(context.now) {
-            context.desk.hang_up(attempt);
+            context.desk.give_up(attempt, AttemptError::TimedOut);
             self.race.failed(attempt, AttemptError::TimedOut);
         }
         if self
@@ -245,7 +244,7 @@ impl Legacy {
             .next(wish, common.relay, context.config.relay_known, first)
         {
             Some(Method::Listen) => {
-                common.listen(context);
+                common.listen(context, 0);
                 self.turn = Turn::OpeningListener {
                     until: context.now + LISTENER_OPEN,
                 };
@@ -264,20 +263,22 @@ impl Legacy {
         mut self: Box<Self>,
         common: &mut Common,
         context: &mut Context<'_>,
-        listen_port: Option<u16>,
-        candidates: Vec<LocalCandidate>,
+        found: Gathered,
     ) -> Step {
         if !matches!(self.turn, Turn::OpeningListener { .. }) {
-            if !common.listening && listen_port.is_some() {
+            if !common.listening && found.listen_port.is_some() {
                 context.desk.push(Output::StopListening {
                     id: common.id.clone(),
                 });
             }
             return Ok(State::Legacy(self));
         }
-        self.own = candidates;
+        // Old clients dial: ways that need more than that are nothing to them.
+        self.own = found.candidates;
+        self.own
+            .retain(|own| own.protocol == Protocol::Tcp && own.kind != CandidateKind::REFLEXIVE);
         self.own.truncate(super::limits::ADDRESSES_TOLD_MAX);
-        if listen_port.is_none() || legacy_addresses(&self.own).is_none() {
+        if found.listen_port.is_none() || legacy_addresses(&self.own).is_none() {
             return self.next_method(common, context, Wish::Any);
         }
         let own = self.own.clone();

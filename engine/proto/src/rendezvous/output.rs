@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::{AttemptError, AttemptId, ConversationId, RelayAddress, RelayCandidate};
+use super::{
+    AttemptError, AttemptId, Carrier, ConversationId, MoveReason, Path, RelayCandidate, Tried,
+};
 use crate::trust::Session;
 use crate::wire::rendezvous::{CancelReason, Cookie, NakCode};
 use crate::wire::text::ScreenName;
@@ -24,18 +26,31 @@ pub enum Output {
         /// Ask the host for an acknowledgement (outer TLV 0x0003).
         host_ack: bool,
     },
-    /// Open a listener and list own addresses, then say
+    /// Open a listener and a UDP socket and find own addresses, then say
     /// [`Input::Gathered`](super::Input::Gathered). Never asked for with
     /// [`RelayPolicy::Only`](super::RelayPolicy::Only).
     Gather {
         /// For which conversation.
         id: ConversationId,
+        /// Names the sockets: each order of a conversation has a larger one. Earlier ones stay
+        /// open until they are retired.
+        generation: u32,
         /// A TCP listener is wanted.
         listen: bool,
         /// Own addresses are wanted.
         addresses: bool,
+        /// New sockets on new ports are wanted: nothing that was prepared before will do.
+        fresh: bool,
     },
-    /// Close the listener of a conversation, also one that is only about to be opened.
+    /// Close the listener and the socket of one generation. Lanes on them stay.
+    Retire {
+        /// Of which conversation.
+        id: ConversationId,
+        /// As in the order to gather.
+        generation: u32,
+    },
+    /// Close all listeners and sockets of a conversation, also those that are only about to be
+    /// opened. It is over, or needs none any more.
     StopListening {
         /// Of which conversation.
         id: ConversationId,
@@ -46,8 +61,26 @@ pub enum Output {
         id: ConversationId,
         /// The name of the attempt.
         attempt: AttemptId,
+        /// From which sockets, where that matters: all but plain TCP.
+        generation: u32,
         /// Whom.
         to: SocketAddr,
+        /// How. [`Carrier::TcpOpen`]: from the port of the listener, and again after a refusal
+        /// until 4 s are over. [`Carrier::Quic`]: the whole handshake.
+        carrier: Carrier,
+    },
+    /// Send a datagram from the UDP socket of a generation.
+    Probe {
+        /// For which conversation.
+        id: ConversationId,
+        /// From which socket.
+        generation: u32,
+        /// Whom.
+        to: SocketAddr,
+        /// How many hops it may go. `None`: as many as usual.
+        ttl: Option<u8>,
+        /// What.
+        datagram: Bytes,
     },
     /// Connect to our relay and create a session there, then say
     /// [`Input::RelayCreated`](super::Input::RelayCreated), and at READY
@@ -80,12 +113,13 @@ pub enum Output {
         id: ConversationId,
         /// Which attempt.
         attempt: AttemptId,
-        /// Whether we are the TLS client: who dialled or joined.
+        /// Whether we are the TLS client: who dialled or joined; if both dialled, the controller.
+        /// QUIC: whether we dialled; then the handshake is done, else it is to be done now.
         tls_client: bool,
         /// How.
         session: Security,
     },
-    /// Write USE on a lane: it is the one.
+    /// Write USE on a lane: from here on it is the one. May come again for another one.
     Nominate {
         /// For which conversation.
         id: ConversationId,
@@ -159,7 +193,12 @@ pub enum Event {
         /// The conversation.
         id: ConversationId,
     },
-    /// The lane that carries the conversation. Comes at most once.
+    /// The peer is being told for the first time where we are.
+    Told {
+        /// The conversation.
+        id: ConversationId,
+    },
+    /// The first lane that carries the conversation. Comes at most once.
     Established {
         /// The conversation.
         id: ConversationId,
@@ -169,6 +208,30 @@ pub enum Event {
         path: Path,
         /// The expectation that this conversation used up.
         expectation: Option<u64>,
+    },
+    /// A further lane carries the conversation from here on. The one before it stays until it
+    /// is hung up.
+    Moved {
+        /// The conversation.
+        id: ConversationId,
+        /// The attempt that took over.
+        attempt: AttemptId,
+        /// Which way it takes.
+        path: Path,
+        /// What it is better at.
+        why: MoveReason,
+    },
+    /// The last lane of a conversation is gone; another one is being looked for.
+    LaneLost {
+        /// The conversation.
+        id: ConversationId,
+    },
+    /// An attempt is over, or has become the lane in use.
+    Tried {
+        /// The conversation.
+        id: ConversationId,
+        /// What became of it.
+        report: Tried,
     },
     /// The conversation is over. Comes exactly once, except after
     /// [`Input::Finished`](super::Input::Finished).
@@ -196,16 +259,6 @@ pub struct Offer {
     pub service_tags: TlvList,
     /// The words to the user (tag 0x000C), decoded, of at most 2,048 bytes.
     pub invitation: Option<String>,
-}
-
-/// Which way a lane takes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Path {
-    /// Straight to, or from, this address.
-    Direct(SocketAddr),
-    /// Through a relay. `None`: the address of our own relay, known to whoever created the
-    /// session.
-    Relay(Option<RelayAddress>),
 }
 
 /// Why a conversation is over.

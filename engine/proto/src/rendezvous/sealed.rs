@@ -1,21 +1,24 @@
 //! What travels under the seal of a native proposal: where its sender can be met.
 //!
-//! A list never takes anything back: each proposal repeats all that its sender has told so far, so
-//! that a lost or late one costs nothing. Layout: `[layout: u8 = 1]`, then items
+//! A list never takes anything back but by a later generation: each proposal repeats all that its
+//! sender has told of the generation so far, so that a lost or late one costs nothing. Layout: `[layout: u8 = 1]`, then items
 //! `[type: u16][length: u16][value]`, numbers big-endian. Unknown items, protocols and further
 //! bytes of an item are skipped.
 //!
 //! | type | item | value |
 //! |---|---|---|
-//! | 1 | candidate | `[kind: u8][protocol: u8, 6 = TCP][port: u16][address: 4 or 16 bytes]` |
+//! | 1 | candidate | `[kind: u8][protocol: u8, 6 = TCP, 17 = UDP][port: u16][address: 4 or 16 bytes]` |
 //! | 2 | relay | `[token: u16][cookie: 8][port: u16][host: string08, literal or name][ticket: to the end]` |
+//! | 3 | network | `[generation: u32][UDP mapping: u8][TCP mapping: u8]`; absent: generation 0, unknown |
 
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::limits::ADDRESSES_READ_MAX;
-use super::{CandidateKind, LocalCandidate, RelayAddress, RelayCandidate};
+use super::limits::CANDIDATES_READ_MAX;
+use super::{
+    CandidateKind, LocalCandidate, Mapping, Network, Protocol, RelayAddress, RelayCandidate,
+};
 use crate::limits::RELAY_TICKET;
 use crate::wire::codec::{Reader, put_string08};
 use crate::wire::error::DecodeError;
@@ -25,7 +28,10 @@ use crate::wire::tlv::{Tlv, TlvList};
 const LAYOUT: u8 = 1;
 const CANDIDATE: u16 = 1;
 const RELAY: u16 = 2;
+const NETWORK: u16 = 3;
+/// IP protocol numbers.
 const TCP: u8 = 6;
+const UDP: u8 = 17;
 /// Bytes of a host name (RFC 1035 §2.3.4).
 const HOST_MAX: usize = 253;
 
@@ -34,10 +40,15 @@ const HOST_MAX: usize = 253;
 pub(super) struct Whereabouts {
     pub(super) candidates: Vec<LocalCandidate>,
     pub(super) relay: Option<RelayCandidate>,
+    /// Which sockets of the sender the candidates lead to. A later one replaces the earlier.
+    pub(super) generation: u32,
+    /// What stands between them and the world.
+    pub(super) network: Network,
 }
 
 impl Whereabouts {
-    /// The bytes to seal, at most `bytes_max`: the relay first, then as many candidates as fit.
+    /// The bytes to seal, at most `bytes_max`: network and relay first, then as many candidates as
+    /// fit.
     pub(super) fn encode(&self, bytes_max: usize) -> Bytes {
         let mut out = BytesMut::new();
         out.put_u8(LAYOUT);
@@ -50,7 +61,8 @@ impl Whereabouts {
             .candidates
             .iter()
             .map(|own| Tlv::new(CANDIDATE, encode_candidate(own)));
-        for item in relay.chain(candidates) {
+        let network = Some(Tlv::new(NETWORK, self.encode_network()));
+        for item in network.into_iter().chain(relay).chain(candidates) {
             if out.len() + item.encoded_len() <= bytes_max {
                 TlvList(vec![item]).encode_rest(&mut out);
             }
@@ -72,17 +84,32 @@ impl Whereabouts {
             });
         }
         let items = TlvList::decode_rest(Bytes::copy_from_slice(reader.rest()))?;
-        let candidates = items.all(CANDIDATE).take(ADDRESSES_READ_MAX);
+        let candidates = items.all(CANDIDATE).take(CANDIDATES_READ_MAX);
         let candidates = candidates.filter_map(|value| decode_candidate(value).transpose());
+        let network = items.last(NETWORK).map(decode_network).transpose()?;
+        let (generation, network) = network.unwrap_or_default();
         Ok(Self {
             candidates: candidates.collect::<Result<_, _>>()?,
             relay: items.last(RELAY).map(decode_relay).transpose()?,
+            generation,
+            network,
         })
+    }
+
+    fn encode_network(&self) -> Vec<u8> {
+        let mut value = self.generation.to_be_bytes().to_vec();
+        value.push(self.network.udp.to_wire());
+        value.push(self.network.tcp.to_wire());
+        value
     }
 }
 
 fn encode_candidate(own: &LocalCandidate) -> Vec<u8> {
-    let mut value = vec![own.kind.0, TCP];
+    let protocol = match own.protocol {
+        Protocol::Tcp => TCP,
+        Protocol::Udp => UDP,
+    };
+    let mut value = vec![own.kind.0, protocol];
     value.put_u16(own.address.port());
     match own.address.ip() {
         IpAddr::V4(ip) => value.put_slice(&ip.octets()),
@@ -95,9 +122,11 @@ fn encode_candidate(own: &LocalCandidate) -> Vec<u8> {
 fn decode_candidate(value: &Bytes) -> Result<Option<LocalCandidate>, DecodeError> {
     let mut reader = Reader::new(value, "candidate");
     let kind = CandidateKind(reader.u8()?);
-    if reader.u8()? != TCP {
-        return Ok(None);
-    }
+    let protocol = match reader.u8()? {
+        TCP => Protocol::Tcp,
+        UDP => Protocol::Udp,
+        _ => return Ok(None),
+    };
     let port = reader.u16()?;
     let ip = if reader.remaining() < 16 {
         IpAddr::from(reader.array::<4>()?)
@@ -107,7 +136,16 @@ fn decode_candidate(value: &Bytes) -> Result<Option<LocalCandidate>, DecodeError
     Ok(Some(LocalCandidate {
         address: SocketAddr::new(ip, port),
         kind,
+        protocol,
     }))
+}
+
+fn decode_network(value: &Bytes) -> Result<(u32, Network), DecodeError> {
+    let mut reader = Reader::new(value, "network");
+    let generation = reader.u32()?;
+    let udp = Mapping::from_wire(reader.u8()?);
+    let tcp = Mapping::from_wire(reader.u8()?);
+    Ok((generation, Network { udp, tcp }))
 }
 
 /// `None` if the relay cannot be named: a host name or ticket that is too long.
@@ -175,10 +213,12 @@ mod tests {
                 LocalCandidate {
                     address: "192.0.2.10:4443".parse().expect("an address"),
                     kind: CandidateKind::HOST,
+                    protocol: Protocol::Tcp,
                 },
                 LocalCandidate {
                     address: "[2001:db8::10]:4443".parse().expect("an address"),
                     kind: CandidateKind::MAPPED,
+                    protocol: Protocol::Udp,
                 },
             ],
             relay: Some(RelayCandidate {
@@ -190,6 +230,11 @@ mod tests {
                 cookie: Cookie(*b"RELAYCOO"),
                 ticket: Some(Bytes::from_static(b"tick")),
             }),
+            generation: 2,
+            network: Network {
+                udp: Mapping::Dependent,
+                tcp: Mapping::Open,
+            },
         }
     }
 
@@ -198,6 +243,7 @@ mod tests {
     fn the_layout_is_this() {
         let expected = [
             &[0x01][..],
+            &[0x00, 0x03, 0x00, 0x06, 0, 0, 0, 2, 3, 1],
             &[0x00, 0x02, 0x00, 0x1E, 0x23, 0x37],
             b"RELAYCOO",
             &[0x14, 0x46, 0x0D],
@@ -206,7 +252,7 @@ mod tests {
             &[
                 0x00, 0x01, 0x00, 0x08, 0x01, 0x06, 0x11, 0x5B, 192, 0, 2, 10,
             ],
-            &[0x00, 0x01, 0x00, 0x14, 0x03, 0x06, 0x11, 0x5B],
+            &[0x00, 0x01, 0x00, 0x14, 0x03, 0x11, 0x11, 0x5B],
             &[
                 0x20, 0x01, 0x0D, 0xB8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
             ],
@@ -235,7 +281,8 @@ mod tests {
         let bytes = [
             &[LAYOUT][..],
             &[0x00, 0x63, 0x00, 0x01, 0xFF],
-            &[0x00, 0x01, 0x00, 0x08, 0x01, 17, 0x11, 0x5B, 192, 0, 2, 10],
+            &[0x00, 0x03, 0x00, 0x07, 0, 0, 0, 1, 99, 1, 0xEE],
+            &[0x00, 0x01, 0x00, 0x08, 0x01, 99, 0x11, 0x5B, 192, 0, 2, 10],
             &[
                 0x00, 0x01, 0x00, 0x09, 0x77, 0x06, 0x11, 0x5B, 192, 0, 2, 10, 0xEE,
             ],
@@ -248,6 +295,12 @@ mod tests {
             .map(|candidate| candidate.kind)
             .collect();
         assert_eq!(kinds, [CandidateKind(0x77)]);
+        assert_eq!(there.generation, 1);
+        let network = Network {
+            udp: Mapping::Unknown,
+            tcp: Mapping::Open,
+        };
+        assert_eq!(there.network, network);
     }
 
     #[test]
@@ -268,7 +321,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_left_out_candidates_first() {
-        let short = sample().encode(50);
+        let short = sample().encode(60);
         let there = Whereabouts::decode(&short).expect("a list");
         assert_eq!((there.relay.is_some(), there.candidates.len()), (true, 1));
     }

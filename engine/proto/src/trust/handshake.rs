@@ -22,13 +22,15 @@ use crate::{
     wire::{
         error::DecodeError,
         rendezvous::{Cookie, NakCode, SequenceNumber},
-        security::{ALPN_TCP, PAKE_SPAKE2, SecurityBlock, item},
+        security::{ALPN_QUIC, ALPN_TCP, PAKE_SPAKE2, SecurityBlock, item},
         text::ScreenName,
     },
 };
 
-/// What lanes of ours can speak, the preferred one first.
-const ALPN_OURS: [&str; 1] = [ALPN_TCP];
+/// What lanes of ours can speak.
+const ALPN_OURS: [&str; 2] = [ALPN_QUIC, ALPN_TCP];
+/// Bytes of the ALPN list of ours: each name with its length in front.
+const ALPN_OURS_LEN: usize = 2 + ALPN_QUIC.len() + ALPN_TCP.len();
 
 /// Bytes that may be sealed into C2, so that its block stays within 1,024 bytes (`security.md` 6.1).
 /// Later blocks hold nothing else, so they take as much with room to spare.
@@ -36,7 +38,7 @@ pub const SEALED_PLAINTEXT_MAX: usize =
     limits::SECURITY_BLOCK - C2_WITHOUT_SEALED - ITEM_HEADER - seal::TAG_LEN;
 const ITEM_HEADER: usize = 4;
 /// Header; key, pake-id, pake-msg, confirm, ALPN list, nonce.
-const C2_WITHOUT_SEALED: usize = 6 + 6 * ITEM_HEADER + 32 + 1 + 33 + 32 + (1 + ALPN_TCP.len()) + 16;
+const C2_WITHOUT_SEALED: usize = 6 + 6 * ITEM_HEADER + 32 + 1 + 33 + 32 + ALPN_OURS_LEN + 16;
 
 /// Which rendezvous a handshake belongs to. Both ends must see it alike.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -196,7 +198,7 @@ impl Proposing {
     /// [`HandshakeError`]; nothing is left to try again with.
     pub fn finish(self, p1: Terms<'_>, c2: Terms<'_>) -> Result<Session, HandshakeError> {
         let theirs = Theirs::read(&c2, &self.secret)?;
-        let alpn = common_alpn(&theirs.block).ok_or(HandshakeError::NoCommonAlpn)?;
+        let quic = common_carriers(&theirs.block)?;
         let confirm = theirs.block.confirm();
         let confirm = confirm.ok_or(HandshakeError::MissingItem(item::CONFIRM))?;
         let material = self
@@ -218,7 +220,7 @@ impl Proposing {
             self.context.cookie,
             self.own_key_hash,
             theirs.key_hash,
-            alpn,
+            quic,
             th0,
             keys,
         ))
@@ -236,7 +238,7 @@ pub struct Answering {
     context: Context,
     own_key_hash: [u8; 32],
     peer_key_hash: [u8; 32],
-    alpn: &'static str,
+    quic: bool,
     keys: Keys,
     /// C2 with zero bytes for the proof.
     block: SecurityBlock,
@@ -255,7 +257,7 @@ impl Answering {
         p1: Terms<'_>,
     ) -> Result<Self, HandshakeError> {
         let theirs = Theirs::read(&p1, &secret)?;
-        let alpn = common_alpn(&theirs.block).ok_or(HandshakeError::NoCommonAlpn)?;
+        let quic = common_carriers(&theirs.block)?;
         let exchange = start_exchange(Role::Answerer, &secret, &randomness);
         let no_proof = Some([0; 32]);
         let block = own_block(&secret, key_hash, &*exchange, no_proof, &randomness.nonce);
@@ -264,7 +266,7 @@ impl Answering {
             context,
             own_key_hash: key_hash,
             peer_key_hash: theirs.key_hash,
-            alpn,
+            quic,
             keys: Keys::derive(&material, &secret),
             block,
         })
@@ -319,7 +321,7 @@ impl Answering {
             self.context.cookie,
             self.own_key_hash,
             self.peer_key_hash,
-            self.alpn,
+            self.quic,
             th0,
             self.keys,
         );
@@ -416,11 +418,14 @@ fn own_block(
         .with(item::NONCE, nonce.to_vec())
 }
 
-/// The first of ours that the other side names too. Both sides come to the same result as long as
-/// we offer one; with several, the proposer's order will have to decide.
-fn common_alpn(theirs: &SecurityBlock) -> Option<&'static str> {
+/// Whether the other side speaks QUIC, too. TLS over TCP is what every side speaks: relayed lanes
+/// have nothing else.
+fn common_carriers(theirs: &SecurityBlock) -> Result<bool, HandshakeError> {
     let theirs = theirs.alpn();
-    ALPN_OURS
-        .into_iter()
-        .find(|ours| theirs.iter().any(|name| name == ours.as_bytes()))
+    let names = |ours: &str| theirs.iter().any(|name| name == ours.as_bytes());
+    if names(ALPN_TCP) {
+        Ok(names(ALPN_QUIC))
+    } else {
+        Err(HandshakeError::NoCommonAlpn)
+    }
 }

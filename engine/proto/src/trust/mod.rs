@@ -36,7 +36,7 @@ pub use fingerprint::{Fingerprint, FingerprintError};
 pub use handshake::{
     Answering, Context, HandshakeError, Proposing, Randomness, SEALED_PLAINTEXT_MAX, Secret, Terms,
 };
-pub use session::{BIND_LEN, EXPORTER_LABEL, Session};
+pub use session::{BIND_LEN, BindCarrier, EXPORTER_LABEL, Session};
 
 /// Which end of a rendezvous somebody is; fixed by who sent the first proposal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

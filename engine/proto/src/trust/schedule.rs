@@ -1,7 +1,7 @@
 //! From the key that was agreed on to one key for each use (HKDF-SHA256 expand, `security.md` 5.3).
 //!
 //! The label of a key is `rdv-v1 ` and its name: `confirm_A`, `bind_P`, `bind_A`, `seal_P`,
-//! `seal_A`. `resume` is reserved for going on after a lost connection.
+//! `seal_A`, `probe`. `resume` is reserved for going on after a lost connection.
 
 use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -18,6 +18,7 @@ pub(crate) struct Keys {
     confirm_answerer: Key,
     seal_proposer: Key,
     seal_answerer: Key,
+    probe: Key,
     bind: BindKeys,
 }
 
@@ -36,6 +37,7 @@ impl Keys {
             confirm_answerer: subkey(material, "confirm_A"),
             seal_proposer: subkey(material, "seal_P"),
             seal_answerer: subkey(material, "seal_A"),
+            probe: subkey(material, "probe"),
             bind: match secret {
                 Secret::Code(_) => BindKeys::Code {
                     proposer: subkey(material, bind_name(Role::Proposer)),
@@ -57,6 +59,11 @@ impl Keys {
             Role::Proposer => &self.seal_proposer,
             Role::Answerer => &self.seal_answerer,
         }
+    }
+
+    /// What datagrams that look for a way are signed with, by both sides.
+    pub(crate) fn probe(&self) -> &Key {
+        &self.probe
     }
 
     /// BIND_X = HMAC(K_bind_X, role X, TH0, ALPN, lane id, exporter), each field of the message as

@@ -11,13 +11,35 @@ use super::{
     schedule::Keys,
     seal::{self, Place},
 };
-use crate::wire::rendezvous::{Cookie, SequenceNumber};
+use crate::wire::{
+    rendezvous::{Cookie, SequenceNumber},
+    security::{ALPN_QUIC, ALPN_TCP},
+};
 
 /// Label of the TLS exporter value that BIND uses; its context is [`Session::th0`], its length
 /// 32 bytes.
 pub const EXPORTER_LABEL: &[u8] = b"EXPORTER-rdv-bind-v1";
 /// Bytes of a BIND message.
 pub const BIND_LEN: usize = 32;
+
+/// What a lane runs over, as far as its proof is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BindCarrier {
+    /// TLS over TCP, also through a relay.
+    Tcp,
+    /// QUIC.
+    Quic,
+}
+
+impl BindCarrier {
+    /// The application protocol that is named in the handshake of such a lane, and in its BIND.
+    pub fn alpn(self) -> &'static str {
+        match self {
+            Self::Tcp => ALPN_TCP,
+            Self::Quic => ALPN_QUIC,
+        }
+    }
+}
 
 /// The result of a handshake: both ends hold the same one, with swapped roles. Cheap to clone.
 ///
@@ -31,7 +53,7 @@ struct Inner {
     cookie: Cookie,
     own_key_hash: [u8; 32],
     peer_key_hash: [u8; 32],
-    alpn: &'static str,
+    quic: bool,
     th0: [u8; 32],
     keys: Keys,
 }
@@ -42,7 +64,7 @@ impl Session {
         cookie: Cookie,
         own_key_hash: [u8; 32],
         peer_key_hash: [u8; 32],
-        alpn: &'static str,
+        quic: bool,
         th0: [u8; 32],
         keys: Keys,
     ) -> Self {
@@ -51,7 +73,7 @@ impl Session {
             cookie,
             own_key_hash,
             peer_key_hash,
-            alpn,
+            quic,
             th0,
             keys,
         }))
@@ -72,9 +94,18 @@ impl Session {
         self.0.peer_key_hash
     }
 
-    /// The application protocol that both ends named.
-    pub fn alpn(&self) -> &'static str {
-        self.0.alpn
+    /// Whether both ends speak such lanes. TLS over TCP all do.
+    pub fn speaks(&self, carrier: BindCarrier) -> bool {
+        match carrier {
+            BindCarrier::Tcp => true,
+            BindCarrier::Quic => self.0.quic,
+        }
+    }
+
+    /// The key under which both ends sign the datagrams with which they look for a way. It proves
+    /// membership in this conversation and nothing about a lane.
+    pub fn probe_key(&self) -> [u8; 32] {
+        **self.0.keys.probe()
     }
 
     /// Hash of the terms, and context of the TLS exporter.
@@ -102,23 +133,38 @@ impl Session {
 
     /// The BIND message that we send on a lane as its first bytes. `exporter`: see
     /// [`EXPORTER_LABEL`].
-    pub fn bind_ours(&self, lane: u32, exporter: &[u8; 32]) -> [u8; BIND_LEN] {
-        self.bind(self.0.role, lane, exporter)
+    pub fn bind_ours(
+        &self,
+        carrier: BindCarrier,
+        lane: u32,
+        exporter: &[u8; 32],
+    ) -> [u8; BIND_LEN] {
+        self.bind(self.0.role, carrier, lane, exporter)
     }
 
     /// Whether `theirs` is the BIND message of the other end of this very connection. In constant
     /// time.
-    pub fn bind_matches(&self, lane: u32, exporter: &[u8; 32], theirs: &[u8; BIND_LEN]) -> bool {
-        self.bind(self.0.role.peer(), lane, exporter)
+    pub fn bind_matches(
+        &self,
+        carrier: BindCarrier,
+        lane: u32,
+        exporter: &[u8; 32],
+        theirs: &[u8; BIND_LEN],
+    ) -> bool {
+        self.bind(self.0.role.peer(), carrier, lane, exporter)
             .ct_eq(theirs)
             .into()
     }
 
-    fn bind(&self, sender: Role, lane: u32, exporter: &[u8; 32]) -> [u8; BIND_LEN] {
-        let Inner {
-            th0, alpn, keys, ..
-        } = &*self.0;
-        keys.bind(sender, th0, alpn, lane, exporter)
+    fn bind(
+        &self,
+        sender: Role,
+        carrier: BindCarrier,
+        lane: u32,
+        exporter: &[u8; 32],
+    ) -> [u8; BIND_LEN] {
+        let Inner { th0, keys, .. } = &*self.0;
+        keys.bind(sender, th0, carrier.alpn(), lane, exporter)
     }
 
     fn place(&self, sequence: SequenceNumber, sender: Role) -> Place {
@@ -134,7 +180,7 @@ impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
             .field("role", &self.0.role)
-            .field("alpn", &self.0.alpn)
+            .field("quic", &self.0.quic)
             .finish_non_exhaustive()
     }
 }

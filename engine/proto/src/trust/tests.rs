@@ -155,9 +155,12 @@ impl Message {
 }
 
 fn assert_bound(p: &Session, a: &Session) {
-    let (from_p, from_a) = (p.bind_ours(0, &EXPORTER), a.bind_ours(0, &EXPORTER));
-    assert!(a.bind_matches(0, &EXPORTER, &from_p));
-    assert!(p.bind_matches(0, &EXPORTER, &from_a));
+    let (from_p, from_a) = (
+        p.bind_ours(BindCarrier::Tcp, 0, &EXPORTER),
+        a.bind_ours(BindCarrier::Tcp, 0, &EXPORTER),
+    );
+    assert!(a.bind_matches(BindCarrier::Tcp, 0, &EXPORTER, &from_p));
+    assert!(p.bind_matches(BindCarrier::Tcp, 0, &EXPORTER, &from_a));
 }
 
 #[test]
@@ -167,7 +170,10 @@ fn both_ends_agree_with_the_same_words_and_without_any() {
         assert_eq!((p.role(), a.role()), (Role::Proposer, Role::Answerer));
         assert_eq!((p.own_key_hash(), p.peer_key_hash()), (KEY_P, KEY_A));
         assert_eq!((a.own_key_hash(), a.peer_key_hash()), (KEY_A, KEY_P));
-        assert_eq!((p.alpn(), a.alpn()), ("rdv-tcp/1", "rdv-tcp/1"));
+        for session in [&p, &a] {
+            assert!(session.speaks(BindCarrier::Tcp) && session.speaks(BindCarrier::Quic));
+        }
+        assert_eq!(p.probe_key(), a.probe_key());
         assert_eq!(p.th0(), a.th0());
         assert_bound(&p, &a);
     }
@@ -354,21 +360,47 @@ fn s_05_sealed_bytes_open_only_in_their_own_message() {
 fn bind_holds_for_one_connection_one_lane_and_one_direction() {
     for secret in [right_code(), Secret::None] {
         let (p, a) = Run::new(secret.clone()).untouched().unwrap();
-        let from_p = p.bind_ours(0, &EXPORTER);
-        assert!(a.bind_matches(0, &EXPORTER, &from_p));
-        assert!(!a.bind_matches(1, &EXPORTER, &from_p), "another lane");
+        let from_p = p.bind_ours(BindCarrier::Tcp, 0, &EXPORTER);
+        assert!(a.bind_matches(BindCarrier::Tcp, 0, &EXPORTER, &from_p));
         assert!(
-            !a.bind_matches(0, &[0x43; 32], &from_p),
+            !a.bind_matches(BindCarrier::Tcp, 1, &EXPORTER, &from_p),
+            "another lane"
+        );
+        assert!(
+            !a.bind_matches(BindCarrier::Quic, 0, &EXPORTER, &from_p),
+            "another carrier"
+        );
+        assert!(
+            !a.bind_matches(BindCarrier::Tcp, 0, &[0x43; 32], &from_p),
             "another connection"
         );
-        assert!(!p.bind_matches(0, &EXPORTER, &from_p), "our own sent back");
-        assert!(!a.bind_matches(0, &EXPORTER, &[0; 32]));
+        assert!(
+            !p.bind_matches(BindCarrier::Tcp, 0, &EXPORTER, &from_p),
+            "our own sent back"
+        );
+        assert!(!a.bind_matches(BindCarrier::Tcp, 0, &EXPORTER, &[0; 32]));
 
         let mut other = Run::new(secret);
         (other.context_p.service, other.context_a.service) = (Uuid::nil(), Uuid::nil());
         let (_, other) = other.untouched().unwrap();
-        assert!(!other.bind_matches(0, &EXPORTER, &from_p), "other terms");
+        assert!(
+            !other.bind_matches(BindCarrier::Tcp, 0, &EXPORTER, &from_p),
+            "other terms"
+        );
     }
+}
+
+/// A version of before: it knows nothing of QUIC.
+#[test]
+fn who_speaks_tcp_alone_gets_no_quic() {
+    let (_, mut p1) = Proposing::start(context(), right_code(), KEY_P, randomness(1));
+    let list = p1.items.0.iter_mut().find(|tlv| tlv.tag == item::ALPN);
+    list.unwrap().value = Bytes::from_static(b"\x09rdv-tcp/1");
+    let p1 = p1.encode();
+    let answering =
+        Answering::start(context(), right_code(), KEY_A, randomness(2), terms(&p1)).unwrap();
+    let (_, session) = answering.finish(terms(&p1), Some(1), Some(1), None);
+    assert!(session.speaks(BindCarrier::Tcp) && !session.speaks(BindCarrier::Quic));
 }
 
 #[test]
@@ -401,7 +433,7 @@ fn s_26_nothing_secret_is_shown_by_debug() {
     let shown = format!("{shown} {session:?}");
     assert_eq!(
         shown,
-        "Proposing { .. } Answering { .. } *** Code(***) Session { role: Answerer, alpn: \"rdv-tcp/1\", .. }"
+        "Proposing { .. } Answering { .. } *** Code(***) Session { role: Answerer, quic: true, .. }"
     );
 }
 
@@ -414,7 +446,7 @@ mod known_answers {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    fn check(secret: Secret, wanted: [&str; 7]) {
+    fn check(secret: Secret, wanted: [&str; 9]) {
         let (proposing, p1) = Proposing::start(context(), secret.clone(), KEY_P, randomness(1));
         let p1 = p1.encode();
         let answering =
@@ -428,8 +460,10 @@ mod known_answers {
             hex(&c2),
             hex(p.th0()),
             hex(&SecurityBlock::decode(c2).unwrap().confirm().unwrap()),
-            hex(&p.bind_ours(0, &EXPORTER)),
-            hex(&a.bind_ours(1, &EXPORTER)),
+            hex(&p.bind_ours(BindCarrier::Tcp, 0, &EXPORTER)),
+            hex(&a.bind_ours(BindCarrier::Tcp, 1, &EXPORTER)),
+            hex(&p.bind_ours(BindCarrier::Quic, 0, &EXPORTER)),
+            hex(&a.probe_key()),
             hex(&p.seal(sequence(3), b"more")),
         ];
         assert_eq!(found, wanted);
@@ -442,18 +476,20 @@ mod known_answers {
             [
                 "52445631010000010020b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1\
                  b1b1b1b1b1b1b1b1b1b1000200010100030021410d3fa4219cf8b290396f5ae2\
-                 8945e5cdfb6dec621c06c794d8edad07a006711c0005000a097264762d746370\
-                 2f310007001001010101010101010101010101010101",
+                 8945e5cdfb6dec621c06c794d8edad07a006711c00050010057264762f310972\
+                 64762d7463702f310007001001010101010101010101010101010101",
                 "52445631010000010020b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2\
                  b2b2b2b2b2b2b2b2b2b200020001010003002142315bd65fc6de9d935b3b4dcf\
-                 26b316f0447ad732931861c5642a2e33e89752fb00040020e78c3be2e01c9f33\
-                 5e5710baf5eafc44d5be3254d14ad9911fadc1846548ce5d0005000a09726476\
-                 2d7463702f3100070010020202020202020202020202020202020006001a8a8e\
-                 da74ad07b1d1630be5bbe147bed266109b30cb4a7bb5ce25",
-                "761004879d9656f67b6f1b546a776cd329b623bba2f0c1bb89757152bc41fe6e",
-                "e78c3be2e01c9f335e5710baf5eafc44d5be3254d14ad9911fadc1846548ce5d",
-                "4b762f258ced0a12fe26d89ad62e83039e4cd80195496969b6482394b166256c",
-                "530188d8b9666e3fc95d00dc227c63f291cdfc065dcd0028728740ab5ba79b2a",
+                 26b316f0447ad732931861c5642a2e33e89752fb0004002050fbf64f5e225f6e\
+                 f542444d95d8c7986efddc8a871f5e80e7d0ab3f183b61ce0005001005726476\
+                 2f31097264762d7463702f310007001002020202020202020202020202020202\
+                 0006001a8a8eda74ad07b1d1630be5bbe147bed266109b30cb4a7bb5ce25",
+                "cb73d237eef4120835deae11206e27adb7dceac2ccca1bc94f238baf4b03f68b",
+                "50fbf64f5e225f6ef542444d95d8c7986efddc8a871f5e80e7d0ab3f183b61ce",
+                "a99df3b6f2d41c6476f97ad5ec7e35bf283c0245f06f20d7b607851978d0bfa5",
+                "1649d427c069f4ddd6fa2b8bfe251531d7dbc4ce9b4f7c17ed0c8209c3dbfb7e",
+                "51a6b0a3e916242859067040ada72c9a67c79dea9345a22ebe2afc308b1c9f8d",
+                "cd2cbf44a87694b3d52573a884a9313686c923a54acdb558abdcb28f144f5481",
                 "159dcd0e8d5ece3018b66eb5b09f985f54203b85",
             ],
         );
@@ -466,18 +502,20 @@ mod known_answers {
             [
                 "52445631010000010020b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1\
                  b1b1b1b1b1b1b1b1b1b100080020a4e09292b651c278b9772c569f5fa9bb13d9\
-                 06b46ab68c9df9dc2b4409f8a2090005000a097264762d7463702f3100070010\
-                 01010101010101010101010101010101",
+                 06b46ab68c9df9dc2b4409f8a20900050010057264762f31097264762d746370\
+                 2f310007001001010101010101010101010101010101",
                 "52445631010000010020b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2\
                  b2b2b2b2b2b2b2b2b2b200080020ce8d3ad1ccb633ec7b70c17814a5c76ecd02\
-                 9685050d344745ba05870e587d590004002050f5de5983ce0e52dd0dae73d83d\
-                 d8e71256133358ccddec19719143413c80ae0005000a097264762d7463702f31\
-                 00070010020202020202020202020202020202020006001a13af4458c4bd7842\
-                 a297255c94bb7034e800fcbadac9df36899e",
-                "88f5d3adff2fcdce2b0c7dfed0a51643886c6601b1956cee04b8c6fbc66ecbe5",
-                "50f5de5983ce0e52dd0dae73d83dd8e71256133358ccddec19719143413c80ae",
-                "dacde6ef428da5e6b7951ce6d356f1d833e38f34f9f56302fdd3d4c82dc064e6",
-                "727882303590dee20d1c1de542b2b281a204f622a2047497ed2697dd5e72dceb",
+                 9685050d344745ba05870e587d5900040020cdb339616419804e098d3ce694a2\
+                 760073ceacb55168aff461e5857b6f097d5700050010057264762f3109726476\
+                 2d7463702f3100070010020202020202020202020202020202020006001a13af\
+                 4458c4bd7842a297255c94bb7034e800fcbadac9df36899e",
+                "522cb44360dfbbbe2aed8ea49ca24e6f15e157a93cfab1afe92dea3ddb64d5c9",
+                "cdb339616419804e098d3ce694a2760073ceacb55168aff461e5857b6f097d57",
+                "01a18baf4558c05488d92f91c6285e08f3f3a73031272ae4170136ade7eb3173",
+                "3a2f32c02bbea48eacc9038a82329e36ea054d70df3830ca2e5ec229ad9bf8ea",
+                "7febd61dcabff552640149f1aab3e0cda5323cf716320f2f0d08888794bb2bf7",
+                "16e451d0920dde37d8d2c18ba0e694205c35728f4fcc5abbf1827c594a7c5028",
                 "8599078ddd3b8775bc7a3b31950702ee18ec704b",
             ],
         );

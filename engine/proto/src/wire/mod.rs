@@ -2,7 +2,7 @@
 //!
 //! Outermost first: [`flap`] frames carry a [`snac`], whose body is one of [`signon`] or [`icbm`]; an ICBM of channel 2
 //! carries a [`rendezvous`] message with its [`service`] data, [`address`]es and [`security`] block. [`signal`] is the
-//! same message free of the host's envelope, [`ars`] speaks to the relay, [`link`] frames the finished connection, and [`oft`] is what
+//! same message free of the host's envelope, [`ars`] speaks to the relay, [`stun`] asks how the world sees us and probes paths, [`link`] frames the finished connection, and [`oft`] is what
 //! old clients send over theirs.
 //!
 //! Decoding is total: any bytes give a value or a [`error::DecodeError`]. What a decoder does not know survives: unknown types,
@@ -23,6 +23,7 @@ pub mod service;
 pub mod signal;
 pub mod signon;
 pub mod snac;
+pub mod stun;
 pub mod text;
 pub mod tlv;
 

@@ -16,6 +16,8 @@ pub const MAGIC: [u8; 4] = *b"RDV1";
 pub const VERSION: u8 = 1;
 /// Our protocol over TLS over TCP, as an ALPN entry.
 pub const ALPN_TCP: &str = "rdv-tcp/1";
+/// Our protocol over QUIC, as an ALPN entry.
+pub const ALPN_QUIC: &str = "rdv/1";
 /// The PAKE that we speak: SPAKE2, Ed25519 group, as in crate spake2 0.4.
 pub const PAKE_SPAKE2: u8 = 1;
 
@@ -256,7 +258,7 @@ mod tests {
             .with(item::PAKE_ID, vec![PAKE_SPAKE2])
             .with(item::PAKE_MSG, vec![3; 33])
             .with(item::CONFIRM, vec![4; 32])
-            .with_alpn(&["rdv/1", ALPN_TCP])
+            .with_alpn(&[ALPN_QUIC, ALPN_TCP])
             .with(item::SEALED, vec![6; 50])
             .with(item::NONCE, vec![7; 16])
             .with(item::EPHEMERAL, vec![8; 32]);

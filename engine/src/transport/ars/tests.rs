@@ -46,9 +46,16 @@ async fn what_follows_ready_in_the_same_segment_stays_in_the_stream() {
     .concat();
     let (address, running) = relay(vec![together]).await;
     let ticket = Bytes::from_static(b"ticket");
-    let (waiting, created) = create(&address, &name(), COOKIE, SERVICE, Some(ticket.clone()))
-        .await
-        .unwrap();
+    let (waiting, created) = create(
+        &Route::default(),
+        &address,
+        &name(),
+        COOKIE,
+        SERVICE,
+        Some(ticket.clone()),
+    )
+    .await
+    .unwrap();
     assert_eq!(
         created,
         Created {
@@ -82,9 +89,17 @@ async fn joining_names_the_token_and_skips_what_is_unknown() {
         data: Bytes::new(),
     });
     let (address, running) = relay(vec![unknown, frame(Command::Ready), b"!".to_vec()]).await;
-    let mut stream = join(&address, &name(), 0x2337, COOKIE, SERVICE, None)
-        .await
-        .unwrap();
+    let mut stream = join(
+        &Route::default(),
+        &address,
+        &name(),
+        0x2337,
+        COOKIE,
+        SERVICE,
+        None,
+    )
+    .await
+    .unwrap();
     assert_eq!(stream.read_u8().await.unwrap(), b'!');
     let (asked, _) = running.await.unwrap();
     assert!(matches!(asked.command, Command::Join { token: 0x2337, .. }));
@@ -98,7 +113,7 @@ async fn the_relays_reasons_are_kept() {
         ErrorCode::PEER_DID_NOT_JOIN,
     ] {
         let (address, _running) = relay(vec![frame(Command::Error(code))]).await;
-        let refused = create(&address, &name(), COOKIE, SERVICE, None).await;
+        let refused = create(&Route::default(), &address, &name(), COOKIE, SERVICE, None).await;
         assert!(
             matches!(refused, Err(ArsError::Refused(said)) if said == code),
             "{refused:?}"
@@ -109,7 +124,7 @@ async fn the_relays_reasons_are_kept() {
         frame(Command::Error(ErrorCode::PEER_DID_NOT_JOIN)),
     ])
     .await;
-    let (waiting, _) = create(&address, &name(), COOKIE, SERVICE, None)
+    let (waiting, _) = create(&Route::default(), &address, &name(), COOKIE, SERVICE, None)
         .await
         .unwrap();
     assert!(matches!(
@@ -132,7 +147,7 @@ async fn foreign_bytes_end_it_and_allocate_nothing() {
     ] {
         let (address, running) = relay(vec![bytes]).await;
         let hung_up = tokio::spawn(async { drop(running.await) });
-        let refused = create(&address, &name(), COOKIE, SERVICE, None).await;
+        let refused = create(&Route::default(), &address, &name(), COOKIE, SERVICE, None).await;
         hung_up.await.unwrap();
         assert!(
             format!("{refused:?}").contains(expected),
@@ -144,7 +159,15 @@ async fn foreign_bytes_end_it_and_allocate_nothing() {
 #[tokio::test]
 async fn a_ticket_too_long_never_leaves() {
     let ticket = Bytes::from(vec![0; limits::RELAY_TICKET + 1]);
-    let refused = create("127.0.0.1:1", &name(), COOKIE, SERVICE, Some(ticket)).await;
+    let refused = create(
+        &Route::default(),
+        "127.0.0.1:1",
+        &name(),
+        COOKIE,
+        SERVICE,
+        Some(ticket),
+    )
+    .await;
     assert!(
         matches!(refused, Err(ArsError::TicketTooLong(513))),
         "{refused:?}"
@@ -154,14 +177,14 @@ async fn a_ticket_too_long_never_leaves() {
 #[tokio::test(start_paused = true)]
 async fn every_wait_ends() {
     let (silent, _running) = relay(vec![]).await;
-    let refused = create(&silent, &name(), COOKIE, SERVICE, None).await;
+    let refused = create(&Route::default(), &silent, &name(), COOKIE, SERVICE, None).await;
     assert!(
         matches!(refused, Err(ArsError::Timeout(FIRST_ANSWER))),
         "{refused:?}"
     );
 
     let (silent, _running) = relay(vec![created()]).await;
-    let (waiting, _) = create(&silent, &name(), COOKIE, SERVICE, None)
+    let (waiting, _) = create(&Route::default(), &silent, &name(), COOKIE, SERVICE, None)
         .await
         .unwrap();
     let refused = wait_ready(waiting).await;
@@ -171,7 +194,16 @@ async fn every_wait_ends() {
     );
 
     let (silent, _running) = relay(vec![]).await;
-    let refused = join(&silent, &name(), 1, COOKIE, SERVICE, None).await;
+    let refused = join(
+        &Route::default(),
+        &silent,
+        &name(),
+        1,
+        COOKIE,
+        SERVICE,
+        None,
+    )
+    .await;
     assert!(
         matches!(refused, Err(ArsError::Timeout(JOINED))),
         "{refused:?}"

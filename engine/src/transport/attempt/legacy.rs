@@ -55,9 +55,11 @@ pub(super) async fn prove(
             lane.write_all(&words).await?;
             lane.flush().await?;
         }
-        if !terms.connector && key.is_none() {
+        if let Lane::Plain(stream) = &lane
+            && !terms.connector
+        {
             // A stranger with other words gives its place up at once.
-            if first_byte(lane.tcp()).await? != OSCAR {
+            if first_byte(stream).await? != OSCAR {
                 return Err(OpeningError::Foreign);
             }
             reporter.heard().await;

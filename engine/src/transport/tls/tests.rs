@@ -31,13 +31,13 @@ async fn tcp() -> (TcpStream, TcpStream) {
 }
 
 /// The sessions of two ends after a real handshake.
-struct Peers {
-    proposer: (Identity, Session),
-    answerer: (Identity, Session),
+pub(crate) struct Peers {
+    pub(crate) proposer: (Identity, Session),
+    pub(crate) answerer: (Identity, Session),
 }
 
 impl Peers {
-    fn new(secret: Secret) -> Self {
+    pub(crate) fn new(secret: Secret) -> Self {
         let identities = [(); 2].map(|()| Identity::generate().unwrap());
         let (p, a) = sessions(secret, &identities);
         let [proposer, answerer] = identities;
@@ -47,7 +47,7 @@ impl Peers {
         }
     }
 
-    fn with_code() -> Self {
+    pub(crate) fn with_code() -> Self {
         Self::new(words("verse"))
     }
 
@@ -67,11 +67,11 @@ impl Peers {
     }
 }
 
-fn words(last: &str) -> Secret {
+pub(crate) fn words(last: &str) -> Secret {
     Secret::Code(CodeWords::new(["otter", "lamp", last]).unwrap())
 }
 
-fn sessions(secret: Secret, [p, a]: &[Identity; 2]) -> (Session, Session) {
+pub(crate) fn sessions(secret: Secret, [p, a]: &[Identity; 2]) -> (Session, Session) {
     let context = Context {
         proposer: ScreenName::new("guestabcdefghij").unwrap(),
         answerer: ScreenName::new("7").unwrap(),
@@ -131,7 +131,9 @@ async fn stranger(
     )
 }
 
-fn no_certificate(versions: &[&'static rustls::SupportedProtocolVersion]) -> ClientConfig {
+pub(crate) fn no_certificate(
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> ClientConfig {
     let verifier = HostKeyVerifier::new(None);
     let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(versions)
