@@ -23,7 +23,10 @@ use crate::transport::quic::{Datagram, Datagrams, QuicSocket};
 /// What is found later than this goes into a further message.
 const FIRST: Duration = Duration::from_millis(300);
 /// A gateway that speaks PCP or NAT-PMP has answered by then; whoever has none need not wait longer for it.
-const CONTROL_FIRST: Duration = Duration::from_millis(60);
+const CONTROL_FIRST: Duration = Duration::from_millis(30);
+/// An answer over UDP takes half as long as one over TCP, for which a connection has to be made first. If all answers over TCP are here
+/// and so much time more has passed, none over UDP is waited for with the first message.
+const UDP_LATE: Duration = Duration::from_millis(50);
 /// No answer over UDP by then, but one over TCP: UDP is blocked.
 const UDP_BLOCKED: Duration = Duration::from_millis(800);
 /// A translator forgets an idle UDP port after 30 s at the earliest (`connectivity.md` 2.1).
@@ -73,6 +76,7 @@ struct TcpServer {
     own: SocketAddr,
     asked: bool,
     answered: bool,
+    took: Duration,
     answer: Option<Answer>,
 }
 
@@ -141,6 +145,7 @@ impl Gatherer {
                     own: *own,
                     asked: false,
                     answered: false,
+                    took: Duration::ZERO,
                     answer: None,
                 }));
         }
@@ -244,7 +249,9 @@ impl Gatherer {
             .map(|mark| self.opened + mark)
             .into_iter()
             .filter(|mark| *mark > now);
-        questions.chain(marks).chain([self.refresh]).min()
+        let late = self.udp_late().filter(|late| *late > now);
+        let others = late.into_iter().chain([self.refresh]);
+        questions.chain(marks).chain(others).min()
     }
 
     fn datagram(&mut self, datagram: Datagram, out: &mpsc::Sender<Datagram>) {
@@ -274,6 +281,7 @@ impl Gatherer {
         self.put(line.ended(result, took));
         for one in self.tcp.iter_mut().filter(|one| one.server == server) {
             one.answered = true;
+            one.took = took;
             one.answer = answer.as_ref().ok().copied();
         }
     }
@@ -338,7 +346,8 @@ impl Gatherer {
         let time = self.tell.borrow().is_some()
             || complete
             || waited >= FIRST
-            || (self.udp_settled() && (self.control_settled() || waited >= CONTROL_FIRST));
+            || ((self.udp_settled() || self.udp_late().is_some_and(|late| now >= late))
+                && (self.control_settled() || waited >= CONTROL_FIRST));
         if time {
             self.tell.send_if_modified(|told| {
                 let news = told.as_ref() != Some(&found);
@@ -350,6 +359,13 @@ impl Gatherer {
 
     fn udp_settled(&self) -> bool {
         self.udp.iter().all(|family| family.questions.settled())
+    }
+
+    /// From when on UDP is later than it can be, if TCP tells.
+    fn udp_late(&self) -> Option<Instant> {
+        let alive = self.tcp.iter().all(|one| one.answer.is_some());
+        let took = self.tcp.iter().map(|one| one.took).max()?;
+        alive.then(|| self.opened + took + UDP_LATE)
     }
 
     fn control_settled(&self) -> bool {
