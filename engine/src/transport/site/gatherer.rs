@@ -1,23 +1,27 @@
 //! The task that finds out how a site is reached from outside, and goes on watching whether that changes.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::num::NonZeroU16;
-use std::sync::{Arc, Mutex, PoisonError};
+mod class;
+mod gateway;
+mod report;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rdv_proto::rendezvous::{LocalCandidate, Mapping, Network};
+use rdv_proto::rendezvous::{LocalCandidate, Mapping};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use self::gateway::{changed, not_mapped};
 use super::dialer::Exits;
-use super::found::{self, Known, Ports};
-use super::stun::{self, Answer, Questions, Standing};
+use super::found::{Known, Ports};
+use super::stun::{self, Answer, Questions};
 use super::stun_tcp;
 use super::{Found, SiteOptions};
 use crate::transport::gather;
 use crate::transport::network::{self, GatherLine, GatherReport, GatherResult, GatherSource};
-use crate::transport::portmap::{self, Mapped, PortMap};
+use crate::transport::portmap::Mapped;
 use crate::transport::quic::{Datagram, Datagrams, QuicSocket};
 
 /// What is found later than this goes into a further message.
@@ -297,41 +301,6 @@ impl Gatherer {
         }
     }
 
-    /// Asks the gateway, if there is one that translates.
-    fn start_mapping(&self) -> Option<PortMap> {
-        let options = &self.options;
-        let ports = |addresses: Vec<SocketAddr>| Ports::of(addresses.into_iter()).v4;
-        let udp = self.exits.udp.iter();
-        let udp = ports(udp.filter_map(|one| one.local_addr().ok()).collect());
-        let tcp = ports(self.exits.listeners.clone());
-        // Host and relay on this machine: whoever reaches them reaches us through them, or is on this machine, too.
-        let at_home = !options.stun.is_empty()
-            && options.stun.iter().all(|server| server.ip().is_loopback())
-            || options.verified.is_some_and(|ip| ip.is_loopback());
-        if !options.port_mapping
-            || !options.addresses
-            || at_home
-            || (udp.is_none() && tcp.is_none())
-        {
-            return None;
-        }
-        let gateway = network::gateway();
-        let own = match options.bind {
-            Some(IpAddr::V4(own)) if !own.is_unspecified() => own,
-            Some(IpAddr::V6(_)) => return None,
-            _ => own_address_towards(gateway)?,
-        };
-        if own.is_loopback() || portmap::is_outside(own) {
-            return None;
-        }
-        Some(PortMap::start(portmap::Wanted {
-            own,
-            gateway,
-            udp: udp.and_then(NonZeroU16::new),
-            tcp: tcp.and_then(NonZeroU16::new),
-        }))
-    }
-
     /// Tells what is known, if it is time and something else than was told.
     fn found(&mut self, now: Instant) {
         let complete = self.is_complete();
@@ -383,71 +352,6 @@ impl Gatherer {
         matches!(self.udp_mapping(now), Mapping::Dependent | Mapping::Blocked)
     }
 
-    /// The family that tells what the network is like: IPv4, where translators are, if anybody can be asked over it.
-    fn leading(&self) -> Option<&Family> {
-        let mut asking: Vec<&Family> = self
-            .udp
-            .iter()
-            .filter(|family| !family.questions.is_empty())
-            .collect();
-        asking.sort_by_key(|family| !family.ipv4);
-        asking.first().copied()
-    }
-
-    fn network(&self, now: Instant) -> Network {
-        let ipv4 = self.tcp.iter().any(|one| one.server.is_ipv4());
-        let tcp: Vec<Answer> = self
-            .tcp
-            .iter()
-            .filter(|one| one.server.is_ipv4() == ipv4)
-            .filter_map(|one| one.answer)
-            .collect();
-        let ports = Ports::of(self.exits.listeners.iter().copied());
-        Network {
-            udp: self.udp_mapping(now),
-            tcp: stun::classify(&tcp, |seen| self.is_own(seen, ports)),
-        }
-    }
-
-    fn udp_mapping(&self, now: Instant) -> Mapping {
-        let Some(family) = self.leading() else {
-            return match self.exits.udp.is_empty() {
-                true => Mapping::Blocked,
-                false => Mapping::Unknown,
-            };
-        };
-        // A server that answers over TCP answers over UDP, too, if the question gets there.
-        let alive = self.tcp.iter().any(|one| one.answer.is_some());
-        if alive && family.questions.silent_for(now, UDP_BLOCKED) {
-            return Mapping::Blocked;
-        }
-        let answers: Vec<Answer> = family.questions.answers().collect();
-        let ports = Ports {
-            v4: Some(family.port),
-            v6: Some(family.port),
-        };
-        stun::classify(&answers, |seen| self.is_own(seen, ports))
-    }
-
-    fn is_own(&self, seen: SocketAddr, ports: Ports) -> bool {
-        self.own.contains(&seen.ip()) && ports.for_family_of(seen.ip()) == Some(seen.port())
-    }
-
-    fn reflexive_udp(&self) -> Vec<SocketAddr> {
-        let answers = self
-            .udp
-            .iter()
-            .flat_map(|family| family.questions.answers());
-        answers.map(|answer| answer.mapped).collect()
-    }
-
-    fn seen_as(&self) -> Option<Ipv4Addr> {
-        let mut seen = self.reflexive_udp();
-        let over_tcp = self.tcp.iter().filter_map(|one| one.answer);
-        seen.extend(over_tcp.map(|answer| answer.mapped));
-        found::seen_as(&seen, &self.own)
-    }
-
     fn candidates(&self) -> Vec<LocalCandidate> {
         if !self.options.addresses {
             return Vec::new();
@@ -482,55 +386,6 @@ impl Gatherer {
             _ => gather::own_addresses(self.options.loopback),
         }
     }
-
-    /// Keeps the report up with what is known.
-    fn enter(&self, found: &Found) {
-        let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = self.host_addresses();
-        let own = own.into_iter().map(|ip| SocketAddr::new(ip, 0)).collect();
-        report.put(
-            GatherLine::waiting(GatherSource::Interfaces, None)
-                .ended(GatherResult::Found(own), Duration::ZERO),
-        );
-        for family in &self.udp {
-            for (server, took, standing) in family.questions.standings() {
-                let line = GatherLine::waiting(GatherSource::StunUdp, Some(server));
-                report.put(match standing {
-                    Standing::Waiting => line,
-                    Standing::Answered(mapped) => {
-                        line.ended(GatherResult::Found(vec![mapped]), took)
-                    }
-                    Standing::Silent => {
-                        line.ended(GatherResult::Failed("no answer".to_owned()), took)
-                    }
-                    Standing::Refused => {
-                        line.ended(GatherResult::Failed("refused".to_owned()), took)
-                    }
-                });
-            }
-        }
-        for line in &self.mapped.lines {
-            report.put(line.clone());
-        }
-        report.candidates.clone_from(&found.candidates);
-        report.network = found.network;
-        report.complete = found.complete;
-    }
-
-    fn put(&self, line: GatherLine) {
-        let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
-        report.put(line);
-    }
-}
-
-/// How things stand before any gateway has answered.
-fn not_mapped(mapping: &Option<PortMap>) -> Mapped {
-    let nobody_asked = mapping.is_none();
-    Mapped {
-        done: nobody_asked,
-        control_done: nobody_asked,
-        ..Mapped::default()
-    }
 }
 
 async fn arrival(from: &mut Option<Datagrams>) -> Option<Datagram> {
@@ -546,31 +401,9 @@ async fn arrival(from: &mut Option<Datagrams>) -> Option<Datagram> {
     }
 }
 
-async fn changed(mapping: &mut Option<PortMap>) -> Mapped {
-    match mapping {
-        Some(mapping) => {
-            mapping.changed().await;
-            mapping.state()
-        }
-        None => std::future::pending().await,
-    }
-}
-
 async fn at(due: Option<Instant>) {
     match due {
         Some(due) => sleep_until(due).await,
         None => std::future::pending().await,
-    }
-}
-
-/// The address that packets to `gateway`, or to the world, leave from. Nothing is sent.
-fn own_address_towards(gateway: Option<Ipv4Addr>) -> Option<Ipv4Addr> {
-    /// Somewhere outside (TEST-NET-3).
-    const OUTSIDE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    socket.connect((gateway.unwrap_or(OUTSIDE), 9)).ok()?;
-    match socket.local_addr().ok()?.ip() {
-        IpAddr::V4(own) if !own.is_unspecified() => Some(own),
-        _ => None,
     }
 }
