@@ -146,15 +146,13 @@ impl Legacy {
             Happening::Secured {
                 attempt,
                 round_trip,
-            } => {
-                if self.race.proven(attempt) {
-                    context.desk.proven(attempt, round_trip);
-                    let lane = self
-                        .race
-                        .lane(attempt)
-                        .expect("a proven lane is one of the race");
-                    return Ok(common.establish(context, attempt, lane.way.clone().path()));
-                }
+            } if self.race.proven(attempt) => {
+                context.desk.proven(attempt, round_trip);
+                let lane = self
+                    .race
+                    .lane(attempt)
+                    .expect("a proven lane is one of the race");
+                return Ok(common.establish(context, attempt, lane.way.clone().path()));
             }
             Happening::Failed { attempt, error } => {
                 return self.failed(common, context, attempt, error);

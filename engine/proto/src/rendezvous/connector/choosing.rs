@@ -34,18 +34,39 @@ impl Connector {
         context: &mut Context<'_>,
         attempt: AttemptId,
     ) {
-        let lane = self.ground.lanes.get(attempt);
-        if self.controller || !lane.is_some_and(Lane::is_proven) {
+        let lane = self
+            .ground
+            .lanes
+            .get(attempt)
+            .filter(|lane| lane.is_proven());
+        let Some(lane) = lane.filter(|_| !self.controller) else {
             let error = AttemptError::WrongProof;
             context.desk.give_up(attempt, error);
             self.failed(common, context, attempt, error);
-        } else if self.lane.current != Some(attempt) {
-            let why = if self.is_well() {
+            return;
+        };
+        let well = self.current().filter(|current| !current.silent);
+        if self.lane.current == Some(attempt) {
+            self.lane.passed_over = None;
+        } else if well.is_some_and(|current| !lane.used && is_better(current, lane)) {
+            self.lane.passed_over = Some(attempt);
+        } else {
+            let why = if well.is_some() {
                 MoveReason::Better
             } else {
                 MoveReason::Repair
             };
             self.take(common, context, attempt, why);
+        }
+    }
+
+    /// The lane in use does not serve any more: what was nominated for it, and passed over, does.
+    pub(super) fn take_passed_over(&mut self, common: &mut Common, context: &mut Context<'_>) {
+        if let Some(attempt) = self.lane.passed_over.take()
+            && !self.is_well()
+            && self.ground.lanes.get(attempt).is_some_and(Lane::is_proven)
+        {
+            self.take(common, context, attempt, MoveReason::Repair);
         }
     }
 
@@ -132,32 +153,10 @@ impl Connector {
         Some(heard + (RELAY_GRACE + round_trip).min(RELAY_GRACE_MAX))
     }
 
-    /// Other side: the lane in use has broken; goes back to one that the controller chose before. Two choices may
-    /// overtake each other on their lanes: then that one is what the controller is using.
-    pub(super) fn fall_back(&mut self, common: &Common, context: &mut Context<'_>) -> bool {
-        if self.controller {
-            return false;
-        }
-        let used = self.ground.lanes.iter();
-        let used = used.filter(|(_, lane)| lane.used && lane.is_proven() && !lane.silent);
-        let best = used.reduce(|best, other| {
-            if is_better(other.1, best.1) {
-                other
-            } else {
-                best
-            }
-        });
-        let Some((attempt, _)) = best else {
-            return false;
-        };
-        self.take(common, context, attempt, MoveReason::Repair);
-        true
-    }
-
     /// A lane is in use from here on.
     fn take(
         &mut self,
-        common: &Common,
+        common: &mut Common,
         context: &mut Context<'_>,
         attempt: AttemptId,
         why: MoveReason,
@@ -189,6 +188,7 @@ impl Connector {
             }
         });
         self.lane.lost = None;
+        self.lane.passed_over = None;
         if why == MoveReason::Better && was_direct {
             self.lane.moved = Some(context.now);
         }

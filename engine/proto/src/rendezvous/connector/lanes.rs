@@ -44,7 +44,7 @@ pub(in super::super) struct Lane {
     until: Option<Instant>,
     heard: bool,
     pub(in super::super) silent: bool,
-    /// It carries the conversation, or did.
+    /// It was in use at some time.
     pub(in super::super) used: bool,
     pub(in super::super) round_trip: Option<Duration>,
 }
@@ -218,7 +218,7 @@ impl Lanes {
         lane.map(|lane| lane.silent = silent).is_some()
     }
 
-    /// A lane carries the conversation from here on.
+    /// A lane is in use from here on.
     pub(in super::super) fn set_used(&mut self, attempt: AttemptId) {
         if let Some(lane) = self.lanes.get_mut(&attempt) {
             lane.used = true;

@@ -37,13 +37,21 @@ fn udp_may_meet(ours: Mapping, theirs: Mapping) -> bool {
 
 /// Both dial at once: each has to know its outer port.
 fn tcp_may_meet(ours: &Whereabouts, theirs: &Whereabouts) -> bool {
-    [ours, theirs].iter().all(|side| {
-        let told = side
-            .candidates
-            .iter()
-            .any(|own| own.protocol == Protocol::Tcp && own.kind == CandidateKind::REFLEXIVE);
-        told || side.network.tcp == Mapping::Independent
-    })
+    [ours, theirs].into_iter().all(has_known_tcp_port)
+}
+
+/// Whether the outer port of the listener is known, or our own one: then the peer can dial it
+/// while we dial. A router that gives UDP another port for each destination does so with TCP.
+pub(super) fn has_known_tcp_port(side: &Whereabouts) -> bool {
+    let mut candidates = side.candidates.iter();
+    let mut told = || {
+        candidates.any(|own| own.protocol == Protocol::Tcp && own.kind == CandidateKind::REFLEXIVE)
+    };
+    match side.network.tcp {
+        Mapping::Open | Mapping::Independent => true,
+        Mapping::Dependent | Mapping::Blocked => false,
+        Mapping::Unknown => side.network.udp != Mapping::Dependent && told(),
+    }
 }
 
 /// Whether both sides dialling at once over TCP is called for: it takes longer than UDP and costs

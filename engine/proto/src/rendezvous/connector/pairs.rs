@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 
 use super::super::candidate::Judge;
 use super::super::limits::ADDRESSES_TRIED_MAX;
-use super::super::{CandidateKind, LocalCandidate, Protocol};
+use super::super::sealed::Whereabouts;
+use super::super::{CandidateKind, LocalCandidate, Mapping, Protocol};
 
 /// An address of the peer that passed the filters (S-10), and what it is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +108,23 @@ fn worth(kind: CandidateKind) -> i32 {
         CandidateKind::REFLEXIVE => 100,
         _ => 60,
     }
+}
+
+/// Which of the pairs are dialled while the peer dials us: where its router gives its listener the
+/// port that it told, or has none to give.
+pub(super) fn both_dial(pairs: &[Pair], theirs: &Whereabouts) -> Vec<Pair> {
+    let of_kind = |kind: CandidateKind| {
+        let of_kind = pairs
+            .iter()
+            .filter(move |pair| pair.protocol == Protocol::Tcp && pair.kind == kind);
+        of_kind.copied().collect::<Vec<_>>()
+    };
+    let kinds = match theirs.network.tcp {
+        Mapping::Open => [CandidateKind::REFLEXIVE, CandidateKind::HOST],
+        _ => [CandidateKind::REFLEXIVE, CandidateKind::VERIFIED],
+    };
+    let mut found = kinds.into_iter().map(of_kind);
+    found.find(|found| !found.is_empty()).unwrap_or_default()
 }
 
 /// Families in turn, the better one first (RFC 8305 section 4).

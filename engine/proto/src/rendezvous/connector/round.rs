@@ -44,6 +44,7 @@ pub(super) struct Round {
     next_tcp: Option<Instant>,
     /// Both sides dial at once.
     both: VecDeque<Pair>,
+    both_known: Vec<SocketAddr>,
     next_both: Option<Instant>,
     /// Where handshakes were begun because a probe came from there, once for each.
     pub(super) sources: Vec<SocketAddr>,
@@ -68,6 +69,7 @@ impl Round {
             tcp: VecDeque::new(),
             next_tcp: None,
             both: VecDeque::new(),
+            both_known: Vec::new(),
             next_both: None,
             sources: Vec::new(),
             over: false,
@@ -114,15 +116,12 @@ impl Round {
     }
 
     /// Queues addresses that are not known yet, best first. `quic`: we are to dial over UDP.
-    /// `both`: when both sides are to dial at once over TCP, if at all.
-    pub(super) fn offer(&mut self, now: Instant, pairs: &[Pair], quic: bool, both: Option<bool>) {
+    pub(super) fn offer(&mut self, now: Instant, pairs: &[Pair], quic: bool) {
         let known = &self.known;
-        let new: Vec<_> = pairs
+        let new = pairs
             .iter()
-            .filter(|pair| !known.contains(&(pair.protocol, pair.address)))
-            .filter(|pair| both.is_some() || !pair.needs_both())
-            .copied()
-            .collect();
+            .filter(|pair| !pair.needs_both() && !known.contains(&(pair.protocol, pair.address)));
+        let new: Vec<_> = new.copied().collect();
         self.known
             .extend(new.iter().map(|pair| (pair.protocol, pair.address)));
         let (udp, tcp): (Vec<_>, Vec<_>) = new
@@ -130,17 +129,6 @@ impl Round {
             .partition(|pair| pair.protocol == Protocol::Udp);
         if quic {
             self.quic.extend(udp);
-        }
-        let (needs_both, tcp): (Vec<_>, Vec<_>) = tcp.into_iter().partition(Pair::needs_both);
-        if let Some(at_once) = both {
-            let room = SIMULTANEOUS_OPEN_MAX.saturating_sub(self.both.len());
-            self.both.extend(needs_both.into_iter().take(room));
-            let after = if at_once {
-                Duration::ZERO
-            } else {
-                SIMULTANEOUS_OPEN_AFTER
-            };
-            self.next_both.get_or_insert(now + after);
         }
         if let Some(best) = tcp.first()
             && self.next_tcp.is_none()
@@ -157,6 +145,23 @@ impl Round {
             self.next_tcp = Some(now + head_start);
         }
         self.tcp.extend(interleaved(tcp));
+    }
+
+    /// Queues addresses that both sides dial at once over TCP.
+    pub(super) fn offer_both(&mut self, now: Instant, pairs: &[Pair], at_once: bool) {
+        for pair in pairs {
+            let room = self.both_known.len() < SIMULTANEOUS_OPEN_MAX;
+            if room && !self.both_known.contains(&pair.address) {
+                self.both_known.push(pair.address);
+                self.both.push_back(*pair);
+            }
+        }
+        let after = if at_once {
+            Duration::ZERO
+        } else {
+            SIMULTANEOUS_OPEN_AFTER
+        };
+        self.next_both.get_or_insert(now + after);
     }
 
     /// Takes the next dial whose time has come.
@@ -222,9 +227,9 @@ impl Round {
         self.quic.remove(place)
     }
 
-    /// Whether the peer named that address.
-    pub(super) fn is_named(&self, protocol: Protocol, address: SocketAddr) -> bool {
-        self.known.contains(&(protocol, address))
+    /// Whether the peer named that address as one of its listener.
+    pub(super) fn is_listener(&self, address: SocketAddr) -> bool {
+        self.known.contains(&(Protocol::Tcp, address)) || self.both_known.contains(&address)
     }
 
     /// Whether dials are waiting for their turn.
@@ -234,7 +239,7 @@ impl Round {
 
     /// Whether anything of the peer was ever to be tried.
     pub(super) fn has_pairs(&self) -> bool {
-        !self.known.is_empty()
+        !(self.known.is_empty() && self.both_known.is_empty())
     }
 
     /// Nothing more is begun over that protocol.

@@ -127,7 +127,7 @@ impl Connector {
     /// Nothing is heard on a lane.
     pub(super) fn silent(
         &mut self,
-        common: &Common,
+        common: &mut Common,
         context: &mut Context<'_>,
         attempt: AttemptId,
     ) {
@@ -140,7 +140,7 @@ impl Connector {
     /// The lane in use has broken.
     pub(super) fn lane_lost(
         &mut self,
-        common: &Common,
+        common: &mut Common,
         context: &mut Context<'_>,
         error: AttemptError,
     ) {
@@ -148,9 +148,6 @@ impl Connector {
         self.lane.judging_until = None;
         self.lane.relayed_since = None;
         self.lane.lost = Some((context.now, error));
-        if self.fall_back(common, context) {
-            return;
-        }
         if !self.ground.lanes.any(Lane::is_proven) {
             context.desk.event(Event::LaneLost {
                 id: common.id.clone(),
@@ -159,7 +156,11 @@ impl Connector {
         self.repair(common, context);
     }
 
-    fn repair(&mut self, common: &Common, context: &mut Context<'_>) {
+    fn repair(&mut self, common: &mut Common, context: &mut Context<'_>) {
+        self.take_passed_over(common, context);
+        if self.is_well() {
+            return;
+        }
         if self.controller && !self.has_relay() {
             self.ground.create_relay(common, context);
         }

@@ -16,8 +16,8 @@ use super::super::{
 };
 use super::Connector;
 use super::lanes::{Admission, Lane, Stage, Way};
-use super::outlook::wants_simultaneous_open;
-use super::pairs::pairs;
+use super::outlook::{has_known_tcp_port, wants_simultaneous_open};
+use super::pairs::{both_dial, pairs};
 use super::round::Open;
 use crate::trust::BindCarrier;
 
@@ -76,13 +76,6 @@ impl Connector {
         if !self.speaks_quic() {
             pairs.retain(|pair| pair.protocol == Protocol::Tcp);
         }
-        let reflexive = self
-            .ground
-            .candidates()
-            .iter()
-            .any(|own| own.protocol == Protocol::Tcp && own.kind == CandidateKind::REFLEXIVE);
-        let ours = self.ground.whereabouts();
-        let both = reflexive.then(|| wants_simultaneous_open(&ours, &self.theirs));
         let udp = pairs.iter().filter(|pair| pair.protocol == Protocol::Udp);
         let udp: Vec<_> = udp.map(|pair| pair.address).collect();
         let tcp = self.theirs.candidates.iter();
@@ -94,7 +87,13 @@ impl Connector {
             probing.expect_from(tcp);
             probing.pairs(context.now, &udp);
         }
-        self.round.offer(context.now, &pairs, self.controller, both);
+        self.round.offer(context.now, &pairs, self.controller);
+        let ours = self.ground.whereabouts();
+        if has_known_tcp_port(&ours) {
+            let both = both_dial(&pairs, &self.theirs);
+            let at_once = wants_simultaneous_open(&ours, &self.theirs);
+            self.round.offer_both(context.now, &both, at_once);
+        }
     }
 
     /// Probing begins when there is a socket and somebody to probe, or to be probed by.
@@ -256,7 +255,7 @@ impl Connector {
         let from = SocketAddr::new(from.ip().to_canonical(), from.port());
         // From the port of the peer's listener: it dials at the same time as we are to do.
         let carrier = match carrier {
-            Carrier::Tcp if self.round.is_named(Protocol::Tcp, from) => Carrier::TcpOpen,
+            Carrier::Tcp if self.round.is_listener(from) => Carrier::TcpOpen,
             carrier => carrier,
         };
         let punched = match carrier {
@@ -321,7 +320,7 @@ impl Connector {
     /// An attempt is over.
     pub(super) fn failed(
         &mut self,
-        common: &Common,
+        common: &mut Common,
         context: &mut Context<'_>,
         attempt: AttemptId,
         error: AttemptError,
