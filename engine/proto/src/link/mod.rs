@@ -30,6 +30,7 @@ pub use self::error::LinkError;
 use self::lane::{In, Lane};
 use self::receiving::Receiving;
 use self::sending::Sending;
+pub use self::sending::Sent;
 use crate::wire::link::Control;
 
 /// Lanes at once. One more, and the oldest goes that is not in use.

@@ -95,10 +95,20 @@ impl LinkMachine {
         self.receiving.is_whole()
     }
 
-    /// Whether there is an ACK to write, or the time for it was set anew: whoever keeps the time is to look again.
+    /// When an ACK is to be written; at once: in the past.
     #[must_use]
-    pub fn owes_ack(&self) -> bool {
-        self.receiving.ack
+    pub fn ack_at(&self, now: Instant) -> Option<Instant> {
+        if self.receiving.ack {
+            Some(now)
+        } else {
+            self.receiving.ack_at
+        }
+    }
+
+    /// Whether everything was delivered and the sender was told.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
+        self.receiving.is_told()
     }
 
     /// What to do with a lane next.
