@@ -27,11 +27,11 @@ pub(super) fn cell_of(a: Kind, b: Kind) -> String {
 }
 
 /// Whether the laboratory says that the two can talk directly.
-fn can_be_direct(a: Kind, b: Kind) -> bool {
+pub(super) fn can_be_direct(a: Kind, b: Kind) -> bool {
     cell_of(a, b) != "-"
 }
 
-fn ms(ms: u64) -> Duration {
+pub(super) fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
@@ -210,7 +210,7 @@ fn addresses_that_are_forbidden_get_no_packet_at_all() {
     }
 }
 
-fn kind() -> impl Strategy<Value = Kind> {
+pub(super) fn kind() -> impl Strategy<Value = Kind> {
     prop::sample::select(Kind::ALL.to_vec())
 }
 
