@@ -72,7 +72,17 @@ async fn with_host(args: &args::Doctor, host: &str, route: &Route, ui: &Ui) -> R
         Ok(client) => client,
         Err(error) => {
             // What can be told all the same may say why.
-            alone(ways, route, ui).await?;
+            let report = gather(ways, route, Vec::new(), None).await?;
+            let mut findings = vec![
+                words::versions(None),
+                words::addresses(&report),
+                words::ipv6(&report, None),
+                words::port_mapping(&report, !ways.no_port_mapping),
+                words::host_tcp(host, borrowed(&over_tcp(route, host).await)),
+            ];
+            let asked = over_udp(ways, found.first().copied()).await;
+            findings.extend(asked.map(|asked| words::host_udp(host, borrowed(&asked))));
+            findings.iter().for_each(|finding| finding.tell(ui));
             return Err(refused(host, &error));
         }
     };
@@ -108,55 +118,16 @@ async fn with_host(args: &args::Doctor, host: &str, route: &Route, ui: &Ui) -> R
         words::filtering(filtering),
         words::port_mapping(&report, !ways.no_port_mapping),
         tls(host, &client),
-        words::reached(
-            ("host_tcp", "host over TCP"),
-            host,
-            borrowed(&host_tcp),
-            (
-                "The two sides can meet there.",
-                "It takes sign-ons, but does not say how it sees us over TCP, so that fewer direct connections over TCP come about.",
-            ),
-        ),
+        words::host_tcp(host, borrowed(&host_tcp)),
     ];
-    findings.extend(host_udp.as_ref().map(|asked| {
-        words::reached(
-            ("host_udp", "host over UDP"),
-            host,
-            borrowed(asked),
-            (
-                "It tells how the world sees us, which direct connections over UDP need.",
-                "If the relay does not answer over UDP either, direct connections over UDP are unlikely.",
-            ),
-        )
-    }));
-    findings.push(match (relay_name, &relay_tcp) {
-        (Some(relay), Some(asked)) => words::reached(
-            ("relay_tcp", "relay over TCP"),
-            relay,
-            borrowed(asked),
-            (
-                "Where nothing direct works, it carries the bytes, which it cannot read.",
-                "Where nothing direct works, nothing works from here.",
-            ),
-        ),
-        _ => Finding::new(
-            ("relay_tcp", "relay over TCP"),
-            json!({ "ok": false, "at": null, "reason": "none" }),
-            "the host names no relay",
-            "Where nothing direct works, nothing works.",
-        ),
-    });
-    if let (Some(relay), Some(asked)) = (relay_name, &relay_udp) {
-        findings.push(words::reached(
-            ("relay_udp", "relay over UDP"),
-            relay,
-            borrowed(asked),
-            (
-                "It tells how the world sees us as well, so that the kind of NAT can be told.",
-                "The kind of NAT may remain unknown; the relay itself works over TCP.",
-            ),
-        ));
-    }
+    let udp = host_udp.as_ref();
+    findings.extend(udp.map(|asked| words::host_udp(host, borrowed(asked))));
+    let tcp = relay_name.zip(relay_tcp.as_ref());
+    findings.push(words::relay_tcp(
+        tcp.map(|(relay, asked)| (relay, borrowed(asked))),
+    ));
+    let udp = relay_name.zip(relay_udp.as_ref());
+    findings.extend(udp.map(|(relay, asked)| words::relay_udp(relay, borrowed(asked))));
     findings.push(words::clock(told));
     let relayed = relay_tcp.as_ref().is_some_and(Result::is_ok);
     findings.push(words::verdict(&report, Some(relayed)));
