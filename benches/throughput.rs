@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 use rdv_benches::plain::{self, Carrier};
 use rdv_benches::process::{Running, Used};
 use rdv_benches::report::{Goal, headline, median, mib, spread, verdict};
-use rdv_benches::{Failure, quick, scratch, tool};
+use rdv_benches::{Failure, quick, rounds, scratch, tool};
 
 fn main() -> Result<(), Failure> {
     if plain::play_role()? {
@@ -165,11 +165,7 @@ fn small_files(road: &Road) -> Result<(), Failure> {
 
 impl Road {
     fn prepare() -> Result<Self, Failure> {
-        let rounds = match std::env::var("RDV_BENCH_ROUNDS") {
-            Ok(rounds) => rounds.parse::<u32>()?.max(1),
-            Err(_) if quick() => 1,
-            Err(_) => 5,
-        };
+        let rounds = rounds(5)?;
         let place = scratch::folder()?;
         plain::make_keys(place.path())?;
         fs::create_dir(place.path().join("home"))?;

@@ -8,6 +8,7 @@
 //! `cargo bench` adds. `RDV_BENCH_ROUNDS` sets the number of rounds of `throughput`, `RDV_BIN` the binary that it measures.
 
 pub mod cadence;
+pub mod lanes;
 pub mod plain;
 pub mod process;
 pub mod report;
@@ -22,4 +23,16 @@ pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 pub fn quick() -> bool {
     let asked = std::env::var_os("RDV_BENCH_QUICK").is_some_and(|value| value != "0");
     asked || !std::env::args().any(|word| word == "--bench")
+}
+
+/// How often a way is measured: `RDV_BENCH_ROUNDS`, once to see that it runs, else `usual`.
+///
+/// # Errors
+/// If `RDV_BENCH_ROUNDS` is no number.
+pub fn rounds(usual: u32) -> Result<u32, Failure> {
+    Ok(match std::env::var("RDV_BENCH_ROUNDS") {
+        Ok(rounds) => rounds.parse::<u32>()?.max(1),
+        Err(_) if quick() => 1,
+        Err(_) => usual,
+    })
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 use rdv::oscar::{Client, HostSecurity, SignOn};
 use rdv::signaling::RelayDirectory;
 use rdv::transport::Route;
-use rdv::transport::network::GatherReport;
-use rdv::transport::survey::{self, Filtering, ServerAnswer, Survey};
+use rdv::transport::network::{Examination, GatherReport};
+use rdv::transport::survey::{self, Filtering, ServerAnswer};
 use rdv::transport::tls::HostKeyStatus;
 use serde_json::json;
 use tokio::time::sleep;
@@ -36,7 +36,7 @@ pub(crate) async fn run(args: args::Doctor, ui: &Ui, stop: &mut Stop) -> Result<
     let host = args.host.as_deref().map(with_port).transpose()?;
     let examined = stop.or(async {
         match &host {
-            None => alone(&args.ways, &route, ui).await,
+            None => alone(&args.ways, ui).await,
             Some(host) => with_host(&args, host, &route, ui).await,
         }
     });
@@ -46,8 +46,8 @@ pub(crate) async fn run(args: args::Doctor, ui: &Ui, stop: &mut Stop) -> Result<
 }
 
 /// What can be told without anybody's help.
-async fn alone(ways: &Ways, route: &Route, ui: &Ui) -> Result<(), Failure> {
-    let report = gather(ways, route, Vec::new(), None).await?;
+async fn alone(ways: &Ways, ui: &Ui) -> Result<(), Failure> {
+    let report = gather(ways, Vec::new(), None).await?;
     let findings = [
         words::versions(None),
         words::addresses(&report),
@@ -72,7 +72,7 @@ async fn with_host(args: &args::Doctor, host: &str, route: &Route, ui: &Ui) -> R
         Ok(client) => client,
         Err(error) => {
             // What can be told all the same may say why.
-            let report = gather(ways, route, Vec::new(), None).await?;
+            let report = gather(ways, Vec::new(), None).await?;
             let mut findings = vec![
                 words::versions(None),
                 words::addresses(&report),
@@ -97,7 +97,7 @@ async fn with_host(args: &args::Doctor, host: &str, route: &Route, ui: &Ui) -> R
         .chain(relay_at.first().copied())
         .collect();
     let verified = client.seen_address().map(|seen| seen.ip());
-    let report = gather(ways, route, servers, verified).await?;
+    let report = gather(ways, servers, verified).await?;
     let host_tcp = over_tcp(route, host).await;
     let host_udp = over_udp(ways, direct).await;
     let filtering = filtering(ways, direct).await;
@@ -161,18 +161,19 @@ fn tls(host: &str, client: &Client) -> Finding {
 
 async fn gather(
     ways: &Ways,
-    route: &Route,
     servers: Vec<SocketAddr>,
     verified: Option<IpAddr>,
 ) -> Result<GatherReport, Failure> {
-    let mut survey = Survey::by(route.clone());
-    survey.ports = ways.port.as_ref().map(|ports| ports.0.clone());
-    survey.external = ways.external.map(|external| (external.ip, external.port));
-    survey.servers = servers;
-    survey.verified = verified;
-    survey.port_mapping = !ways.no_port_mapping;
-    survey.udp = !ways.no_udp;
-    survey.gather().await.map_err(|error| {
+    let through_proxy = ways.through.proxy.is_some();
+    let mut look = Examination::default();
+    look.stun = servers;
+    look.verified = verified;
+    look.bind = ways.bind;
+    look.ports = ways.port.as_ref().map(|ports| ports.0.clone());
+    look.external = ways.external.map(|external| (external.ip, external.port));
+    look.port_mapping = !ways.no_port_mapping && !through_proxy;
+    look.udp = !ways.no_udp && !through_proxy;
+    look.run().await.map_err(|error| {
         Failure::new(
             Exit::OTHER,
             format!("no port can be listened on ({error}); see --port and --bind"),

@@ -97,10 +97,8 @@ impl Embedded {
 
 /// IPv4 addresses under which neighbours reach this machine; alone in the world, there is loopback.
 fn own_addresses() -> Vec<IpAddr> {
-    let own = gather::own_addresses(0, false)
+    let mut found: Vec<IpAddr> = gather::own_addresses(false)
         .into_iter()
-        .map(|own| own.address.ip());
-    let mut found: Vec<IpAddr> = own
         .filter(IpAddr::is_ipv4)
         .take(LONG_FORM_ADDRESSES_MAX)
         .collect();

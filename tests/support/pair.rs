@@ -8,7 +8,7 @@ use bytes::Bytes;
 use rdv_proto::rendezvous::{
     Answer, AttemptError, AttemptId, CandidateKind, Carrier, Config, ConversationId, EndReason,
     Endpoint, Event, Input, LegacySecurity, LocalCandidate, Network, Output, Path, Proposal,
-    Protocol, RelayAddress, RelayCandidate, RelayPolicy, Security,
+    Protocol, RelayAddress, RelayCandidate, RelayPolicy, Security, Tried,
 };
 use rdv_proto::trust::{BindCarrier, CodeWords, Randomness, Secret};
 use rdv_proto::wire::rendezvous::{Cookie, Message, tag};
@@ -54,7 +54,9 @@ pub struct Side {
     pub relay: RelayPolicy,
     /// Whether it can open a listener.
     pub can_listen: bool,
-    /// Everything its user was told, and when.
+    /// What became of its attempts.
+    pub tried: Vec<Tried>,
+    /// Everything else its user was told, and when.
     pub events: Vec<(Duration, Event)>,
     /// Everything it sent, and when.
     pub sent: Vec<(Duration, Signal)>,
@@ -62,7 +64,7 @@ pub struct Side {
     pub dialled: Vec<(Duration, SocketAddr)>,
     /// Whether it was ever asked to open a listener.
     pub gathered: bool,
-    listening: BTreeMap<ConversationId, u16>,
+    listening: BTreeMap<(ConversationId, u32), u16>,
     /// Attempts that it has not been told to drop, and has not dropped.
     open: BTreeSet<AttemptId>,
 }
@@ -129,6 +131,7 @@ impl Pair {
                 security: LegacySecurity::Opportunistic,
                 relay: RelayPolicy::Auto,
                 can_listen: true,
+                tried: Vec::new(),
                 events: Vec::new(),
                 sent: Vec::new(),
                 dialled: Vec::new(),
@@ -313,6 +316,18 @@ impl Pair {
         lane
     }
 
+    /// The lane that a side uses in the end, and by which way.
+    pub fn lane(&self, side: usize) -> Option<(AttemptId, Path)> {
+        let events = self.sides[side].events.iter().rev();
+        let mut lanes = events.filter_map(|(_, event)| match event {
+            Event::Established { attempt, path, .. } | Event::Moved { attempt, path, .. } => {
+                Some((*attempt, path.clone()))
+            }
+            _ => None,
+        });
+        lanes.next()
+    }
+
     /// Why the conversation of a side ended.
     pub fn ended(&self, side: usize) -> Option<EndReason> {
         let events = self.sides[side].events.iter();
@@ -333,8 +348,9 @@ impl Pair {
     /// Asserts what has to be true once nothing happens any more: one and the same outcome,
     /// nothing left open.
     pub fn assert_settled(&self) {
-        if let (Some((_, alice, _)), Some((_, bob, _))) =
-            (self.established(ALICE), self.established(BOB))
+        if let (Some((alice, _)), Some((bob, _))) = (self.lane(ALICE), self.lane(BOB))
+            && self.is_connected(ALICE)
+            && self.is_connected(BOB)
         {
             assert_eq!(
                 self.wires.get(&(ALICE, alice)),
@@ -369,7 +385,8 @@ impl Pair {
                 "a timer of {:?}",
                 side.name
             );
-            assert!(side.listening.is_empty(), "a listener of {:?}", side.name);
+            let open = side.listening.len();
+            assert!(open <= lanes, "{open} listeners of {:?}", side.name);
         }
     }
 
@@ -428,9 +445,18 @@ impl Pair {
         messages.collect()
     }
 
+    /// The lane in use breaks, for both ends at once.
+    pub fn break_lane(&mut self) {
+        for side in [ALICE, BOB] {
+            let (attempt, _) = self.lane(side).expect("a lane is in use");
+            let gone = Parcel::Gone(attempt, AttemptError::Closed);
+            self.post(Duration::ZERO, side, gone);
+        }
+    }
+
     /// A connection that somebody unknown makes to a listener of that side. False if it has none.
     pub fn knock(&mut self, side: usize, from: SocketAddr) -> bool {
-        let Some(id) = self.sides[side].listening.keys().next().cloned() else {
+        let Some((id, _)) = self.sides[side].listening.keys().next().cloned() else {
             return false;
         };
         let attempt = self.sides[side].endpoint.new_attempt();
@@ -495,7 +521,10 @@ impl Pair {
             }
             Output::Gather { id, generation, .. } => self.gather(side, id, generation),
             Output::StopListening { id } => {
-                self.sides[side].listening.remove(&id);
+                self.sides[side].listening.retain(|(of, _), _| *of != id);
+            }
+            Output::Retire { id, generation } => {
+                self.sides[side].listening.remove(&(id, generation));
             }
             Output::Dial { attempt, to, .. } => self.dial(side, attempt, to),
             Output::RelayCreate {
@@ -559,7 +588,9 @@ impl Pair {
             self.port
         });
         if let Some(port) = port {
-            self.sides[side].listening.insert(id.clone(), port);
+            self.sides[side]
+                .listening
+                .insert((id.clone(), generation), port);
         }
         let candidates = port.map(|port| LocalCandidate {
             address: (ip, port).into(),
@@ -611,7 +642,7 @@ impl Pair {
             .listening
             .iter()
             .find(|(_, port)| **port == to.port());
-        let Some(id) = listener.map(|(id, _)| id.clone()) else {
+        let Some(id) = listener.map(|((id, _), _)| id.clone()) else {
             return self.post(
                 Duration::ZERO,
                 other,
@@ -807,7 +838,11 @@ impl Pair {
                 Decision::Ignore => {}
             }
         }
-        self.sides[side].events.push((self.elapsed, event));
+        match event {
+            Event::Tried { report, .. } => self.sides[side].tried.push(report),
+            Event::Told { .. } => {}
+            event => self.sides[side].events.push((self.elapsed, event)),
+        }
     }
 }
 

@@ -42,6 +42,13 @@ pub const STUN_MESSAGE: usize = 1_024;
 pub const STUN_ATTRIBUTES: usize = 16;
 /// Frame of a link: largest value of the length field (type and payload), in bytes.
 pub const LINK_FRAME: usize = 1 << 20;
+/// STREAM on a link: payload, in bytes.
+pub const LINK_STREAM: usize = 256 * 1024;
+/// Control frame of a link: payload, in bytes. Known ones have at most 202; a later version may say more.
+pub const LINK_CONTROL: usize = 1_024;
+/// Bytes of one direction of a link that the sender keeps until they are acknowledged. No number on a lane may be further than this
+/// from where the receiver is.
+pub const LINK_KEPT: u64 = 16 << 20;
 /// Text of an ABORT on a link, in bytes.
 pub const ABORT_TEXT: usize = 200;
 /// Rate classes in one 0x0001/0x0007.

@@ -63,13 +63,6 @@ impl Links {
         }
     }
 
-    /// Writes down what each lane has carried by now.
-    pub(super) fn note(&self, id: &ConversationId) {
-        if let Some(held) = self.open.get(id) {
-            held.note();
-        }
-    }
-
     /// The conversation is over: no further lane will come.
     pub(super) fn ended(&mut self, id: &ConversationId, reason: &EndReason) {
         if let Some(held) = self.open.remove(id) {

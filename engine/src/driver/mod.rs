@@ -233,6 +233,11 @@ impl Driver {
                 path,
                 why,
             } => self.moved(&id, attempt, &path, why),
+            Event::Told { id } => {
+                if let Some(log) = self.jobs.log(&id) {
+                    log.told(now());
+                }
+            }
             Event::LaneLost { id } => self.lane_lost(id),
             Event::Tried { id, report } => {
                 if let Some(log) = self.jobs.log(&id) {

@@ -217,6 +217,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_bound_route_leaves_from_its_address_and_has_one_family() {
+        let v4 = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = v4.local_addr().unwrap().port();
+        let own: IpAddr = [127, 0, 0, 5].into();
+        let route = Route::default().with_bind(Some(own));
+        let stream = route.connect(&format!("127.0.0.1:{port}")).await.unwrap();
+        assert_eq!(stream.local_addr().unwrap().ip(), own);
+        let other_family = route.connect(&format!("[::1]:{port}")).await;
+        assert!(
+            matches!(other_family, Err(ConnectError::Unresolved(_))),
+            "{other_family:?}"
+        );
+    }
+
+    #[tokio::test]
     async fn names_that_lead_nowhere_are_told_apart() {
         let closed = TcpListener::bind("127.0.0.1:0")
             .await

@@ -1,46 +1,20 @@
-//! Own addresses: which of them a peer may try, and the listener behind them.
+//! Own addresses: which of them a peer may try.
 //!
 //! Reads interfaces only; nothing is sent. What is found is told to nobody here: addresses leave this machine only after
 //! the user's consent, and only sealed (S-11).
 
 use std::collections::BTreeSet;
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use rdv_proto::rendezvous::{self, CandidateKind, LocalCandidate, Subnet};
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpListener;
+use rdv_proto::rendezvous::Subnet;
 
 /// Candidates of our own at most, loopback not counted (`connectivity.md` 2).
 const CANDIDATES_MAX: usize = 4;
-/// Connections that wait to be accepted, per family; strangers may fill it.
-const BACKLOG: i32 = 64;
-/// Tries to get the same port in both families.
-const PORT_TRIES: usize = 8;
 
-/// Addresses of this machine that a peer may dial on `port`, best first: at most four, no link-local or deprecated ones,
-/// tunnels and container bridges only if there is nothing else. With `loopback` the loopback addresses follow at the end.
-/// None if the system does not tell.
-pub fn own_addresses(port: u16, loopback: bool) -> Vec<LocalCandidate> {
-    let kind = |ip: IpAddr| {
-        if ip.is_loopback() {
-            CandidateKind::LOOPBACK
-        } else {
-            CandidateKind::HOST
-        }
-    };
-    let candidates = candidates(&interfaces(), loopback).into_iter();
-    candidates
-        .map(|ip| LocalCandidate {
-            protocol: rendezvous::Protocol::Tcp,
-            address: SocketAddr::new(ip, port),
-            kind: kind(ip),
-        })
-        .collect()
-}
-
-/// As [`own_addresses`], without ports.
-pub(crate) fn own_ips(loopback: bool) -> Vec<IpAddr> {
+/// Addresses of this machine that a peer may try, best first: at most four, no link-local or deprecated ones, tunnels and
+/// container bridges only if there is nothing else. With `loopback` the loopback addresses follow at the end. None if the
+/// system does not tell.
+pub fn own_addresses(loopback: bool) -> Vec<IpAddr> {
     candidates(&interfaces(), loopback)
 }
 
@@ -71,28 +45,6 @@ pub(crate) fn outside_addresses() -> BTreeSet<IpAddr> {
         reachable && !own.deprecated && !is_virtual(&own.interface)
     };
     all.iter().filter(usable).map(|own| own.ip).collect()
-}
-
-/// Opens a free TCP port on all interfaces: a listener for each family that there is, on the same port. IPv4 alone if no
-/// port is free in both.
-///
-/// # Errors
-/// What the system reports if neither family can be bound.
-pub fn listen() -> io::Result<(Vec<TcpListener>, u16)> {
-    for _ in 0..PORT_TRIES {
-        let Ok(v6) = bind(Ipv6Addr::UNSPECIFIED.into(), 0) else {
-            break;
-        };
-        let port = v6.local_addr()?.port();
-        match bind(Ipv4Addr::UNSPECIFIED.into(), port) {
-            Ok(v4) => return Ok((vec![v4, v6], port)),
-            Err(taken) if taken.kind() == io::ErrorKind::AddrInUse => {}
-            Err(_no_v4) => return Ok((vec![v6], port)),
-        }
-    }
-    let v4 = bind(Ipv4Addr::UNSPECIFIED.into(), 0)?;
-    let port = v4.local_addr()?.port();
-    Ok((vec![v4], port))
 }
 
 /// One address of one interface that is up.
@@ -251,27 +203,8 @@ fn parse_v6_flags(line: &str) -> Option<(Ipv6Addr, u32)> {
     Some((Ipv6Addr::from_bits(address), flags))
 }
 
-fn bind(ip: IpAddr, port: u16) -> io::Result<TcpListener> {
-    let address = SocketAddr::new(ip, port);
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    if ip.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
-}
-
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncReadExt;
-    use tokio::net::TcpStream;
-
     use super::*;
 
     fn own(interface: &str, ip: &str, prefix_bits: u8) -> OwnAddress {
@@ -339,8 +272,8 @@ mod tests {
         for here in ["127.0.0.9", "::1", "::ffff:127.0.0.1"] {
             assert!(is_this_machine(here.parse().unwrap()), "{here}");
         }
-        for own in own_addresses(1, false) {
-            assert!(is_this_machine(own.address.ip()), "{own:?}");
+        for own in own_addresses(false) {
+            assert!(is_this_machine(own), "{own}");
         }
         assert!(!is_this_machine("203.0.113.77".parse().unwrap()));
     }
@@ -358,23 +291,5 @@ mod tests {
                 .iter()
                 .any(|subnet| subnet.address.is_loopback())
         );
-    }
-
-    #[tokio::test]
-    async fn one_port_answers_wherever_it_is_announced() {
-        let (listeners, port) = listen().unwrap();
-        let own = own_addresses(port, true);
-        assert!(own.iter().any(|own| own.kind == CandidateKind::LOOPBACK));
-        for LocalCandidate { address, .. } in own {
-            let listener = listeners
-                .iter()
-                .find(|one| one.local_addr().unwrap().is_ipv4() == address.is_ipv4())
-                .unwrap();
-            let mut dialled = TcpStream::connect(address).await.unwrap();
-            let (stream, from) = listener.accept().await.unwrap();
-            assert_eq!(from, dialled.local_addr().unwrap());
-            drop(stream);
-            assert_eq!(dialled.read(&mut [0]).await.unwrap(), 0);
-        }
     }
 }

@@ -1,5 +1,6 @@
 //! The network that this machine is in: when it changes, who its gateway is, and how it looks from outside.
 
+mod examine;
 mod report;
 
 use std::collections::BTreeSet;
@@ -10,6 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::gather;
 
+pub use examine::Examination;
 pub use rdv_proto::rendezvous::{CandidateKind, LocalCandidate, Mapping, Network, Protocol};
 pub use report::{GatherLine, GatherReport, GatherResult, GatherSource};
 

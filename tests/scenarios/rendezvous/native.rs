@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rdv_proto::rendezvous::{
     AttemptError, AttemptId, CandidateKind, Carrier, EndReason, Event, Input, LocalCandidate,
-    Network, Path, Protocol, RelayPolicy,
+    MoveReason, Network, Path, Protocol, RelayPolicy,
 };
 use rdv_proto::trust::Secret;
 use rdv_proto::wire::rendezvous::{MessageKind, NakCode};
@@ -149,24 +149,51 @@ fn who_answered_accepts_once() {
 }
 
 #[test]
-fn a_lane_that_breaks_ends_it_without_a_word() {
+fn a_lane_that_breaks_is_replaced() {
     let mut pair = Pair::meet_by_code(Road::default(), 1, RelayPolicy::Auto);
+    pair.run_for(Duration::from_secs(10));
+    let before = pair.elapsed;
+    pair.break_lane();
     pair.assert_connects();
-    let sent = pair.sides[ALICE].sent.len();
-    let (_, attempt, _) = pair.established(ALICE).expect("a lane");
-    pair.input(
-        ALICE,
-        Input::Failed {
-            attempt,
-            error: AttemptError::Closed,
-        },
-    );
-    assert_eq!(
-        pair.ended(ALICE),
-        Some(EndReason::LinkLost(AttemptError::Closed))
-    );
-    assert_eq!(pair.sides[ALICE].sent.len(), sent);
+    for side in [ALICE, BOB] {
+        let mut events = pair.sides[side].events.iter();
+        let lost = events.find(|(_, event)| matches!(event, Event::LaneLost { .. }));
+        assert!(lost.is_some(), "{:?}", pair.story());
+        let moved = events.find_map(|(at, event)| match event {
+            Event::Moved { why, path, .. } => Some((*at, *why, path.is_direct())),
+            _ => None,
+        });
+        let (at, why, direct) = moved.expect("another lane");
+        assert_eq!((why, direct), (MoveReason::Repair, true));
+        assert!(at < before + Duration::from_millis(700), "{at:?}");
+    }
+}
+
+#[test]
+fn a_lane_that_breaks_with_nobody_there_ends_it_at_once() {
+    let mut pair = Pair::meet_by_code(Road::default(), 1, RelayPolicy::Auto);
+    pair.run_for(Duration::from_secs(10));
+    pair.road.signalling[ALICE].undelivered = true;
+    let (attempt, _) = pair.lane(ALICE).expect("a lane");
+    let error = AttemptError::Closed;
+    pair.input(ALICE, Input::Failed { attempt, error });
+    pair.run_for(Duration::from_secs(1));
+    assert_eq!(pair.ended(ALICE), Some(EndReason::LinkLost(error)));
     assert_eq!(pair.sides[ALICE].endpoint.open_attempts(), 0);
+}
+
+#[test]
+fn without_any_way_a_session_whose_lane_broke_ends_after_30_s() {
+    let mut pair = Pair::meet_by_code(Road::default(), 1, RelayPolicy::Auto);
+    pair.run_for(Duration::from_secs(10));
+    let before = pair.elapsed;
+    pair.road.tcp = [Tcp::Dropped; 2];
+    pair.road.relay = Relay::Unreachable;
+    pair.break_lane();
+    let ends = pair.assert_fails();
+    let lost = Some(EndReason::LinkLost(AttemptError::Closed));
+    assert_eq!(ends, [lost.clone(), lost]);
+    assert_eq!(pair.last_event(), before + Duration::from_secs(30));
 }
 
 #[test]

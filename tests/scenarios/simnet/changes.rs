@@ -75,3 +75,21 @@ fn a_side_that_gets_another_address_goes_on_directly() {
     pair.assert_together(true);
     pair.finish();
 }
+
+#[test]
+fn a_lane_that_breaks_is_replaced_by_one_of_the_same_sort() {
+    for (a, b, direct) in [
+        (Kind::Symmetric, Kind::Symmetric, false),
+        (Kind::Eim, Kind::Eim, true),
+        (Kind::Open, Kind::UdpBlocked, true),
+    ] {
+        let mut pair = established(a, b);
+        pair.assert_together(direct);
+        let before = pair.in_use(BOB).map(|(_, attempt, _)| attempt);
+        pair.break_lane();
+        pair.run_for(Duration::from_secs(12));
+        assert_ne!(pair.in_use(BOB).map(|(_, attempt, _)| attempt), before);
+        pair.assert_together(direct);
+        pair.finish();
+    }
+}

@@ -9,7 +9,7 @@ use rdv_tests::netpair::{Ground, NetPair};
 use rdv_tests::pair::{ALICE, BOB};
 use rdv_tests::simnet::kinds::Kind;
 
-use super::pairs::can_be_direct;
+use super::pairs::cell_of;
 
 const KEPT: &str = include_str!("time-to-connect.md");
 /// Rewrites the table.
@@ -91,26 +91,27 @@ fn the_table_of_times_is_the_one_that_is_kept() {
     );
 }
 
-/// The goals, for lines without loss: `h` and `r` are equal here. Half a round trip more than the floor of the
-/// handshake: both ends have seen the other's proof.
+/// The goals, for lines without loss; `h` and `r` are equal here, and so is the round trip through the relay.
 #[test]
-fn the_first_lane_comes_within_the_goal() {
-    for round_trip in [20_u64, 80, 200] {
+fn the_first_lane_is_proven_within_the_goal() {
+    for round_trip in ROUND_TRIPS {
         let r = Duration::from_millis(round_trip);
         for controller in Kind::ALL {
             for other in Kind::ALL {
                 let ground = Ground::between(other, controller).with_round_trip(r);
                 let mut pair = NetPair::meet(ground);
                 pair.run_until_met(Duration::from_secs(15));
-                let time = pair.time_to_meet();
-                let limit = if can_be_direct(controller, other) {
-                    r * 3 + Duration::from_millis(1_200)
-                } else {
-                    r * 4 + Duration::from_millis(1_200)
+                let goal = match cell_of(controller, other) {
+                    // h + 2 r, and a bit.
+                    cell if cell.contains(['U', 'u']) => r * 3 + Duration::from_millis(100),
+                    // h + 3 r, and a bit.
+                    cell if cell.contains(['T', 't']) => r * 4 + Duration::from_millis(1_500),
+                    _ => r * 4 + Duration::from_millis(1_200),
                 };
+                let time = pair.time_to_prove();
                 assert!(
-                    time.is_some_and(|time| time <= limit),
-                    "{time:?} of {limit:?}: {}",
+                    time.is_some_and(|time| time <= goal),
+                    "{time:?} of {goal:?}: {}",
                     pair.story()
                 );
             }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rdv_proto::rendezvous::{AttemptError, AttemptId, Carrier, Input, Security};
 
 use super::{End, NetPair, Parcel, Tick, Use};
-use crate::pair::proofs_fit;
+use crate::pair::{ALICE, BOB, proofs_fit};
 use crate::simnet::ConnectionId;
 use crate::simnet::packet::End as WireEnd;
 
@@ -368,8 +368,14 @@ impl NetPair {
         let round_trip = self.way_there(end) * 2;
         let Some(lane) = self.lane(end) else { return };
         lane.secured = true;
+        let far = lane.far;
         let used = std::mem::take(&mut lane.used_early);
         let attempt = end.1;
+        let now = self.now();
+        self.proofs.insert(end);
+        if far.is_some_and(|far| self.proofs.contains(&far)) {
+            self.both_proven.get_or_insert(now);
+        }
         self.input(
             end.0,
             Input::Secured {
@@ -428,6 +434,15 @@ impl NetPair {
                 } else {
                     lane.used_early = true;
                 }
+            }
+        }
+    }
+
+    /// The lane that carries the conversation breaks, for both.
+    pub fn break_lane(&mut self) {
+        for side in [ALICE, BOB] {
+            if let Some((_, attempt, _)) = self.in_use(side) {
+                self.fail(side, attempt, AttemptError::Closed);
             }
         }
     }

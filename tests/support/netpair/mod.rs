@@ -12,7 +12,7 @@ mod quic;
 mod relay;
 mod site;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -106,6 +106,10 @@ pub struct NetPair {
     serial: u64,
     dice: Dice,
     sessions: Sessions,
+    /// Ends of lanes that saw the other's proof.
+    proofs: BTreeSet<End>,
+    /// When both ends of the first lane had.
+    both_proven: Option<Duration>,
 }
 
 impl NetPair {
@@ -180,6 +184,8 @@ impl NetPair {
             parcels: BTreeMap::new(),
             serial: 0,
             sessions: Sessions::new(),
+            proofs: BTreeSet::new(),
+            both_proven: None,
             ground,
         };
         if pair.ground.prepared {

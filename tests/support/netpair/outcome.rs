@@ -59,6 +59,11 @@ impl NetPair {
         Some(first.max(second) - self.candidates_told()?)
     }
 
+    /// From the first message with addresses to both having seen each other's proof on a lane.
+    pub fn time_to_prove(&self) -> Option<Duration> {
+        Some(self.both_proven? - self.candidates_told()?)
+    }
+
     /// From the first message with addresses to both using a direct lane.
     pub fn time_to_direct(&self) -> Option<Duration> {
         let mut last = Duration::ZERO;
@@ -122,8 +127,27 @@ impl NetPair {
     pub fn story(&self) -> String {
         let mut story = format!("{:?}\n", self.ground);
         for side in &self.sides {
+            let name = side.name.as_str();
             for (at, event) in &side.events {
-                let _ = writeln!(story, "{at:?} {}: {event:?}", side.name.as_str());
+                let _ = match event {
+                    Event::Tried { report, .. } => writeln!(
+                        story,
+                        "{at:?} {name}: {} {:?} {:?} {:?}: {:?} after {:?}",
+                        report.attempt,
+                        report.carrier,
+                        report.address,
+                        report.source,
+                        report.end,
+                        report.ended.saturating_duration_since(report.started),
+                    ),
+                    Event::Established { attempt, path, .. } => {
+                        writeln!(story, "{at:?} {name}: {attempt} first, {path:?}")
+                    }
+                    Event::Moved {
+                        attempt, path, why, ..
+                    } => writeln!(story, "{at:?} {name}: {attempt} {why:?}, {path:?}"),
+                    other => writeln!(story, "{at:?} {name}: {other:?}"),
+                };
             }
             let _ = writeln!(story, "{} sent at {:?}", side.name.as_str(), side.sent);
         }

@@ -20,30 +20,21 @@ pub(super) struct Judge<'a> {
     pub(super) own: &'a [LocalCandidate],
 }
 
-/// An address that a peer named, and what it is said to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Named {
-    pub(super) address: SocketAddr,
-    /// `None` in legacy conversations, where the order of the tags ranks.
-    pub(super) kind: Option<CandidateKind>,
-}
-
 impl Judge<'_> {
-    /// Filters and ranks: our own networks first, then as said by kind (native) or in the order
-    /// given (legacy). Equal addresses count once. At most eight are left (T-06).
-    pub(super) fn choose(&self, named: impl IntoIterator<Item = Named>) -> Vec<SocketAddr> {
-        let mut chosen: Vec<(i32, SocketAddr)> = Vec::new();
-        for Named { address, kind } in named {
-            let Some(address) = self.admit(address) else {
-                continue;
-            };
-            if chosen.iter().all(|(_, known)| *known != address) {
-                chosen.push((self.rank(address, kind), address));
+    /// Filters and ranks the addresses of an old client: our own networks first, then in the order
+    /// given. Equal addresses count once. At most eight are left (T-06).
+    pub(super) fn choose(&self, named: impl IntoIterator<Item = SocketAddr>) -> Vec<SocketAddr> {
+        let mut chosen: Vec<SocketAddr> = Vec::new();
+        for address in named {
+            if let Some(address) = self.admit(address)
+                && !chosen.contains(&address)
+            {
+                chosen.push(address);
             }
         }
-        chosen.sort_by_key(|(rank, _)| -rank);
+        chosen.sort_by_key(|address| !self.is_near(address.ip()));
         chosen.truncate(ADDRESSES_TRIED_MAX);
-        chosen.into_iter().map(|(_, address)| address).collect()
+        chosen
     }
 
     /// The address to dial, in its plain form, or `None` if it is not to be dialled.
@@ -105,6 +96,11 @@ impl Judge<'_> {
         interfaces.any(|subnet| !is_loopback(subnet.address) && subnet.contains(ip))
     }
 
+    /// Whether an address is on this machine or in a network of ours.
+    pub(super) fn is_near(&self, ip: IpAddr) -> bool {
+        is_loopback(ip) || self.in_own_subnet(ip)
+    }
+
     fn is_own_listener(&self, address: SocketAddr) -> bool {
         let same_machine = |ip: IpAddr| {
             is_loopback(ip) || self.config.interfaces.iter().any(|own| own.address == ip)
@@ -112,29 +108,9 @@ impl Judge<'_> {
         self.own.iter().any(|own| {
             own.address == address
                 || (own.address.port() == address.port()
-                    && own.kind != CandidateKind::MAPPED
+                    && on_an_interface(own.kind)
                     && same_machine(address.ip()))
         })
-    }
-
-    /// Larger is better. Weights as in the table of candidate kinds: a common subnet outweighs the
-    /// kind, the kind outweighs the family.
-    fn rank(&self, address: SocketAddr, kind: Option<CandidateKind>) -> i32 {
-        let ip = address.ip();
-        let near = if is_loopback(ip) || self.in_own_subnet(ip) {
-            4_000
-        } else {
-            0
-        };
-        let Some(kind) = kind else { return near };
-        let preference = match kind {
-            CandidateKind::LOOPBACK => 125,
-            CandidateKind::HOST => 120,
-            CandidateKind::MAPPED => 110,
-            CandidateKind::REFLEXIVE => 100,
-            _ => 60,
-        };
-        near + preference * 8 + if ip.is_ipv6() { 4 } else { 0 }
     }
 }
 
@@ -151,6 +127,12 @@ fn unwrapped(address: SocketAddr) -> SocketAddr {
         | [0x64, 0xFF9B, 1, ..] => SocketAddr::new(embedded.into(), address.port()),
         _ => address,
     }
+}
+
+/// Whether a candidate has the port of our very socket.
+fn on_an_interface(kind: CandidateKind) -> bool {
+    use CandidateKind as Kind;
+    matches!(kind, Kind::HOST | Kind::LOOPBACK | Kind::VERIFIED)
 }
 
 /// Addresses at which no peer can be.
@@ -395,38 +377,19 @@ mod tests {
     #[test]
     fn t_06_equal_addresses_count_once_and_eight_are_tried() {
         let config = lan();
-        let named = |n: u8| Named {
-            address: SocketAddr::new(Ipv4Addr::new(192, 0, 2, n).into(), 5000),
-            kind: None,
-        };
+        let named = |n: u8| SocketAddr::new(Ipv4Addr::new(192, 0, 2, n).into(), 5000);
         let list: Vec<_> = (1..=16).flat_map(|n| [named(n), named(n)]).collect();
         let chosen = judge(&config).choose(list);
-        let expected: Vec<_> = (1..=8).map(|n| named(n).address).collect();
+        let expected: Vec<_> = (1..=8).map(named).collect();
         assert_eq!(chosen, expected, "in the order of the peer");
     }
 
     #[test]
-    fn our_own_network_is_tried_first_then_the_better_kind() {
+    fn our_own_network_is_tried_first_then_as_the_peer_says() {
         let config = lan();
-        let named = |address: &str, kind| Named {
-            address: address.parse().expect("an address"),
-            kind: Some(kind),
-        };
-        let chosen = judge(&config).choose([
-            named("198.51.100.1:5000", CandidateKind::MAPPED),
-            named("203.0.113.1:5000", CandidateKind::HOST),
-            named("[2001:db8::1]:5000", CandidateKind::HOST),
-            named("192.168.1.9:5000", CandidateKind::HOST),
-        ]);
-        let texts: Vec<_> = chosen.iter().map(ToString::to_string).collect();
-        assert_eq!(
-            texts,
-            [
-                "192.168.1.9:5000",
-                "[2001:db8::1]:5000",
-                "203.0.113.1:5000",
-                "198.51.100.1:5000"
-            ]
-        );
+        let list = ["198.51.100.1:5000", "203.0.113.1:5000", "192.168.1.9:5000"];
+        let list = list.map(|address| address.parse().expect("an address"));
+        let chosen = judge(&config).choose(list);
+        assert_eq!(chosen, [list[2], list[0], list[1]]);
     }
 }

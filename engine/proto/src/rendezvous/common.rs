@@ -10,10 +10,9 @@ use uuid::Uuid;
 use super::conversation::State;
 use super::desk::Context;
 use super::numbers::{Arrival, Numbers};
-use super::race::Way;
 use super::{
     Answer, AttemptError, AttemptId, Carrier, ConversationId, EndReason, Event, LocalCandidate,
-    Network, Output, RelayCandidate, RelayPolicy, SecurityFault,
+    Network, Output, Path, RelayCandidate, RelayPolicy, SecurityFault,
 };
 use crate::wire::rendezvous::{CancelReason, Message, NakCode, SequenceNumber};
 use crate::wire::signal::Signal;
@@ -249,19 +248,20 @@ impl Common {
         }
     }
 
-    /// A lane has won: everything else is closed.
+    /// Legacy: a lane has won, and everything else is closed.
     pub(super) fn establish(
         &mut self,
         context: &mut Context<'_>,
         attempt: AttemptId,
-        way: Way,
+        path: Path,
     ) -> State {
+        context.desk.won(attempt);
         context.desk.hang_up_all(&self.id, Some(attempt));
         self.stop_listening(context);
         context.desk.event(Event::Established {
             id: self.id.clone(),
             attempt,
-            path: way.path(),
+            path,
             expectation: self.expectation,
         });
         State::Established(attempt)

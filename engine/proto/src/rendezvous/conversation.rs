@@ -4,12 +4,13 @@ use std::mem;
 use std::time::Instant;
 
 use super::common::{Common, Ending, Happening, Step};
+use super::connector::Connector;
 use super::desk::Context;
 use super::legacy::Legacy;
-use super::meeting::Meeting;
 use super::native::{Answering, Proposed};
 use super::offered::Offered;
 use super::{AttemptId, EndReason, Event, WrongCodeSeenBy};
+use crate::trust::Session;
 use crate::wire::rendezvous::{CancelReason, Message, NakCode};
 use crate::wire::signal::Signal;
 
@@ -29,11 +30,11 @@ pub(super) enum State {
     Proposed(Box<Proposed>),
     /// Native: a first proposal came; our addresses are being found for the answer.
     Answering(Box<Answering>),
-    /// Native: keys are agreed on, lanes are tried.
-    Meeting(Box<Meeting>),
+    /// Native: keys are agreed on, lanes are tried and used.
+    Connecting(Box<Connector>),
     /// Legacy: proposals, and attempts to act on them.
     Legacy(Box<Legacy>),
-    /// A lane carries the conversation.
+    /// Legacy: a lane carries the conversation.
     Established(AttemptId),
     /// Over. The endpoint removes it.
     Ended,
@@ -62,7 +63,7 @@ impl Conversation {
             State::Offered(state) => state.handle(common, context, happening),
             State::Proposed(state) => state.handle(common, context, happening),
             State::Answering(state) => state.handle(common, context, happening),
-            State::Meeting(state) => state.handle(common, context, happening),
+            State::Connecting(state) => state.handle(common, context, happening),
             State::Legacy(state) => state.handle(common, context, happening),
             State::Established(lane) => established(lane, context, happening),
             State::Ended => Ok(State::Ended),
@@ -119,8 +120,22 @@ impl Conversation {
 
     /// The host could not deliver a message of ours. A lane that is up does not need the host.
     pub(super) fn undelivered(&mut self, context: &mut Context<'_>, code: u16) {
-        if !self.is_established() {
+        let lost = match &self.state {
+            State::Connecting(state) => state.lost(),
+            _ => None,
+        };
+        if let Some(error) = lost {
+            self.end(context, Ending::silent(EndReason::LinkLost(error)));
+        } else if !self.is_established() {
             self.end(context, Ending::silent(EndReason::Undeliverable { code }));
+        }
+    }
+
+    /// The keys of a native conversation, once they are agreed on.
+    pub(super) fn session(&self) -> Option<&Session> {
+        match &self.state {
+            State::Connecting(state) => Some(state.session()),
+            _ => None,
         }
     }
 
@@ -143,7 +158,7 @@ impl Conversation {
 
     /// The transfer is over: no word to anyone.
     pub(super) fn finish(&mut self, context: &mut Context<'_>) {
-        context.desk.forget_all(&self.common.id);
+        context.desk.finish_all(&self.common.id);
         self.common.stop_listening(context);
         self.state = State::Ended;
     }
@@ -154,7 +169,7 @@ impl Conversation {
             State::Offered(state) => Some(state.due()),
             State::Proposed(state) => Some(state.due()),
             State::Answering(state) => state.due(),
-            State::Meeting(state) => Some(state.due()),
+            State::Connecting(state) => state.due(),
             State::Legacy(state) => state.due(),
             State::Established(_) | State::Ended => None,
         }
@@ -165,7 +180,11 @@ impl Conversation {
     }
 
     pub(super) fn is_established(&self) -> bool {
-        matches!(self.state, State::Established(_))
+        match &self.state {
+            State::Connecting(state) => state.is_established(),
+            State::Established(_) => true,
+            _ => false,
+        }
     }
 
     pub(super) fn is_ended(&self) -> bool {
@@ -187,7 +206,7 @@ impl Conversation {
 fn established(lane: AttemptId, context: &mut Context<'_>, happening: Happening) -> Step {
     match happening {
         Happening::Failed { attempt, error } if attempt == lane => {
-            context.desk.forget(attempt);
+            context.desk.failed(attempt, error);
             return Err(Ending::silent(EndReason::LinkLost(error)));
         }
         Happening::Incoming { attempt, .. } => context.desk.hang_up(attempt),

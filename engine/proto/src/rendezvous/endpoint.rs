@@ -7,15 +7,16 @@ use uuid::Uuid;
 
 use super::common::{Common, Ending, Gathered, Happening};
 use super::conversation::Conversation;
-use super::desk::{Context, Desk};
+use super::desk::{Context, Desk, Try};
 use super::legacy::Legacy;
 use super::limits::{EXPECTATIONS_MAX, OUTGOING_MAX};
 use super::memory::Memory;
 use super::native::Proposed;
 use super::{
     AttemptId, Config, ConversationId, EndReason, Event, Input, Output, Proposal, RelayPolicy,
+    TriedSource,
 };
-use crate::trust::{CodeWords, Randomness};
+use crate::trust::{CodeWords, Randomness, Session};
 use crate::wire::rendezvous::CancelReason;
 use crate::wire::text::ScreenName;
 
@@ -42,12 +43,6 @@ pub(super) struct Expectation {
 }
 
 impl Endpoint {
-    /// The keys that a native conversation has agreed on.
-    #[must_use]
-    pub fn session(&self, _id: &ConversationId) -> Option<&crate::trust::Session> {
-        None
-    }
-
     /// An endpoint without conversations.
     #[must_use]
     pub fn new(local: ScreenName, config: Config) -> Self {
@@ -96,8 +91,14 @@ impl Endpoint {
         self.conversations.len()
     }
 
-    /// Attempts that the driver has been told of and that are not over. One of each established
-    /// conversation is the lane in use.
+    /// The keys of a native conversation, from when they are agreed on to its end.
+    #[must_use]
+    pub fn session(&self, id: &ConversationId) -> Option<&Session> {
+        self.conversations.get(id)?.session()
+    }
+
+    /// Attempts that the driver has been told of and that are not over. Of each established
+    /// conversation one is the lane in use.
     #[must_use]
     pub fn open_attempts(&self) -> usize {
         self.desk.open_attempts()
@@ -105,6 +106,7 @@ impl Endpoint {
 
     /// Takes note of what happened at `now`, which never runs backwards.
     pub fn handle_input(&mut self, now: Instant, input: Input) {
+        self.desk.clock(now);
         match input {
             Input::Timeout => self.time(now),
             Input::Signal { from, body } => self.signal(now, from, body),
@@ -209,7 +211,8 @@ impl Endpoint {
                 carrier,
             } => {
                 if self.conversations.contains_key(&id) {
-                    self.desk.adopt(attempt, &id);
+                    let what = Try::Direct(from, carrier, TriedSource::Accepted);
+                    self.desk.adopt(attempt, &id, what);
                     let happening = Happening::Incoming {
                         attempt,
                         from,

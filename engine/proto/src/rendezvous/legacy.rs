@@ -12,7 +12,7 @@ use super::limits::{
 };
 use super::methods::{Method, Methods, Wish};
 use super::proposal::{self, LegacyWay, legacy_addresses};
-use super::race::{Pace, Race};
+use super::race::Race;
 use super::{
     AttemptError, AttemptId, CandidateKind, EndReason, LegacySecurity, LocalCandidate, Output,
     Protocol, RelayAddress, RelayCandidate, Wait,
@@ -88,7 +88,7 @@ impl Legacy {
             secure,
             service_tags,
             methods: Methods::default(),
-            race: Race::new(Pace::Legacy),
+            race: Race::default(),
             own: Vec::new(),
             announced: Vec::new(),
             turn: Turn::CreatingRelay,
@@ -143,14 +143,16 @@ impl Legacy {
                     self.up(common, context, attempt, &way);
                 }
             }
-            Happening::Secured { attempt, .. } => {
-                if self.race.proven(attempt) {
-                    let lane = self
-                        .race
-                        .lane(attempt)
-                        .expect("a proven lane is one of the race");
-                    return Ok(common.establish(context, attempt, lane.way.clone()));
-                }
+            Happening::Secured {
+                attempt,
+                round_trip,
+            } if self.race.proven(attempt) => {
+                context.desk.proven(attempt, round_trip);
+                let lane = self
+                    .race
+                    .lane(attempt)
+                    .expect("a proven lane is one of the race");
+                return Ok(common.establish(context, attempt, lane.way.clone().path()));
             }
             Happening::Failed { attempt, error } => {
                 return self.failed(common, context, attempt, error);
@@ -163,7 +165,7 @@ impl Legacy {
 
     fn time(mut self: Box<Self>, common: &mut Common, context: &mut Context<'_>) -> Step {
         for attempt in self.race.overdue(context.now) {
-            context.desk.hang_up(attempt);
+            context.desk.give_up(attempt, AttemptError::TimedOut);
             self.race.failed(attempt, AttemptError::TimedOut);
         }
         if self

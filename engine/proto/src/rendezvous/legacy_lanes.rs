@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::common::{Common, Step};
 use super::conversation::State;
-use super::desk::Context;
+use super::desk::{Context, Try};
 use super::legacy::{Legacy, Turn};
 use super::limits::RELAY_CREATE;
 use super::methods::Method;
@@ -24,7 +24,7 @@ impl Legacy {
         attempt: AttemptId,
         error: AttemptError,
     ) -> Step {
-        context.desk.forget(attempt);
+        context.desk.failed(attempt, error);
         let Some(lane) = self.race.failed(attempt, error) else {
             return Ok(State::Legacy(self));
         };
@@ -120,7 +120,7 @@ impl Legacy {
     }
 
     pub(super) fn create_relay(&mut self, common: &Common, context: &mut Context<'_>) {
-        let attempt = context.desk.new_attempt(&common.id);
+        let attempt = context.desk.new_attempt(&common.id, Try::Relay(None));
         let until = context.now + RELAY_CREATE;
         self.race.open(attempt, Way::Created, Some(until));
         context.desk.push(Output::RelayCreate {

@@ -26,8 +26,61 @@ pub const LISTENER_OPEN: Duration = Duration::from_secs(5);
 pub const DIAL_PACE: Duration = Duration::from_millis(250);
 /// Life of one dial; in legacy conversations of all dials of a proposal together.
 pub const DIAL_LIFE: Duration = Duration::from_secs(5);
-/// Dials open at once in a native conversation.
+/// TCP dials open at once in a native conversation.
 pub const DIALS_OPEN_MAX: usize = 3;
+
+/// How long TCP waits where UDP may come first.
+pub const TCP_HEAD_START: Duration = Duration::from_millis(100);
+/// QUIC handshakes that begin together.
+pub const QUIC_AT_ONCE: usize = 2;
+/// Time between the starts of further QUIC handshakes.
+pub const QUIC_PACE: Duration = Duration::from_millis(50);
+/// QUIC handshakes of ours under way at once.
+pub const QUIC_OPEN_MAX: usize = 4;
+/// Life of one QUIC handshake if others wait for its place.
+pub const QUIC_LIFE: Duration = Duration::from_secs(2);
+/// QUIC handshakes to one source of probes.
+pub const HANDSHAKES_PER_SOURCE_MAX: usize = 3;
+/// When both sides dial each other at once over TCP, if UDP may work.
+pub const SIMULTANEOUS_OPEN_AFTER: Duration = Duration::from_millis(600);
+/// Life of such a dial, its repetitions included.
+pub const SIMULTANEOUS_OPEN_LIFE: Duration = Duration::from_secs(4);
+/// Addresses dialled that way in one round.
+pub const SIMULTANEOUS_OPEN_MAX: usize = 2;
+
+/// Life of each of the first two rounds.
+pub const ROUND: Duration = Duration::from_secs(4);
+/// Life of a later round, and from its beginning to that of the next in the first time on a relay.
+pub const ROUNDS_OFTEN: Duration = Duration::from_secs(3);
+/// How long the time of frequent rounds lasts.
+pub const ROUNDS_OFTEN_FOR: Duration = Duration::from_secs(30);
+/// From the beginning of a round to that of the next, later on a relay.
+pub const ROUNDS_SELDOM: Duration = Duration::from_secs(60);
+/// The least time between the beginnings of two rounds.
+pub const ROUND_PAUSE: Duration = Duration::from_secs(1);
+/// How long the side that does not begin the next round waits for the other to do it.
+pub const ROUND_PATIENCE: Duration = Duration::from_secs(1);
+/// Hops of an opener in the first round, and in later ones.
+pub const OPENER_TTL: [u8; 2] = [4, 6];
+/// How often the peer is told of one generation.
+pub const TELLINGS_MAX: usize = 6;
+/// After this number a session on a relay looks for nothing better by itself.
+pub const SEQUENCE_ROUNDS_MAX: u16 = 44;
+/// After this number a session tells nothing any more.
+pub const SEQUENCE_TOLD_MAX: u16 = 58;
+
+/// How long the controller keeps proven lanes beside the one in use.
+pub const JUDGING: Duration = Duration::from_secs(5);
+/// The same for the other side: it must not be the first to drop what the controller may choose.
+pub const JUDGING_OTHER: Duration = Duration::from_secs(7);
+/// The least time between two changes of lane that are not needed.
+pub const MOVE_PAUSE: Duration = Duration::from_secs(5);
+/// A change to another lane of the same kind needs this much advantage in its round trip.
+pub const MOVE_ADVANTAGE: Duration = Duration::from_millis(5);
+/// Round trips up to this are those of one network: TCP is preferred there.
+pub const NEAR_ROUND_TRIP: Duration = Duration::from_millis(3);
+/// How long a session without a lane looks for another one.
+pub const REPAIR: Duration = Duration::from_secs(30);
 
 /// Time between the first probes to two addresses.
 pub const PROBE_PACE: Duration = Duration::from_millis(5);
@@ -89,6 +142,10 @@ pub const ADDRESSES_READ_MAX: usize = 16;
 pub const ADDRESSES_TRIED_MAX: usize = 8;
 /// Own addresses that are told to the peer.
 pub const ADDRESSES_TOLD_MAX: usize = 8;
+/// Candidates that are told to a client of our own kind, each for one protocol.
+pub const CANDIDATES_TOLD_MAX: usize = 16;
+/// Candidates of a client of our own kind that are looked at.
+pub const CANDIDATES_READ_MAX: usize = 32;
 
 /// A conversation whose numbers pass this is cancelled (T-03).
 pub const SEQUENCE_MAX: u16 = 64;

@@ -2,7 +2,7 @@
 
 use super::candidate::Judge;
 use super::common::Common;
-use super::desk::Context;
+use super::desk::{Context, Try};
 use super::legacy::Legacy;
 use super::limits::RELAY_READY;
 use super::proposal::{TheirWay, their_way};
@@ -78,8 +78,7 @@ impl Legacy {
             TheirWay::Relay(relay) => self.join(common, context, relay),
             TheirWay::Direct(_) if common.relay == RelayPolicy::Only => Some(Wish::Relay),
             TheirWay::Direct(named) => {
-                self.announced
-                    .extend(named.iter().map(|named| named.address.ip()));
+                self.announced.extend(named.iter().map(|named| named.ip()));
                 let peer_verified = message.undisputed_verified_ip();
                 let judge = Judge {
                     config: context.config,
@@ -107,7 +106,8 @@ impl Legacy {
                 None => return Some(Wish::Any),
             }
         }
-        let attempt = context.desk.new_attempt(&common.id);
+        let what = Try::Relay(Some(relay.address.clone()));
+        let attempt = context.desk.new_attempt(&common.id, what);
         let way = Way::Joined(relay.address.clone());
         self.race
             .open(attempt, way, Some(context.now + RELAY_READY));

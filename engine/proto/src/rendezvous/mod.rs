@@ -30,14 +30,16 @@
 //! | `conversation.rs`, `common.rs` | the states of one rendezvous; what all of them share |
 //! | `offered.rs` | a proposal that waits for our user |
 //! | `native.rs`, `fault.rs` | native policy: the key exchange, and what is wrong with one |
-//! | `meeting.rs`, `ground.rs` | native policy: candidates told and heard, lanes, nomination; own addresses |
+//! | `connector/` | native policy: candidates told and heard, attempts, the choice, further rounds |
+//! | `probing/` | native policy: signed datagrams that open routers and find ways |
 //! | `legacy.rs`, `legacy_lanes.rs` | legacy policy: our proposals and waits; connections |
 //! | `legacy_terms.rs` | legacy policy: what the peer proposes and accepts, and on which terms |
 //! | `methods.rs` | legacy policy: direct → redirect → relay → null |
 //! | `places.rs`, `report.rs` | addresses and what stands in their way; what became of attempts |
 //! | `proposal.rs` | what we put into a message, what we make of theirs |
 //! | `probing.rs` | the probes that open the way for datagrams, and what they show |
-//! | `candidate.rs`, `race.rs` | which addresses are dialled, in which order and at which pace |
+//! | `candidate.rs` | which addresses may be tried |
+//! | `race.rs` | legacy policy: the attempts, and their pace |
 //! | `sealed.rs` | the layout of what travels under the seal |
 //! | `numbers.rs`, `memory.rs` | sequence numbers; conversations that have ended |
 //! | `limits.rs` | every time and count, in one place |
@@ -46,16 +48,15 @@ mod arrival;
 mod candidate;
 mod common;
 mod config;
+mod connector;
 mod conversation;
 mod desk;
 mod endpoint;
 mod fault;
-mod ground;
 mod input;
 mod legacy;
 mod legacy_lanes;
 mod legacy_terms;
-mod meeting;
 mod memory;
 mod methods;
 mod native;

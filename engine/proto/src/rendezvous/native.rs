@@ -4,12 +4,11 @@
 use std::time::Instant;
 
 use super::common::{Common, Ending, Happening, Step};
+use super::connector::{Connector, Ground};
 use super::conversation::State;
 use super::desk::Context;
 use super::fault::{check_versions, sealed_whereabouts, security_ending};
-use super::ground::Ground;
 use super::limits::{CODE_ANSWER, EARLY_MAX, FIRST_ANSWER};
-use super::meeting::Meeting;
 use super::numbers::Arrival;
 use super::proposal::{self, KeptTerms};
 use super::{EndReason, Wait};
@@ -109,14 +108,14 @@ impl Proposed {
         let session = session.map_err(|error| security_ending(common, &error))?;
         common.code_unproven = false;
         let theirs = sealed_whereabouts(c2, |sealed| session.open(number, sealed))?;
-        let mut meeting = Meeting::begin(context, session, false, self.ground);
-        meeting.heard(common, context, theirs.unwrap_or_default())?;
-        meeting.tell_if_ready(common, context)?;
+        let mut connector = Connector::begin(context, session, false, self.ground);
+        connector.heard(common, context, theirs.unwrap_or_default())?;
+        connector.tell_if_ready(common, context)?;
         self.early.sort_by_key(|(_, number)| *number);
         for (message, number) in self.early {
-            meeting.proposal(common, context, &message, number)?;
+            connector.proposal(common, context, &message, number)?;
         }
-        Ok(State::Meeting(Box::new(meeting)))
+        Ok(State::Connecting(Box::new(connector)))
     }
 }
 
@@ -170,7 +169,9 @@ impl Answering {
                 self.ground.gathered(common, context, found);
             }
             Happening::RelayCreated { attempt, relay } => self.ground.relay_created(attempt, relay),
-            Happening::Failed { attempt, error } => self.ground.failed(context, attempt, error),
+            Happening::Failed { attempt, error } => {
+                self.ground.failed(context, attempt, error);
+            }
             Happening::Incoming { attempt, .. } => context.desk.hang_up(attempt),
             Happening::Proposal(_, number) => {
                 common.receive(number)?;
@@ -195,9 +196,9 @@ impl Answering {
                 .finish(self.p1.terms(), version, version, Some(sealed));
         let message = proposal::native_handshake(common, number, &block);
         common.send_message(context, message);
-        let mut meeting = Meeting::begin(context, session, true, self.ground);
-        meeting.has_told(context, whereabouts);
-        Ok(State::Meeting(Box::new(meeting)))
+        let mut connector = Connector::begin(context, session, true, self.ground);
+        connector.has_told(common, context, whereabouts);
+        Ok(State::Connecting(Box::new(connector)))
     }
 }
 

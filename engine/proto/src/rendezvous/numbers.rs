@@ -51,6 +51,11 @@ impl Numbers {
         }
     }
 
+    /// The highest so far, of either side.
+    pub(super) fn highest(&self) -> u16 {
+        self.sent.max(self.received)
+    }
+
     /// Whether the latest proposal of all is the peer's.
     pub(super) fn last_is_theirs(&self) -> bool {
         self.received > self.sent

@@ -193,6 +193,11 @@ pub enum Event {
         /// The conversation.
         id: ConversationId,
     },
+    /// The peer is being told for the first time where we are.
+    Told {
+        /// The conversation.
+        id: ConversationId,
+    },
     /// The first lane that carries the conversation. Comes at most once.
     Established {
         /// The conversation.

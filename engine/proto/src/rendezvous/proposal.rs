@@ -4,7 +4,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use bytes::Bytes;
 
-use super::candidate::Named;
 use super::common::Common;
 use super::limits::RELAY_PORT;
 use super::{CandidateKind, LocalCandidate, Offer, RelayAddress, RelayCandidate};
@@ -157,7 +156,7 @@ pub(super) fn legacy_addresses(own: &[LocalCandidate]) -> Option<(SocketAddrV4, 
 #[derive(Debug)]
 pub(super) enum TheirWay {
     /// Addresses to dial, in their order.
-    Direct(Vec<Named>),
+    Direct(Vec<SocketAddr>),
     /// A relay session to join.
     Relay(RelayCandidate),
     /// Nothing to dial: we are to offer something else (L-07).
@@ -191,14 +190,7 @@ pub(super) fn their_way(message: &Message) -> TheirWay {
         let port = message.port()?;
         Some(SocketAddr::new(ip.into(), port))
     });
-    let named: Vec<_> = listed
-        .into_iter()
-        .chain(tagged)
-        .map(|address| Named {
-            address,
-            kind: None,
-        })
-        .collect();
+    let named: Vec<_> = listed.into_iter().chain(tagged).collect();
     if named.is_empty() {
         TheirWay::Nothing
     } else {

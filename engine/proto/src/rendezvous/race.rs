@@ -1,28 +1,20 @@
-//! Attempts side by side: when the next dial starts, how long each may take, which are still open.
+//! Legacy policy: attempts side by side: when the next dial starts, how long each may take, which
+//! are still open.
 //!
-//! The first to *connect* has no advantage, only the first to *prove* who it is. Each attempt fails
-//! alone (S-12).
+//! All dials are over 5 s after the first. A peer serves the first connection that it accepts: of
+//! several that we dialled only one talks at a time. Each attempt fails alone (S-12).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::desk::Desk;
+use super::desk::{Desk, Try};
 use super::limits::{
-    ACCEPTED_MAX, ACCEPTED_PROOF, ACCEPTED_PROVEN_MAX, ADDRESSES_TRIED_MAX, DIAL_LIFE, DIAL_PACE,
-    DIALS_OPEN_MAX, PROOF,
+    ACCEPTED_MAX, ACCEPTED_PROVEN_MAX, ADDRESSES_TRIED_MAX, DIAL_LIFE, DIAL_PACE, PROOF,
 };
-use super::{AttemptError, AttemptId, Carrier, ConversationId, Output, Path, RelayAddress};
-
-/// How attempts are paced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pace {
-    /// Three dials open at once, 5 s each.
-    Native,
-    /// All dials are over 5 s after the first. A peer serves the first connection that it accepts:
-    /// of several that we dialled only one talks at a time.
-    Legacy,
-}
+use super::{
+    AttemptError, AttemptId, Carrier, ConversationId, Output, Path, RelayAddress, TriedSource,
+};
 
 /// How a connection comes about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,10 +28,6 @@ pub(super) enum Way {
 }
 
 impl Way {
-    pub(super) fn is_relayed(&self) -> bool {
-        matches!(self, Self::Created | Self::Joined(_))
-    }
-
     /// Who dials or joins is the TLS client (T-09).
     pub(super) fn is_ours(&self) -> bool {
         matches!(self, Self::Dialled(_) | Self::Joined(_))
@@ -91,9 +79,8 @@ pub(super) enum Admission {
 }
 
 /// The attempts of one conversation.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Race {
-    pace: Pace,
     waiting: VecDeque<SocketAddr>,
     named: Vec<SocketAddr>,
     /// When the next dial may start; `None`: at once.
@@ -104,23 +91,11 @@ pub(super) struct Race {
 }
 
 impl Race {
-    pub(super) fn new(pace: Pace) -> Self {
-        Self {
-            pace,
-            waiting: VecDeque::new(),
-            named: Vec::new(),
-            next_dial: None,
-            dials_end: None,
-            lanes: BTreeMap::new(),
-            last_error: None,
-        }
-    }
-
     /// A fresh race for another proposal; remembers only how the last attempt failed.
     pub(super) fn renewed(&self) -> Self {
         Self {
             last_error: self.last_error,
-            ..Self::new(self.pace)
+            ..Self::default()
         }
     }
 
@@ -132,9 +107,7 @@ impl Race {
                 self.waiting.push_back(address);
             }
         }
-        if self.pace == Pace::Legacy && self.dials_end.is_none() {
-            self.dials_end = Some(now + DIAL_LIFE);
-        }
+        self.dials_end.get_or_insert(now + DIAL_LIFE);
     }
 
     /// Starts the dials whose time has come.
@@ -143,7 +116,8 @@ impl Race {
             let Some(to) = self.waiting.pop_front() else {
                 break;
             };
-            let attempt = desk.new_attempt(id);
+            let what = Try::Direct(to, Carrier::Tcp, TriedSource::Announced);
+            let attempt = desk.new_attempt(id, what);
             let until = self.dials_end.unwrap_or(now + DIAL_LIFE);
             self.open(attempt, Way::Dialled(to), Some(until));
             self.next_dial = Some(now + DIAL_PACE);
@@ -158,17 +132,11 @@ impl Race {
     }
 
     fn may_dial(&self) -> bool {
-        let dialled = |stages: &[Stage]| {
-            let lanes = self.lanes.values();
-            lanes
-                .filter(|lane| matches!(lane.way, Way::Dialled(_)) && stages.contains(&lane.stage))
-                .count()
+        let talks = |lane: &Lane| {
+            let up = matches!(lane.stage, Stage::Proving | Stage::Proven);
+            matches!(lane.way, Way::Dialled(_)) && up
         };
-        let free = match self.pace {
-            Pace::Native => dialled(&[Stage::Opening, Stage::Proving]) < DIALS_OPEN_MAX,
-            Pace::Legacy => dialled(&[Stage::Proving, Stage::Proven]) == 0,
-        };
-        free && !self.waiting.is_empty()
+        !self.waiting.is_empty() && !self.lanes.values().any(talks)
     }
 
     /// Notes an attempt that is being opened.
@@ -217,15 +185,10 @@ impl Race {
             self.lanes.remove(&oldest_silent);
             admission = Admission::InPlaceOf(oldest_silent);
         }
-        let proof = if self.pace == Pace::Native {
-            ACCEPTED_PROOF
-        } else {
-            PROOF
-        };
         let lane = Lane {
             way: Way::Accepted(from),
             stage: Stage::Proving,
-            until: Some(now + proof),
+            until: Some(now + PROOF),
             heard: false,
         };
         self.lanes.insert(attempt, lane);
@@ -241,11 +204,8 @@ impl Race {
 
     /// An attempt is up. Says how it came about if it is to prove itself now.
     pub(super) fn connected(&mut self, now: Instant, attempt: AttemptId) -> Option<Way> {
-        let one_talks = self.pace == Pace::Legacy
-            && self
-                .lanes
-                .values()
-                .any(|lane| lane.way.is_ours() && lane.stage == Stage::Proving);
+        let mut lanes = self.lanes.values();
+        let one_talks = lanes.any(|lane| lane.way.is_ours() && lane.stage == Stage::Proving);
         let lane = self
             .lanes
             .get_mut(&attempt)
@@ -311,14 +271,14 @@ impl Race {
         overdue.map(|(attempt, _)| *attempt).collect()
     }
 
-    /// Legacy: the time for all dials is over, the ones that have not begun included.
+    /// The time for all dials is over, the ones that have not begun included.
     pub(super) fn close_dials(&mut self, now: Instant) {
         if self.dials_end.is_some_and(|end| end <= now) {
             self.waiting.clear();
         }
     }
 
-    /// Legacy: when the time for all dials is over.
+    /// When the time for all dials is over.
     pub(super) fn dials_end(&self) -> Option<Instant> {
         self.dials_end
     }
@@ -349,36 +309,9 @@ impl Race {
         lanes.map(|(attempt, _)| *attempt).collect()
     }
 
-    /// The best of the proven attempts: direct before relayed, then the earlier.
-    pub(super) fn best_proven(&self) -> Option<(AttemptId, &Way)> {
-        let proven = self
-            .lanes
-            .iter()
-            .filter(|(_, lane)| lane.stage == Stage::Proven);
-        let (attempt, lane) =
-            proven.min_by_key(|(attempt, lane)| (lane.way.is_relayed(), **attempt))?;
-        Some((*attempt, &lane.way))
-    }
-
-    pub(super) fn is_proven(&self, attempt: AttemptId) -> bool {
-        self.lanes
-            .get(&attempt)
-            .is_some_and(|lane| lane.stage == Stage::Proven)
-    }
-
-    /// Whether any direct attempt may still come to something, beside those made to our listener.
-    pub(super) fn direct_pending(&self) -> bool {
-        !self.waiting.is_empty() || self.lanes.values().any(|lane| !lane.way.is_relayed())
-    }
-
     /// Whether nothing is left to wait for.
     pub(super) fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.lanes.is_empty()
-    }
-
-    /// Whether an address of the peer was ever queued.
-    pub(super) fn has_dialled(&self) -> bool {
-        !self.named.is_empty()
     }
 
     /// How the last attempt of ours failed.

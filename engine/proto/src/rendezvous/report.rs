@@ -67,8 +67,10 @@ pub struct Tried {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TriedSource {
-    /// The peer named it.
+    /// The peer named it under the seal.
     Candidate(CandidateKind),
+    /// An old client named it.
+    Announced,
     /// A signed datagram came from it.
     PeerReflexive,
     /// The other side dialled.

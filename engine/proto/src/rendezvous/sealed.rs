@@ -15,7 +15,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::limits::ADDRESSES_READ_MAX;
+use super::limits::CANDIDATES_READ_MAX;
 use super::{
     CandidateKind, LocalCandidate, Mapping, Network, Protocol, RelayAddress, RelayCandidate,
 };
@@ -84,7 +84,7 @@ impl Whereabouts {
             });
         }
         let items = TlvList::decode_rest(Bytes::copy_from_slice(reader.rest()))?;
-        let candidates = items.all(CANDIDATE).take(ADDRESSES_READ_MAX);
+        let candidates = items.all(CANDIDATE).take(CANDIDATES_READ_MAX);
         let candidates = candidates.filter_map(|value| decode_candidate(value).transpose());
         let network = items.last(NETWORK).map(decode_network).transpose()?;
         let (generation, network) = network.unwrap_or_default();

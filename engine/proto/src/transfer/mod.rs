@@ -115,11 +115,9 @@ fn common(
                 reason: AbortReason(reason),
                 text,
             }),
-            // One lane only, so far: nothing moves.
-            Some(Control::Use | Control::Moved(_) | Control::From(_) | Control::Resume(_)) => {
-                Err(ProtocolError::Unexpected(kind.0))
-            }
-            _ => Ok(Common::Nothing),
+            // Lanes are the link's business, below.
+            Some(_) => Err(ProtocolError::Unexpected(kind.0)),
+            None => Ok(Common::Nothing),
         };
     }
     match (*greeted, kind) {

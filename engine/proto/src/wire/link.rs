@@ -1,7 +1,8 @@
 //! Frames of a link: what travels over a lane after both sides proved themselves.
 //!
 //! `[length of type and payload: u32, 1 byte to 1 MiB][type: u8][payload]`. Types below 0x20 control the link, those above belong to
-//! what uses it.
+//! what uses it. A transfer is in the payloads of STREAM, which have at most 256 KiB each; its own frames look like these, and
+//! have types of 0x20 and more, and PING, PONG and ABORT of their own.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
@@ -25,12 +26,18 @@ wire_enum! {
         PING = 0x03,
         /// The answer.
         PONG = 0x04,
-        /// Reserved for moving to another lane.
+        /// The sender of a direction has moved to another lane.
         MOVED = 0x05,
-        /// Reserved for moving to another lane.
+        /// Where in the stream the next byte on this lane stands.
         FROM = 0x06,
-        /// Reserved for moving to another lane.
+        /// The receiver of a direction misses what a lost lane had.
         RESUME = 0x07,
+        /// Bytes of the stream.
+        STREAM = 0x08,
+        /// What the receiver of a direction has.
+        STREAM_ACK = 0x09,
+        /// The stream ends here.
+        FIN = 0x0A,
     }
 }
 
@@ -138,12 +145,16 @@ pub enum Control {
     Ping(u64),
     /// The answer, with the same number.
     Pong(u64),
-    /// Reserved: up to which block was sent before a move. Decoded and not used.
+    /// The stream goes on elsewhere: this lane had its bytes up to this one, which is the first that it does not have. `[byte: u64]`
     Moved(u64),
-    /// Reserved: from which block on this lane sends. Decoded and not used.
+    /// The next byte of STREAM on this lane is this one. `[byte: u64]`
     From(u64),
-    /// Reserved: from which block on the receiver wants more. Decoded and not used.
+    /// The receiver has everything below this byte and misses it: go on from there, on this lane. `[byte: u64]`
     Resume(u64),
+    /// The receiver has everything below this byte; FIN counts as one. `[byte: u64]`
+    Ack(u64),
+    /// The stream has so many bytes, and all of them went out. `[bytes: u64]`
+    Fin(u64),
 }
 
 impl Control {
@@ -179,6 +190,8 @@ impl Control {
             FrameType::MOVED => Self::Moved(reader.u64()?),
             FrameType::FROM => Self::From(reader.u64()?),
             FrameType::RESUME => Self::Resume(reader.u64()?),
+            FrameType::STREAM_ACK => Self::Ack(reader.u64()?),
+            FrameType::FIN => Self::Fin(reader.u64()?),
             _ => return Ok(None),
         }))
     }
@@ -194,9 +207,11 @@ impl Control {
             }
             Self::Ping(number) => (FrameType::PING, number_payload(*number)),
             Self::Pong(number) => (FrameType::PONG, number_payload(*number)),
-            Self::Moved(block) => (FrameType::MOVED, number_payload(*block)),
-            Self::From(block) => (FrameType::FROM, number_payload(*block)),
-            Self::Resume(block) => (FrameType::RESUME, number_payload(*block)),
+            Self::Moved(byte) => (FrameType::MOVED, number_payload(*byte)),
+            Self::From(byte) => (FrameType::FROM, number_payload(*byte)),
+            Self::Resume(byte) => (FrameType::RESUME, number_payload(*byte)),
+            Self::Ack(byte) => (FrameType::STREAM_ACK, number_payload(*byte)),
+            Self::Fin(byte) => (FrameType::FIN, number_payload(*byte)),
         };
         Frame { kind, payload }
     }
@@ -237,6 +252,8 @@ mod tests {
             (Control::Moved(1), "0000000905 0000000000000001"),
             (Control::From(2), "0000000906 0000000000000002"),
             (Control::Resume(3), "0000000907 0000000000000003"),
+            (Control::Ack(4), "0000000909 0000000000000004"),
+            (Control::Fin(5), "000000090a 0000000000000005"),
         ];
         for (control, expected) in frames {
             assert_eq!(bytes(&control.to_frame()), hex(expected));

@@ -226,7 +226,13 @@ impl Keeper {
     async fn search(&self, begun: Instant) -> Option<upnp::Device> {
         let line = GatherLine::waiting(GatherSource::Upnp, None);
         self.line(line.clone());
-        match upnp::search(self.wanted.own, self.wanted.gateway).await {
+        let mut orders = self.orders.clone();
+        let found = tokio::select! {
+            found = upnp::search(self.wanted.own, self.wanted.gateway) => found,
+            // Nothing is mapped yet, so there is nothing to wait for.
+            () = closed(&mut orders) => Err("given up".to_owned()),
+        };
+        match found {
             Ok(device) => Some(device),
             Err(error) => {
                 self.line(line.ended(GatherResult::Failed(error), begun.elapsed()));

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use igd_next::aio::Gateway;
 use igd_next::aio::tokio::{Tokio, search_gateway};
 use igd_next::{AddPortError, PortMappingProtocol, SearchOptions};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::{Wanted, lease};
@@ -30,21 +31,21 @@ pub(super) struct Device {
 /// # Errors
 /// In words, if there is none, or if it is not the gateway `gateway`: others do not translate for us.
 pub(super) async fn search(own: Ipv4Addr, gateway: Option<Ipv4Addr>) -> Result<Device, String> {
-    let directly = async {
-        match gateway {
-            Some(ip) => at(own, (ip, SSDP_PORT).into(), gateway).await,
-            None => std::future::pending().await,
-        }
-    };
-    let multicast = at(own, SearchOptions::default().broadcast_address, gateway);
-    tokio::pin!(directly, multicast);
-    tokio::select! {
-        Ok(device) = &mut directly => Ok(device),
-        found = &mut multicast => match (found, gateway) {
-            (Err(_), Some(_)) => directly.await,
-            (found, _) => found,
-        },
+    let multicast = SearchOptions::default().broadcast_address;
+    let directly = gateway.map(|ip| SocketAddr::from((ip, SSDP_PORT)));
+    let mut searches = JoinSet::new();
+    for to in directly.into_iter().chain([multicast]) {
+        searches.spawn(at(own, to, gateway));
     }
+    let mut failed = String::new();
+    while let Some(found) = searches.join_next().await {
+        match found {
+            Ok(Ok(device)) => return Ok(device),
+            Ok(Err(error)) => failed = error,
+            Err(error) => failed = error.to_string(),
+        }
+    }
+    Err(failed)
 }
 
 async fn at(own: Ipv4Addr, to: SocketAddr, gateway: Option<Ipv4Addr>) -> Result<Device, String> {
@@ -53,6 +54,7 @@ async fn at(own: Ipv4Addr, to: SocketAddr, gateway: Option<Ipv4Addr>) -> Result<
     options.broadcast_address = to;
     options.timeout = Some(SEARCH);
     options.single_search_timeout = Some(SEARCH);
+    options.allowed_gateway_ips = gateway.map(IpAddr::V4).into_iter().collect();
     let found = search_gateway(options)
         .await
         .map_err(|error| error.to_string())?;

@@ -7,18 +7,14 @@ use std::time::Duration;
 
 use rdv_proto::trust::Session;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 
 use super::open::{self, Crossings};
-use crate::transport::Route;
 use crate::transport::quic::{self, QuicConnection, QuicSocket};
 use crate::transport::tls::SecureError;
 use crate::trust::Identity;
 
-/// One TCP connect may take this long (`security.md` 6.4: candidates are dropped after 5 s).
-const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Dials from the sockets of one [`Site`](super::Site), in the way that the user chose (`--bind`, `--proxy`). Clones are the same.
+/// Dials from the sockets of one [`Site`](super::Site). Clones are the same. Who listens is dialled by [`Route`](crate::transport::Route)
+/// instead, since that needs none of these sockets.
 /// It keeps the UDP sockets open, so drop it with the attempt.
 #[derive(Debug, Clone)]
 pub(crate) struct Dialer(pub(super) Arc<Exits>);
@@ -26,7 +22,6 @@ pub(crate) struct Dialer(pub(super) Arc<Exits>);
 /// What a dialer dials from.
 #[derive(Debug)]
 pub(super) struct Exits {
-    pub(super) route: Route,
     /// Where the TCP listeners are, one per family.
     pub(super) listeners: Vec<SocketAddr>,
     /// One per family.
@@ -35,16 +30,6 @@ pub(super) struct Exits {
 }
 
 impl Dialer {
-    /// Connects to a peer that listens, from any port.
-    ///
-    /// # Errors
-    /// What the system or the proxy says; [`io::ErrorKind::TimedOut`] after 5 s.
-    pub(crate) async fn dial_tcp(&self, to: SocketAddr) -> io::Result<TcpStream> {
-        timeout(DIAL_TIMEOUT, self.0.route.connect_to(to))
-            .await
-            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
-    }
-
     /// Connects to a peer that connects to us at the same time, from the port of the listener. A refusal is tried again after
     /// 50 to 150 ms, for 4 s in all. A connection from `to` that the listener accepts meanwhile is taken, too: it is the same
     /// meeting.
@@ -57,7 +42,6 @@ impl Dialer {
         let own = own
             .copied()
             .find(|own| own.is_ipv4() == to.is_ipv4())
-            .filter(|_| self.0.route.socks.is_none())
             .ok_or(io::ErrorKind::Unsupported)?;
         open::dial(own, to, &self.0.crossings).await
     }

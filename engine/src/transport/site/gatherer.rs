@@ -208,7 +208,7 @@ impl Gatherer {
             for family in &mut self.udp {
                 family.questions.again(now);
             }
-            if self.refreshes % REFRESHES_PER_TCP == 0 && self.tcp_is_needed(now) {
+            if self.refreshes.is_multiple_of(REFRESHES_PER_TCP) && self.tcp_is_needed(now) {
                 for server in &mut self.tcp {
                     server.asked &= !server.answered;
                 }
@@ -463,7 +463,7 @@ impl Gatherer {
     fn host_addresses(&self) -> Vec<IpAddr> {
         match self.options.bind {
             Some(own) if !own.is_unspecified() => vec![own],
-            _ => gather::own_ips(self.options.loopback),
+            _ => gather::own_addresses(self.options.loopback),
         }
     }
 

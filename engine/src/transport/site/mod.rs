@@ -29,7 +29,6 @@ use self::dialer::Exits;
 use self::gatherer::{Gatherer, Stage};
 use self::open::Crossings;
 use self::sockets::Wanted;
-use super::Route;
 use super::network::GatherReport;
 use super::proxy::SocksProxy;
 use super::quic::{Datagram, Datagrams, QuicIncoming, QuicSocket};
@@ -83,6 +82,10 @@ impl Default for SiteOptions {
 
 /// What happens at a site.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "handed on once, and few wait at a time"
+)]
 pub(crate) enum SiteEvent {
     /// More is known of how to reach us, or something else.
     Found(Found),
@@ -117,7 +120,6 @@ pub(crate) struct Found {
 #[derive(Debug)]
 pub(crate) struct Site {
     dialer: Dialer,
-    listen_port: Option<u16>,
     found: watch::Receiver<Option<Found>>,
     datagrams: mpsc::Receiver<Datagram>,
     connections: mpsc::Receiver<SiteEvent>,
@@ -134,10 +136,6 @@ impl Site {
     /// [`io::ErrorKind::AddrInUse`] if all ports that the user allowed are taken, else what the system reports if there is not one
     /// socket to be had.
     pub(crate) fn open(options: SiteOptions) -> io::Result<Self> {
-        let route = Route {
-            bind: options.bind.filter(|own| !own.is_unspecified()),
-            socks: options.socks.clone(),
-        };
         let mut listeners = Vec::new();
         let mut udp = Vec::new();
         let mut arriving: Vec<Datagrams> = Vec::new();
@@ -160,12 +158,10 @@ impl Site {
         let addresses: io::Result<Vec<SocketAddr>> =
             listeners.iter().map(|one| one.local_addr()).collect();
         let exits = Arc::new(Exits {
-            route,
             listeners: addresses?,
             udp,
             crossings: crossings.clone(),
         });
-        let listen_port = exits.listeners.first().map(SocketAddr::port);
         let (connected, connections) = mpsc::channel(CONNECTIONS_WAITING);
         let accepting = AcceptLoops::start(listeners, &exits.udp, &crossings, &connected);
         let (datagram, datagrams) = mpsc::channel(DATAGRAMS_WAITING);
@@ -175,7 +171,6 @@ impl Site {
         let gatherer = Gatherer::new(options, Arc::clone(&exits), tell, Arc::clone(&report));
         Ok(Self {
             dialer: Dialer(exits),
-            listen_port,
             found,
             datagrams,
             connections,
@@ -204,11 +199,6 @@ impl Site {
     /// The ways out.
     pub(crate) fn dialer(&self) -> Dialer {
         self.dialer.clone()
-    }
-
-    /// The port of the listener.
-    pub(crate) fn listen_port(&self) -> Option<u16> {
-        self.listen_port
     }
 
     /// How the gathering went so far.

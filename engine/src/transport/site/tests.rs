@@ -108,6 +108,10 @@ fn options(servers: &[&Server]) -> SiteOptions {
     }
 }
 
+fn port(site: &Site) -> Option<u16> {
+    site.dialer.0.listeners.first().map(SocketAddr::port)
+}
+
 async fn next(site: &mut Site) -> SiteEvent {
     timeout(PATIENCE, site.next()).await.expect("an event")
 }
@@ -150,8 +154,8 @@ async fn a_site_that_nothing_stands_before_is_open_and_tells_its_own_addresses_a
     let begun = Instant::now();
     let found = complete(&mut site).await;
     assert!(begun.elapsed() < Duration::from_millis(300));
-    let at = SocketAddr::new(HOME, site.listen_port().unwrap());
-    assert_eq!(found.listen_port, site.listen_port());
+    let at = SocketAddr::new(HOME, port(&site).unwrap());
+    assert_eq!(found.listen_port, port(&site));
     assert_eq!(found.network.udp, Mapping::Open);
     assert_eq!(
         kinds(&found),
@@ -319,9 +323,9 @@ async fn whoever_comes_in_is_told_until_the_site_is_retired() {
         let dialer = other.dialer();
         (other, dialer)
     };
-    let at = SocketAddr::new(HOME, site.listen_port().unwrap());
+    let at = SocketAddr::new(HOME, port(&site).unwrap());
     complete(&mut site).await;
-    let dialled = dialer.dial_tcp(at).await.unwrap();
+    let dialled = TcpStream::connect(at).await.unwrap();
     let SiteEvent::Tcp { from, .. } = next(&mut site).await else {
         panic!("no connection");
     };
@@ -332,11 +336,11 @@ async fn whoever_comes_in_is_told_until_the_site_is_retired() {
         panic!("no datagram");
     };
     assert_eq!(datagram.bytes, probe);
-    assert_eq!(Some(datagram.from.port()), other.listen_port());
+    assert_eq!(Some(datagram.from.port()), port(&other));
     site.retire();
     // The listeners are closed by the time that the tasks have ended.
     let refused = async {
-        while dialer.dial_tcp(at).await.is_ok() {
+        while TcpStream::connect(at).await.is_ok() {
             tokio::task::yield_now().await;
         }
     };
@@ -351,7 +355,7 @@ async fn two_sides_that_dial_each_other_at_once_get_one_connection() {
         Site::open(options(&[])).unwrap(),
         Site::open(options(&[])).unwrap(),
     );
-    let at = |site: &Site| SocketAddr::new(HOME, site.listen_port().unwrap());
+    let at = |site: &Site| SocketAddr::new(HOME, port(&site).unwrap());
     let (dial_a, dial_b) = (a.dialer(), b.dialer());
     let (from_a, from_b) = tokio::join!(dial_a.dial_open(at(&b)), dial_b.dial_open(at(&a)));
     let (mut from_a, mut from_b) = (from_a.unwrap(), from_b.unwrap());
@@ -377,7 +381,7 @@ async fn a_refusal_is_tried_again_until_the_other_side_is_there() {
     let (_, from) = timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();
     let dialled = dialling.await.unwrap().unwrap();
     assert_eq!(from, dialled.local_addr().unwrap());
-    assert_eq!(Some(from.port()), site.listen_port());
+    assert_eq!(Some(from.port()), port(&site));
 }
 
 #[tokio::test]
@@ -411,7 +415,7 @@ async fn nobody_there_ends_after_four_seconds_at_the_latest() {
 #[tokio::test]
 async fn ports_that_are_used_up_are_an_error() {
     let first = Site::open(options(&[])).unwrap();
-    let port = first.listen_port().unwrap();
+    let port = port(&first).unwrap();
     let again = Site::open(SiteOptions {
         ports: Some(port..=port),
         ..options(&[])

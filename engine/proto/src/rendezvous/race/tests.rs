@@ -15,14 +15,14 @@ struct Track {
 
 impl Track {
     #[allow(clippy::disallowed_methods)]
-    fn new(pace: Pace, addresses: u8) -> Self {
+    fn new(addresses: u8) -> Self {
         let peer = ScreenName::new("bob").expect("a good name");
         let id = ConversationId {
             peer,
             cookie: Cookie([1; 8]),
         };
         let mut track = Self {
-            race: Race::new(pace),
+            race: Race::default(),
             desk: Desk::default(),
             now: Instant::now(),
             id,
@@ -56,47 +56,8 @@ impl Track {
 }
 
 #[test]
-fn dials_begin_250_ms_apart_and_three_are_open() {
-    let mut track = Track::new(Pace::Native, 5);
-    assert_eq!(track.dialled.len(), 1);
-    track.wait(249);
-    assert_eq!(track.dialled.len(), 1);
-    track.wait(1);
-    assert_eq!(track.dialled.len(), 2);
-    track.wait(250);
-    track.wait(1_000);
-    assert_eq!(track.dialled.len(), 3, "a fourth waits for one of them");
-    assert_eq!(
-        track.race.due(),
-        Some(track.now - Duration::from_millis(1_500) + DIAL_LIFE)
-    );
-}
-
-#[test]
-fn each_native_dial_lives_five_seconds() {
-    let mut track = Track::new(Pace::Native, 2);
-    track.wait(250);
-    track.wait(4_749);
-    assert_eq!(track.race.overdue(track.now), []);
-    track.wait(1);
-    assert_eq!(track.race.overdue(track.now), [track.dialled[0]]);
-    track.wait(250);
-    assert_eq!(track.race.overdue(track.now), track.dialled);
-}
-
-#[test]
-fn a_failed_dial_lets_the_next_begin_at_once() {
-    let mut track = Track::new(Pace::Native, 4);
-    let first = track.dialled[0];
-    assert!(track.race.failed(first, AttemptError::Refused).is_some());
-    track.go();
-    assert_eq!(track.dialled.len(), 2);
-    assert_eq!(track.race.last_error(), Some(AttemptError::Refused));
-}
-
-#[test]
 fn an_address_is_tried_once_and_eight_in_all() {
-    let mut track = Track::new(Pace::Native, 6);
+    let mut track = Track::new(6);
     let again = (1..=16)
         .map(|n| SocketAddr::from(([192, 0, 2, n], 5000)))
         .collect();
@@ -111,32 +72,8 @@ fn an_address_is_tried_once_and_eight_in_all() {
 }
 
 #[test]
-fn only_what_was_proven_is_chosen_and_direct_before_relayed() {
-    let mut track = Track::new(Pace::Native, 1);
-    let (direct, relay) = (track.dialled[0], AttemptId(90));
-    track.race.open(relay, Way::Created, None);
-    assert!(!track.race.proven(direct), "it is not even up");
-    assert!(track.up(relay) && track.race.proven(relay));
-    assert_eq!(
-        track.race.best_proven().map(|(attempt, _)| attempt),
-        Some(relay)
-    );
-    assert!(track.up(direct));
-    assert_eq!(
-        track.race.best_proven().map(|(attempt, _)| attempt),
-        Some(relay),
-        "the first to connect has no advantage"
-    );
-    assert!(track.race.proven(direct) && !track.race.proven(direct));
-    assert_eq!(
-        track.race.best_proven().map(|(attempt, _)| attempt),
-        Some(direct)
-    );
-}
-
-#[test]
 fn of_several_legacy_dials_one_talks_at_a_time() {
-    let mut track = Track::new(Pace::Legacy, 3);
+    let mut track = Track::new(3);
     track.wait(250);
     let (first, second) = (track.dialled[0], track.dialled[1]);
     assert!(track.up(second), "whoever is up first");
@@ -153,7 +90,7 @@ fn of_several_legacy_dials_one_talks_at_a_time() {
 
 #[test]
 fn legacy_dials_end_together() {
-    let mut track = Track::new(Pace::Legacy, 3);
+    let mut track = Track::new(3);
     track.wait(250);
     track.wait(4_750);
     assert_eq!(track.race.overdue(track.now), track.dialled);
@@ -168,31 +105,40 @@ fn legacy_dials_end_together() {
 }
 
 #[test]
-fn accepted_connections_have_ten_seconds_natively_and_fifteen_else() {
-    for (pace, seconds) in [(Pace::Native, 10), (Pace::Legacy, 15)] {
-        let mut track = Track::new(pace, 0);
-        let from = "192.0.2.10:50000".parse().expect("an address");
-        assert_eq!(
-            track.race.accept(track.now, AttemptId(90), from),
-            Admission::Admitted
-        );
-        track.wait(seconds * 1_000 - 1);
-        assert_eq!(track.race.overdue(track.now), []);
-        track.wait(1);
-        assert_eq!(track.race.overdue(track.now), [AttemptId(90)]);
-    }
+fn accepted_connections_have_fifteen_seconds() {
+    let mut track = Track::new(0);
+    let from = "192.0.2.10:50000".parse().expect("an address");
+    let admission = track.race.accept(track.now, AttemptId(90), from);
+    assert_eq!(admission, Admission::Admitted);
+    track.wait(14_999);
+    assert_eq!(track.race.overdue(track.now), []);
+    track.wait(1);
+    assert_eq!(track.race.overdue(track.now), [AttemptId(90)]);
+}
+
+#[test]
+fn dials_begin_250_ms_apart_and_at_once_after_a_failure() {
+    let mut track = Track::new(3);
+    assert_eq!(track.dialled.len(), 1);
+    track.wait(249);
+    assert_eq!(track.dialled.len(), 1);
+    track.wait(1);
+    assert_eq!(track.dialled.len(), 2);
+    let first = track.dialled[0];
+    assert!(track.race.failed(first, AttemptError::Refused).is_some());
+    track.go();
+    assert_eq!(track.dialled.len(), 3);
+    assert_eq!(track.race.last_error(), Some(AttemptError::Refused));
 }
 
 #[test]
 fn a_peer_that_proves_lane_after_lane_is_stopped_at_eight() {
-    let mut track = Track::new(Pace::Native, 0);
+    let mut track = Track::new(0);
     let from = SocketAddr::from(([192, 0, 2, 1], 5000));
     for n in 0..8 {
         let attempt = AttemptId(100 + n);
-        assert_eq!(
-            track.race.accept(track.now, attempt, from),
-            Admission::Admitted
-        );
+        let admission = track.race.accept(track.now, attempt, from);
+        assert_eq!(admission, Admission::Admitted);
         assert!(track.race.proven(attempt));
     }
     let ninth = track.race.accept(track.now, AttemptId(200), from);

@@ -1,0 +1,333 @@
+//! The lane in use, and better ones. Only the controller chooses, so that there is no vote; the
+//! other side takes what is nominated.
+
+use std::time::{Duration, Instant};
+
+use super::super::common::Common;
+use super::super::desk::Context;
+use super::super::limits::{
+    JUDGING, JUDGING_OTHER, MOVE_ADVANTAGE, MOVE_PAUSE, NEAR_ROUND_TRIP, RELAY_GRACE,
+    RELAY_GRACE_MAX,
+};
+use super::super::proposal;
+use super::super::{AttemptError, AttemptId, Carrier, Event, MoveReason, Output, Protocol};
+use super::Connector;
+use super::lanes::{Lane, Stage, Way};
+use super::outlook::is_hopeless;
+
+impl Connector {
+    /// A lane is proven: whoever answered P1 says so, once.
+    pub(super) fn proven(&mut self, common: &mut Common, context: &mut Context<'_>) {
+        common.exchanged = true;
+        common.code_unproven = false;
+        if self.controller && !self.accepted {
+            self.accepted = true;
+            let accept = proposal::native_accept(common, self.session.own_key_hash());
+            common.send_message(context, accept);
+        }
+    }
+
+    /// The peer says that this is the lane.
+    pub(super) fn nominated(
+        &mut self,
+        common: &mut Common,
+        context: &mut Context<'_>,
+        attempt: AttemptId,
+    ) {
+        let lane = self
+            .ground
+            .lanes
+            .get(attempt)
+            .filter(|lane| lane.is_proven());
+        let Some(lane) = lane.filter(|_| !self.controller) else {
+            let error = AttemptError::WrongProof;
+            context.desk.give_up(attempt, error);
+            self.failed(common, context, attempt, error);
+            return;
+        };
+        let well = self.current().filter(|current| !current.silent);
+        if self.lane.current == Some(attempt) {
+            self.lane.passed_over = None;
+        } else if well.is_some_and(|current| !lane.used && is_better(current, lane)) {
+            self.lane.passed_over = Some(attempt);
+        } else {
+            let why = if well.is_some() {
+                MoveReason::Better
+            } else {
+                MoveReason::Repair
+            };
+            self.take(common, context, attempt, why);
+        }
+    }
+
+    /// The lane in use does not serve any more: what was nominated for it, and passed over, does.
+    pub(super) fn take_passed_over(&mut self, common: &mut Common, context: &mut Context<'_>) {
+        if let Some(attempt) = self.lane.passed_over.take()
+            && !self.is_well()
+            && self.ground.lanes.get(attempt).is_some_and(Lane::is_proven)
+        {
+            self.take(common, context, attempt, MoveReason::Repair);
+        }
+    }
+
+    /// Controller: nominates a lane if there is one worth it.
+    pub(super) fn choose(&mut self, common: &mut Common, context: &mut Context<'_>) {
+        let Some((attempt, why, at)) = self.choice() else {
+            return;
+        };
+        if at.is_some_and(|at| at > context.now) {
+            return;
+        }
+        context.desk.push(Output::Nominate {
+            id: common.id.clone(),
+            attempt,
+        });
+        self.take(common, context, attempt, why);
+    }
+
+    /// When a choice is to be made that has to wait.
+    pub(super) fn choice_due(&self) -> Option<Instant> {
+        let (_, _, at) = self.choice()?;
+        at
+    }
+
+    /// Controller: the lane to go over to, why, and when if not at once.
+    fn choice(&self) -> Option<(AttemptId, MoveReason, Option<Instant>)> {
+        if !self.controller {
+            return None;
+        }
+        let (attempt, lane) = self.best()?;
+        match self.current() {
+            None if self.lane.established => Some((attempt, MoveReason::Repair, None)),
+            None => {
+                let grace = lane.is_relayed() && self.waits_for_direct();
+                let at = self.grace_end().filter(|_| grace);
+                Some((
+                    attempt,
+                    MoveReason::Better,
+                    at.map(|at| at.min(self.deadline)),
+                ))
+            }
+            Some(current) if current.silent => Some((attempt, MoveReason::Repair, None)),
+            Some(current) if is_better(lane, current) => {
+                let pause = self.lane.moved.map(|moved| moved + MOVE_PAUSE);
+                let pause = pause.filter(|_| !current.is_relayed());
+                Some((attempt, MoveReason::Better, pause))
+            }
+            Some(_) => None,
+        }
+    }
+
+    /// The best of the proven lanes beside the one in use.
+    fn best(&self) -> Option<(AttemptId, &Lane)> {
+        let usable = self.ground.lanes.iter().filter(|(attempt, lane)| {
+            lane.is_proven() && !lane.silent && Some(*attempt) != self.lane.current
+        });
+        usable.reduce(|best, other| {
+            if is_better(other.1, best.1) {
+                other
+            } else {
+                best
+            }
+        })
+    }
+
+    /// Whether a direct lane may still come, so that a relayed one had better wait.
+    fn waits_for_direct(&self) -> bool {
+        let ours = self.ground.whereabouts();
+        let near = self.ground.lanes.any(|lane| lane.near);
+        if self.first_heard.is_some() && is_hopeless(&ours, &self.theirs, near) {
+            return false;
+        }
+        let under_way = self.ground.lanes.any(|lane| !lane.is_relayed());
+        under_way || self.round.is_waiting() || !ours.candidates.is_empty()
+    }
+
+    /// 300 ms and one round trip after the peer could begin to dial, at most one second.
+    fn grace_end(&self) -> Option<Instant> {
+        let told = self.first_told?;
+        let Some(heard) = self.first_heard else {
+            return Some(told + RELAY_GRACE_MAX);
+        };
+        let round_trip = heard.saturating_duration_since(told);
+        Some(heard + (RELAY_GRACE + round_trip).min(RELAY_GRACE_MAX))
+    }
+
+    /// Other side: the lane in use has broken; goes back to one that the controller chose before. Two choices may
+    /// overtake each other on their lanes: then that one is what the controller is using.
+    pub(super) fn fall_back(&mut self, common: &Common, context: &mut Context<'_>) -> bool {
+        if self.controller {
+            return false;
+        }
+        let used = self.ground.lanes.iter();
+        let used = used.filter(|(_, lane)| lane.used && lane.is_proven() && !lane.silent);
+        let best = used.reduce(|best, other| {
+            if is_better(other.1, best.1) {
+                other
+            } else {
+                best
+            }
+        });
+        let Some((attempt, _)) = best else {
+            return false;
+        };
+        self.take(common, context, attempt, MoveReason::Repair);
+        true
+    }
+
+    /// A lane is in use from here on.
+    fn take(
+        &mut self,
+        common: &Common,
+        context: &mut Context<'_>,
+        attempt: AttemptId,
+        why: MoveReason,
+    ) {
+        let Some(lane) = self.ground.lanes.get(attempt).cloned() else {
+            return;
+        };
+        let id = common.id.clone();
+        let path = lane.path();
+        let was_direct = self.is_well_and_direct();
+        let previous = self.lane.current.replace(attempt);
+        self.ground.lanes.set_used(attempt);
+        context.desk.won(attempt);
+        let first = !std::mem::replace(&mut self.lane.established, true);
+        context.desk.event(if first {
+            let expectation = common.expectation;
+            Event::Established {
+                id,
+                attempt,
+                path,
+                expectation,
+            }
+        } else {
+            Event::Moved {
+                id,
+                attempt,
+                path,
+                why,
+            }
+        });
+        self.lane.lost = None;
+        self.lane.passed_over = None;
+        if why == MoveReason::Better && was_direct {
+            self.lane.moved = Some(context.now);
+        }
+        if lane.is_relayed() {
+            self.lane.relayed_since.get_or_insert(context.now);
+            self.lane.judging_until = None;
+            return;
+        }
+        self.lane.relayed_since = None;
+        let judging = if self.controller {
+            JUDGING
+        } else {
+            JUDGING_OTHER
+        };
+        self.lane.judging_until = Some(context.now + judging);
+        self.next_round = None;
+        self.narrow(context, &lane, previous);
+    }
+
+    /// A direct lane is in use: what cannot be better than it is left. The relayed lane and one
+    /// of the other protocol stay for a while.
+    fn narrow(&mut self, context: &mut Context<'_>, taken: &Lane, previous: Option<AttemptId>) {
+        let Some(protocol) = taken.carrier().map(Carrier::protocol) else {
+            return;
+        };
+        let other = match protocol {
+            Protocol::Tcp => Protocol::Udp,
+            Protocol::Udp => Protocol::Tcp,
+        };
+        let other_may_win = rank(taken, is_near(taken)) == 0;
+        self.round.close(protocol);
+        if !other_may_win {
+            self.round.close(other);
+        }
+        let mut spare = false;
+        let surplus = self.ground.lanes.iter().filter(|(attempt, lane)| {
+            let kept = [self.lane.current, previous].contains(&Some(*attempt));
+            let Some(carrier) = lane.carrier().filter(|_| !kept) else {
+                return false;
+            };
+            if carrier.protocol() == protocol {
+                return true;
+            }
+            match lane.stage {
+                Stage::Opening => !other_may_win,
+                Stage::Proving => false,
+                Stage::Proven => std::mem::replace(&mut spare, true),
+            }
+        });
+        let surplus: Vec<_> = surplus.map(|(attempt, _)| attempt).collect();
+        for attempt in surplus {
+            self.ground.hang_up(context, attempt);
+        }
+    }
+
+    /// Drops everything but the lane in use.
+    pub(super) fn drop_surplus(&mut self, context: &mut Context<'_>) {
+        let current = self.lane.current;
+        for attempt in self
+            .ground
+            .lanes
+            .which(|attempt, _| Some(attempt) != current)
+        {
+            self.ground.hang_up(context, attempt);
+        }
+    }
+
+    /// Whether the lane in use is direct and nothing else is being looked for.
+    pub(super) fn is_settled(&self) -> bool {
+        let judged = self.lane.judging_until.is_none();
+        self.is_well_and_direct() && judged && self.round.over
+    }
+
+    /// Whether our relay session still waits for the peer, or has it.
+    pub(super) fn has_relay(&self) -> bool {
+        let relayed = |lane: &Lane| matches!(lane.way, Way::Created | Way::Joined(_));
+        self.ground.lanes.any(|lane| relayed(lane) && !lane.silent)
+    }
+}
+
+/// Whether going over from one lane to the other is worth it. Direct beats relayed; in one network
+/// TCP beats QUIC, elsewhere QUIC beats TCP unless it is clearly slower; among equals a fifth of
+/// the round trip and 5 ms decide.
+fn is_better(lane: &Lane, than: &Lane) -> bool {
+    if lane.is_relayed() || than.is_relayed() {
+        return !lane.is_relayed() && than.is_relayed();
+    }
+    let near = is_near(lane) && is_near(than);
+    let times = lane.round_trip.zip(than.round_trip);
+    match rank(lane, near).cmp(&rank(than, near)) {
+        std::cmp::Ordering::Less => false,
+        std::cmp::Ordering::Greater => {
+            times.is_none_or(|(ours, theirs)| ours <= theirs + theirs / 5 + MOVE_ADVANTAGE)
+        }
+        std::cmp::Ordering::Equal => times.is_some_and(|(ours, theirs)| {
+            let ours = ours.saturating_sub(ipv6_bonus(lane));
+            let theirs = theirs.saturating_sub(ipv6_bonus(than));
+            ours + (theirs / 5).max(MOVE_ADVANTAGE) <= theirs
+        }),
+    }
+}
+
+/// IPv6 gets 3 ms for free.
+fn ipv6_bonus(lane: &Lane) -> Duration {
+    match lane.address() {
+        Some(address) if address.is_ipv6() => Duration::from_millis(3),
+        _ => Duration::ZERO,
+    }
+}
+
+fn is_near(lane: &Lane) -> bool {
+    lane.round_trip
+        .map_or(lane.near, |round_trip| round_trip <= NEAR_ROUND_TRIP)
+}
+
+/// 1 if its protocol is the better one at that distance.
+fn rank(lane: &Lane, near: bool) -> u8 {
+    let tcp = lane.carrier() != Some(Carrier::Quic);
+    u8::from(tcp == near)
+}
