@@ -36,9 +36,12 @@ fn without_udp_anywhere_the_way_is_tcp() {
         let Some(world) = World::new(&sides.map(|side| format!("{side},rate=20mbit"))) else {
             return;
         };
-        let rules = "table inet quiet { chain road {
-            type filter hook forward priority 0; policy accept; meta l4proto udp drop
-        } }";
+        let rules = "table inet quiet {
+            chain road {
+                type filter hook forward priority 0; policy accept;
+                meta l4proto udp drop
+            }
+        }";
         world.lab.nft("inet", rules);
         let file = file_of(12);
         let done = world.begin(&Plan::new("a", "b", &file)).finish();
