@@ -1,12 +1,212 @@
-//! `rdv doctor`.
+//! `rdv doctor`: what kind of network this is, and what that means for transfers.
+//!
+//! Nobody is asked but the router, the host that is named, and its relay.
 
-use crate::args;
+mod finding;
+mod words;
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use rdv::oscar::{Client, HostSecurity, SignOn};
+use rdv::signaling::RelayDirectory;
+use rdv::transport::Route;
+use rdv::transport::network::{Examination, GatherReport};
+use rdv::transport::survey::{self, Filtering, ServerAnswer};
+use rdv::transport::tls::HostKeyStatus;
+use serde_json::json;
+use tokio::time::sleep;
+
+use self::finding::Finding;
+use crate::args::{self, Ways};
 use crate::exit::{Exit, Failure};
+use crate::road::{self, SIGN_ON_TIMEOUT, refused, with_port};
 use crate::stop::Stop;
 use crate::ui::Ui;
+use crate::ways;
+
+/// Between two questions: hosts answer ten a second.
+const PACE: Duration = Duration::from_millis(150);
+
+/// What failed answers are called.
+type Asked = Result<ServerAnswer, String>;
 
 pub(crate) async fn run(args: args::Doctor, ui: &Ui, stop: &mut Stop) -> Result<Exit, Failure> {
-    let _ = (args, stop);
+    let route = ways::route(&args.ways)?;
+    let host = args.host.as_deref().map(with_port).transpose()?;
+    let examined = stop.or(async {
+        match &host {
+            None => alone(&args.ways, ui).await,
+            Some(host) => with_host(&args, host, &route, ui).await,
+        }
+    });
+    examined.await?;
     ui.succeeded();
     Ok(Exit::DONE)
+}
+
+/// What can be told without anybody's help.
+async fn alone(ways: &Ways, ui: &Ui) -> Result<(), Failure> {
+    let report = gather(ways, Vec::new(), None).await?;
+    let findings = [
+        words::versions(None),
+        words::addresses(&report),
+        words::ipv6(&report, None),
+        words::port_mapping(&report, !ways.no_port_mapping),
+        words::filtering(None),
+        words::verdict(&report, None),
+    ];
+    findings.iter().for_each(|finding| finding.tell(ui));
+    ui.say(
+        "The kind of NAT, UDP, the relay and the clock take a host to ask: rdv doctor --host HOST:PORT",
+    );
+    Ok(())
+}
+
+async fn with_host(args: &args::Doctor, host: &str, route: &Route, ui: &Ui) -> Result<(), Failure> {
+    let ways = &args.ways;
+    let trust = road::trust(args.host_key.as_deref())?;
+    let found = road::addresses(host, ways).await;
+    let signed_on = Client::connect_by(route, host, &trust, SignOn::Join, SIGN_ON_TIMEOUT).await;
+    let client = match signed_on {
+        Ok(client) => client,
+        Err(error) => {
+            // What can be told all the same may say why.
+            let report = gather(ways, Vec::new(), None).await?;
+            let mut findings = vec![
+                words::versions(None),
+                words::addresses(&report),
+                words::ipv6(&report, None),
+                words::port_mapping(&report, !ways.no_port_mapping),
+                words::host_tcp(host, borrowed(&over_tcp(route, host).await)),
+            ];
+            let asked = over_udp(ways, found.first().copied()).await;
+            findings.extend(asked.map(|asked| words::host_udp(host, borrowed(&asked))));
+            findings.iter().for_each(|finding| finding.tell(ui));
+            return Err(refused(host, &error));
+        }
+    };
+    let direct = route.socks.is_none().then(|| client.host_address());
+    let relay = client.relay().await.ok().flatten();
+    let relay_at = match &relay {
+        Some(relay) => road::addresses(&relay.address, ways).await,
+        None => Vec::new(),
+    };
+    let servers: Vec<SocketAddr> = direct
+        .into_iter()
+        .chain(relay_at.first().copied())
+        .collect();
+    let verified = client.seen_address().map(|seen| seen.ip());
+    let report = gather(ways, servers, verified).await?;
+    let host_tcp = over_tcp(route, host).await;
+    let host_udp = over_udp(ways, direct).await;
+    let filtering = filtering(ways, direct).await;
+    let relay_name = relay.as_ref().map(|relay| relay.address.as_str());
+    let relay_tcp = match relay_name {
+        Some(relay) => Some(over_tcp(route, relay).await),
+        None => None,
+    };
+    let relay_udp = over_udp(ways, relay_at.first().copied()).await;
+    let told = host_udp.as_ref().and_then(|asked| asked.as_ref().ok());
+    let told = told.or(host_tcp.as_ref().ok());
+
+    let mut findings = vec![
+        words::versions(told.and_then(|told| told.software.as_deref())),
+        words::addresses(&report),
+        words::ipv6(&report, over_ipv6(route, &found).await),
+        words::mapping(&report),
+        words::filtering(filtering),
+        words::port_mapping(&report, !ways.no_port_mapping),
+        tls(host, &client),
+        words::host_tcp(host, borrowed(&host_tcp)),
+    ];
+    let udp = host_udp.as_ref();
+    findings.extend(udp.map(|asked| words::host_udp(host, borrowed(asked))));
+    let tcp = relay_name.zip(relay_tcp.as_ref());
+    findings.push(words::relay_tcp(
+        tcp.map(|(relay, asked)| (relay, borrowed(asked))),
+    ));
+    let udp = relay_name.zip(relay_udp.as_ref());
+    findings.extend(udp.map(|(relay, asked)| words::relay_udp(relay, borrowed(asked))));
+    findings.push(words::clock(told));
+    let relayed = relay_tcp.as_ref().is_some_and(Result::is_ok);
+    findings.push(words::verdict(&report, Some(relayed)));
+    findings.iter().for_each(|finding| finding.tell(ui));
+    road::tell_host(host, &client, ui);
+    client.close().await;
+    Ok(())
+}
+
+/// It signed us on, and the user knows which key is to be expected.
+fn tls(host: &str, client: &Client) -> Finding {
+    let first = matches!(
+        client.host_security(),
+        HostSecurity::Tls {
+            status: HostKeyStatus::FirstUse,
+            ..
+        }
+    );
+    Finding::new(
+        ("host_tls", "host over TLS"),
+        json!({ "ok": true, "at": host }),
+        format!("{host} signs us on"),
+        match first {
+            true => {
+                "What is said to it is encrypted; whether its key is the right one, its operator can tell."
+            }
+            false => "What is said to it is encrypted, and its key is the one that is expected.",
+        },
+    )
+}
+
+async fn gather(
+    ways: &Ways,
+    servers: Vec<SocketAddr>,
+    verified: Option<IpAddr>,
+) -> Result<GatherReport, Failure> {
+    let through_proxy = ways.through.proxy.is_some();
+    let mut look = Examination::default();
+    look.stun = servers;
+    look.verified = verified;
+    look.bind = ways.bind;
+    look.ports = ways.port.as_ref().map(|ports| ports.0.clone());
+    look.external = ways.external.map(|external| (external.ip, external.port));
+    look.port_mapping = !ways.no_port_mapping && !through_proxy;
+    look.udp = !ways.no_udp && !through_proxy;
+    look.run().await.map_err(|error| {
+        Failure::new(
+            Exit::OTHER,
+            format!("no port can be listened on ({error}); see --port and --bind"),
+        )
+    })
+}
+
+/// None: UDP is not to be used, or the way there is a proxy.
+async fn over_udp(ways: &Ways, server: Option<SocketAddr>) -> Option<Asked> {
+    let server = server.filter(|_| !ways.no_udp && ways.through.proxy.is_none())?;
+    sleep(PACE).await;
+    let asked = survey::ask_udp(server, ways.bind).await;
+    Some(asked.map_err(|error| error.to_string()))
+}
+
+async fn filtering(ways: &Ways, server: Option<SocketAddr>) -> Option<Filtering> {
+    let server = server.filter(|_| !ways.no_udp && ways.through.proxy.is_none())?;
+    sleep(PACE).await;
+    Some(survey::filtering(server, ways.bind).await)
+}
+
+async fn over_tcp(route: &Route, server: &str) -> Asked {
+    sleep(PACE).await;
+    let asked = survey::ask_tcp(route, server).await;
+    asked.map_err(|error| error.to_string())
+}
+
+/// Whether the host answers at one of its IPv6 addresses; none if it has none.
+async fn over_ipv6(route: &Route, found: &[SocketAddr]) -> Option<bool> {
+    let address = found.iter().find(|found| found.is_ipv6())?;
+    Some(over_tcp(route, &address.to_string()).await.is_ok())
+}
+
+fn borrowed(asked: &Asked) -> Result<&ServerAnswer, &str> {
+    asked.as_ref().map_err(String::as_str)
 }

@@ -28,7 +28,7 @@ const LOOK_UP_TIME: Duration = Duration::from_secs(2);
 const ADDRESSES_MAX: usize = 4;
 
 /// Connect, TLS and sign-on together.
-const SIGN_ON_TIMEOUT: Duration = Duration::from_secs(15);
+pub(crate) const SIGN_ON_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Where a sender waits: signed on to a host, with a number.
 pub(crate) struct Meeting {

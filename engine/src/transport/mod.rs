@@ -17,6 +17,7 @@ mod portmap;
 pub(crate) mod proxy;
 pub mod quic;
 pub(crate) mod site;
+pub mod survey;
 pub mod tls;
 
 pub use connect::Route;

@@ -12,6 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use super::gather;
 
 pub use examine::Examination;
+pub use rdv_proto::rendezvous::{CandidateKind, LocalCandidate, Mapping, Network, Protocol};
 pub use report::{GatherLine, GatherReport, GatherResult, GatherSource};
 
 /// How often the interfaces are read. There is no kept crate that tells of changes on all systems without fifty more behind it, and
