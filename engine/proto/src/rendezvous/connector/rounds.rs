@@ -149,6 +149,9 @@ impl Connector {
         self.lane.judging_until = None;
         self.lane.relayed_since = None;
         self.lane.lost = Some((context.now, error));
+        if self.fall_back(common, context) {
+            return;
+        }
         if !self.ground.lanes.any(Lane::is_proven) {
             context.desk.event(Event::LaneLost {
                 id: common.id.clone(),
