@@ -9,6 +9,8 @@ mod desk;
 
 #[path = "cli/accounts.rs"]
 mod accounts;
+#[path = "cli/doctor.rs"]
+mod doctor;
 #[path = "cli/first_use.rs"]
 mod first_use;
 #[path = "cli/hosts.rs"]
@@ -29,6 +31,8 @@ mod old_peers;
 mod programs;
 #[path = "cli/refusals.rs"]
 mod refusals;
+#[path = "cli/reports.rs"]
+mod reports;
 #[path = "cli/secrets.rs"]
 mod secrets;
 #[path = "cli/shared.rs"]

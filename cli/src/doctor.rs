@@ -11,8 +11,8 @@ use std::time::Duration;
 use rdv::oscar::{Client, HostSecurity, SignOn};
 use rdv::signaling::RelayDirectory;
 use rdv::transport::Route;
-use rdv::transport::network::GatherReport;
-use rdv::transport::survey::{self, Filtering, ServerAnswer, Survey};
+use rdv::transport::network::{Examination, GatherReport};
+use rdv::transport::survey::{self, Filtering, ServerAnswer};
 use rdv::transport::tls::HostKeyStatus;
 use serde_json::json;
 use tokio::time::sleep;
@@ -36,7 +36,7 @@ pub(crate) async fn run(args: args::Doctor, ui: &Ui, stop: &mut Stop) -> Result<
     let host = args.host.as_deref().map(with_port).transpose()?;
     let examined = stop.or(async {
         match &host {
-            None => alone(&args.ways, &route, ui).await,
+            None => alone(&args.ways, ui).await,
             Some(host) => with_host(&args, host, &route, ui).await,
         }
     });
@@ -46,8 +46,8 @@ pub(crate) async fn run(args: args::Doctor, ui: &Ui, stop: &mut Stop) -> Result<
 }
 
 /// What can be told without anybody's help.
-async fn alone(ways: &Ways, route: &Route, ui: &Ui) -> Result<(), Failure> {
-    let report = gather(ways, route, Vec::new(), None).await?;
+async fn alone(ways: &Ways, ui: &Ui) -> Result<(), Failure> {
+    let report = gather(ways, Vec::new(), None).await?;
     let findings = [
         words::versions(None),
         words::addresses(&report),
@@ -72,7 +72,17 @@ async fn with_host(args: &args::Doctor, host: &str, route: &Route, ui: &Ui) -> R
         Ok(client) => client,
         Err(error) => {
             // What can be told all the same may say why.
-            alone(ways, route, ui).await?;
+            let report = gather(ways, Vec::new(), None).await?;
+            let mut findings = vec![
+                words::versions(None),
+                words::addresses(&report),
+                words::ipv6(&report, None),
+                words::port_mapping(&report, !ways.no_port_mapping),
+                words::host_tcp(host, borrowed(&over_tcp(route, host).await)),
+            ];
+            let asked = over_udp(ways, found.first().copied()).await;
+            findings.extend(asked.map(|asked| words::host_udp(host, borrowed(&asked))));
+            findings.iter().for_each(|finding| finding.tell(ui));
             return Err(refused(host, &error));
         }
     };
@@ -87,7 +97,7 @@ async fn with_host(args: &args::Doctor, host: &str, route: &Route, ui: &Ui) -> R
         .chain(relay_at.first().copied())
         .collect();
     let verified = client.seen_address().map(|seen| seen.ip());
-    let report = gather(ways, route, servers, verified).await?;
+    let report = gather(ways, servers, verified).await?;
     let host_tcp = over_tcp(route, host).await;
     let host_udp = over_udp(ways, direct).await;
     let filtering = filtering(ways, direct).await;
@@ -108,55 +118,16 @@ async fn with_host(args: &args::Doctor, host: &str, route: &Route, ui: &Ui) -> R
         words::filtering(filtering),
         words::port_mapping(&report, !ways.no_port_mapping),
         tls(host, &client),
-        words::reached(
-            ("host_tcp", "host over TCP"),
-            host,
-            borrowed(&host_tcp),
-            (
-                "The two sides can meet there.",
-                "It takes sign-ons, but does not say how it sees us over TCP, so that fewer direct connections over TCP come about.",
-            ),
-        ),
+        words::host_tcp(host, borrowed(&host_tcp)),
     ];
-    findings.extend(host_udp.as_ref().map(|asked| {
-        words::reached(
-            ("host_udp", "host over UDP"),
-            host,
-            borrowed(asked),
-            (
-                "It tells how the world sees us, which direct connections over UDP need.",
-                "If the relay does not answer over UDP either, direct connections over UDP are unlikely.",
-            ),
-        )
-    }));
-    findings.push(match (relay_name, &relay_tcp) {
-        (Some(relay), Some(asked)) => words::reached(
-            ("relay_tcp", "relay over TCP"),
-            relay,
-            borrowed(asked),
-            (
-                "Where nothing direct works, it carries the bytes, which it cannot read.",
-                "Where nothing direct works, nothing works from here.",
-            ),
-        ),
-        _ => Finding::new(
-            ("relay_tcp", "relay over TCP"),
-            json!({ "ok": false, "at": null, "reason": "none" }),
-            "the host names no relay",
-            "Where nothing direct works, nothing works.",
-        ),
-    });
-    if let (Some(relay), Some(asked)) = (relay_name, &relay_udp) {
-        findings.push(words::reached(
-            ("relay_udp", "relay over UDP"),
-            relay,
-            borrowed(asked),
-            (
-                "It tells how the world sees us as well, so that the kind of NAT can be told.",
-                "The kind of NAT may remain unknown; the relay itself works over TCP.",
-            ),
-        ));
-    }
+    let udp = host_udp.as_ref();
+    findings.extend(udp.map(|asked| words::host_udp(host, borrowed(asked))));
+    let tcp = relay_name.zip(relay_tcp.as_ref());
+    findings.push(words::relay_tcp(
+        tcp.map(|(relay, asked)| (relay, borrowed(asked))),
+    ));
+    let udp = relay_name.zip(relay_udp.as_ref());
+    findings.extend(udp.map(|(relay, asked)| words::relay_udp(relay, borrowed(asked))));
     findings.push(words::clock(told));
     let relayed = relay_tcp.as_ref().is_some_and(Result::is_ok);
     findings.push(words::verdict(&report, Some(relayed)));
@@ -190,18 +161,19 @@ fn tls(host: &str, client: &Client) -> Finding {
 
 async fn gather(
     ways: &Ways,
-    route: &Route,
     servers: Vec<SocketAddr>,
     verified: Option<IpAddr>,
 ) -> Result<GatherReport, Failure> {
-    let mut survey = Survey::by(route.clone());
-    survey.ports = ways.port.as_ref().map(|ports| ports.0.clone());
-    survey.external = ways.external.map(|external| (external.ip, external.port));
-    survey.servers = servers;
-    survey.verified = verified;
-    survey.port_mapping = !ways.no_port_mapping;
-    survey.udp = !ways.no_udp;
-    survey.gather().await.map_err(|error| {
+    let through_proxy = ways.through.proxy.is_some();
+    let mut look = Examination::default();
+    look.stun = servers;
+    look.verified = verified;
+    look.bind = ways.bind;
+    look.ports = ways.port.as_ref().map(|ports| ports.0.clone());
+    look.external = ways.external.map(|external| (external.ip, external.port));
+    look.port_mapping = !ways.no_port_mapping && !through_proxy;
+    look.udp = !ways.no_udp && !through_proxy;
+    look.run().await.map_err(|error| {
         Failure::new(
             Exit::OTHER,
             format!("no port can be listened on ({error}); see --port and --bind"),

@@ -282,7 +282,8 @@ impl From<&TriedLine> for Tried {
     fn from(line: &TriedLine) -> Self {
         Self {
             carrier: line.carrier.map(carrier),
-            address: line.address.clone(),
+            // A name that the peer told comes in quotes, as it may be shown.
+            address: line.address.as_deref().map(unquoted),
             source: line.source.to_owned(),
             at_ms: line.at_ms,
             took_ms: line.took_ms,
@@ -299,6 +300,14 @@ fn carrier(carrier: Carrier) -> String {
         Carrier::Quic => "quic",
     }
     .to_owned()
+}
+
+/// Text that may be shown, without the quotes around it.
+pub(crate) fn unquoted(shown: &str) -> String {
+    let inner = shown
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
+    inner.unwrap_or(shown).to_owned()
 }
 
 /// `0.8 s`.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::args::{Transfers, TransfersVerb};
 use crate::exit::{Exit, Failure};
-use crate::record::{Record, Tried, Way, seconds};
+use crate::record::{Record, Tried, Way, seconds, unquoted};
 use crate::records;
 use crate::ui::Ui;
 
@@ -248,8 +248,11 @@ fn why(record: &Record) -> Vec<String> {
 }
 
 fn place(tried: &Tried) -> String {
-    let address = tried.address.as_deref();
-    address.map_or_else(|| "an unknown address".to_owned(), show_sentence)
+    match (&tried.address, &tried.carrier) {
+        (Some(address), _) => show_sentence(address),
+        (None, Some(_)) => "an unknown address".to_owned(),
+        (None, None) => "that the other side was told".to_owned(),
+    }
 }
 
 /// Whether an attempt is the one that this way came of.
@@ -263,9 +266,7 @@ fn proven_ms(tried: &Tried) -> u64 {
 
 /// Text of errors, which may hold foreign text: without its quotes.
 fn show_sentence(text: &str) -> String {
-    show(text, SHOWN_MAX)
-        .trim_matches('"')
-        .replace("\\\"", "\"")
+    unquoted(&show(text, SHOWN_MAX)).replace("\\\"", "\"")
 }
 
 fn time(ms: u64) -> String {
@@ -357,6 +358,6 @@ mod tests {
 
     #[test]
     fn s_24_what_an_error_says_is_harmless() {
-        assert_eq!(show_sentence("a \"b\" \u{1b}[31m"), "a \"b\" \\u{1b}[31m");
+        assert_eq!(show_sentence("a \u{1b}[31m \"b\""), "a \\u{1b}[31m \"b\"");
     }
 }

@@ -190,8 +190,66 @@ fn is_mapping(source: GatherSource) -> bool {
     )
 }
 
-/// How a server is reached over something; `at`: which, in words.
-pub(crate) fn reached(
+pub(crate) fn host_tcp(host: &str, asked: Result<&ServerAnswer, &str>) -> Finding {
+    reached(
+        ("host_tcp", "host over TCP"),
+        host,
+        asked,
+        (
+            "The two sides can meet there.",
+            "If it takes sign-ons all the same, it is of another kind, and tells nobody how the world sees them over TCP.",
+        ),
+    )
+}
+
+pub(crate) fn host_udp(host: &str, asked: Result<&ServerAnswer, &str>) -> Finding {
+    reached(
+        ("host_udp", "host over UDP"),
+        host,
+        asked,
+        (
+            "It tells how the world sees us, which direct connections over UDP need.",
+            "If the relay does not answer over UDP either, direct connections over UDP are unlikely.",
+        ),
+    )
+}
+
+/// None: the host names no relay.
+pub(crate) fn relay_tcp(relay: Option<(&str, Result<&ServerAnswer, &str>)>) -> Finding {
+    let about = ("relay_tcp", "relay over TCP");
+    match relay {
+        Some((relay, asked)) => reached(
+            about,
+            relay,
+            asked,
+            (
+                "Where nothing direct works, it carries the bytes, which it cannot read.",
+                "Where nothing direct works, nothing works from here.",
+            ),
+        ),
+        None => Finding::new(
+            about,
+            json!({ "ok": false, "at": null, "reason": "none" }),
+            "the host names no relay",
+            "Where nothing direct works, nothing works.",
+        ),
+    }
+}
+
+pub(crate) fn relay_udp(relay: &str, asked: Result<&ServerAnswer, &str>) -> Finding {
+    reached(
+        ("relay_udp", "relay over UDP"),
+        relay,
+        asked,
+        (
+            "It tells how the world sees us as well, so that the kind of NAT can be told.",
+            "The kind of NAT may remain unknown; the relay itself works over TCP.",
+        ),
+    )
+}
+
+/// How a server is reached over something; `at`: which, in words; what it means if it is, and if not.
+fn reached(
     about: (&'static str, &'static str),
     at: &str,
     reached: Result<&ServerAnswer, &str>,
