@@ -227,14 +227,20 @@ fn later_of(one: Option<f64>, other: Option<f64>) -> Option<f64> {
     Some(one?.max(other?))
 }
 
-/// When that side first had a direct lane.
+/// Milliseconds until that side had a direct lane; `at_ms` counts from another beginning than `lane_ms`.
 fn direct_at(ended: &Ended) -> Option<f64> {
     let events = ended.events();
-    let first = events.iter().find(|event| {
-        ["connected", "path"].contains(&event["event"].as_str().unwrap_or_default())
-            && event["path"] == "direct"
-    });
-    first?["at_ms"].as_f64()
+    let ways: Vec<_> = events
+        .iter()
+        .filter(|event| {
+            ["connected", "path"]
+                .map(Into::into)
+                .contains(&event["event"])
+        })
+        .collect();
+    let direct = ways.iter().find(|way| way["path"] == "direct")?;
+    let first = ended.result()["lane_ms"].as_f64()?;
+    Some(first + direct["at_ms"].as_f64()? - ways.first()?["at_ms"].as_f64()?)
 }
 
 /// Median and the value that 95 of 100 do not exceed.

@@ -1,12 +1,10 @@
 //! QUIC beside TLS over TCP on loopback, from memory to memory between two processes: rdv's lanes, and bare quinn with the same
 //! settings and with others. What the variants tell is why the settings are as they are.
 
-use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use rdv_benches::process::Running;
 use rdv_benches::report::{Goal, headline, median, mib, spread, verdict};
 use rdv_benches::{Failure, lanes, quick, rounds, scratch};
 
@@ -65,20 +63,5 @@ fn main() -> Result<(), Failure> {
 fn once(way: &str, bytes: u64, place: &Path) -> Result<f64, Failure> {
     let this = std::env::current_exe()?;
     let bind = SocketAddr::from(([127, 0, 0, 1], 0));
-    let mut sender = Command::new(&this);
-    sender.args(lanes::sender_words(way, bytes, place, bind));
-    let mut sender = Running::start(sender.stdout(Stdio::piped()))?;
-    let mut line = String::new();
-    let out = sender.child().stdout.take().ok_or("no pipe")?;
-    BufReader::new(out).read_line(&mut line)?;
-    let words = lanes::receiver_words(way, bytes, place, line.trim().parse()?);
-    let receiver = Command::new(&this).args(words).output()?;
-    if !receiver.status.success() {
-        let said = String::from_utf8_lossy(&receiver.stderr);
-        return Err(format!("{way}: {said}").into());
-    }
-    sender.finish("the sender")?;
-    let said = String::from_utf8(receiver.stdout)?;
-    let (_, wall) = said.trim().split_once(' ').ok_or("no figures")?;
-    Ok(wall.parse()?)
+    lanes::measure(way, bytes, place, bind, |_| Command::new(&this))
 }

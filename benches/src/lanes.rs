@@ -5,8 +5,10 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,6 +28,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::Failure;
+use crate::process::Running;
 
 /// The word by which this program knows that it is to play a role of this room.
 pub const ROLE: &str = "--lane";
@@ -38,14 +41,12 @@ const ALPN: &[u8] = b"bench";
 
 /// The words behind the program's name that make it send `bytes` to whoever dials `bind`. `way`: `tls` or `quic` (lanes of rdv's), or
 /// `bare` and settings that differ from rdv's, like `bare:mtu=1452,gso=0`. Keys are made in `place` (see [`prepare`]).
-#[must_use]
-pub fn sender_words(way: &str, bytes: u64, place: &Path, bind: SocketAddr) -> Vec<String> {
+fn sender_words(way: &str, bytes: u64, place: &Path, bind: SocketAddr) -> Vec<String> {
     words("send", way, bytes, place, bind)
 }
 
 /// The words that make it receive them from `from`.
-#[must_use]
-pub fn receiver_words(way: &str, bytes: u64, place: &Path, from: SocketAddr) -> Vec<String> {
+fn receiver_words(way: &str, bytes: u64, place: &Path, from: SocketAddr) -> Vec<String> {
     words("receive", way, bytes, place, from)
 }
 
@@ -100,6 +101,36 @@ pub fn play_role() -> Result<bool, Failure> {
         _ => return Err("unknown side".into()),
     }
     Ok(true)
+}
+
+/// One run of a way between two processes: seconds from the dial to the last byte. `bind` is where the sender listens; `inside` makes
+/// the commands run where each end stands, the sender's first.
+///
+/// # Errors
+/// If one of them fails.
+pub fn measure(
+    way: &str,
+    bytes: u64,
+    place: &Path,
+    bind: SocketAddr,
+    inside: impl Fn(usize) -> Command,
+) -> Result<f64, Failure> {
+    let mut sender = inside(0);
+    sender.args(sender_words(way, bytes, place, bind));
+    let mut sender = Running::start(sender.stdout(Stdio::piped()))?;
+    let mut line = String::new();
+    let out = sender.child().stdout.take().ok_or("no pipe")?;
+    BufReader::new(out).read_line(&mut line)?;
+    let words = receiver_words(way, bytes, place, line.trim().parse()?);
+    let receiver = inside(1).args(words).output()?;
+    if !receiver.status.success() {
+        let said = String::from_utf8_lossy(&receiver.stderr);
+        return Err(format!("{way}: {said}").into());
+    }
+    sender.finish("the sender")?;
+    let said = String::from_utf8(receiver.stdout)?;
+    let (_, wall) = said.trim().split_once(' ').ok_or("no figures")?;
+    Ok(wall.parse()?)
 }
 
 /// What carries the bytes.
@@ -186,10 +217,10 @@ impl End<'_> {
     }
 
     async fn receive(&self) -> Result<(), Failure> {
+        let (identity, session) = self.answerer()?;
         let start = Instant::now();
         match &self.way {
             Way::Tls => {
-                let (identity, session) = self.answerer()?;
                 let stream = TcpStream::connect(self.address).await?;
                 stream.set_nodelay(true)?;
                 let deadlines = Deadlines::default();
@@ -197,7 +228,6 @@ impl End<'_> {
                 self.drain(start, lane).await
             }
             Way::Quic => {
-                let (identity, session) = self.answerer()?;
                 let any = (unspecified(self.address), 0);
                 let (socket, _datagrams) = QuicSocket::new(UdpSocket::bind(any)?)?;
                 let dialled = quic::dial(&socket, self.address, &session, &identity, DEADLINE);

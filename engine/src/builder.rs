@@ -108,6 +108,14 @@ impl Builder {
         self
     }
 
+    /// Whether peers are connected over TCP: dialled, or let in. Without it: yes. Relays are always reached over TCP, and so are
+    /// clients of the old kind, who know nothing else.
+    #[must_use]
+    pub fn tcp(mut self, yes: bool) -> Self {
+        self.setup.roads.tcp = yes;
+        self
+    }
+
     /// Connections to peers and relays go through this proxy. Then there are TCP connections that leave, and nothing else: no
     /// listener, no UDP, no own address told.
     #[must_use]

@@ -109,6 +109,11 @@ fn mutations_of_a_direct_im_hurt_no_machine() {
 }
 
 #[test]
+fn mutations_of_frames_on_lanes_hurt_no_link() {
+    mutate("link_machine", fuzz::link_machine, 34);
+}
+
+#[test]
 fn mutations_of_a_senders_frames_hurt_no_receiver() {
     mutate("bulk_receive", fuzz::bulk_receive, 21);
 }

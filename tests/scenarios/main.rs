@@ -13,5 +13,6 @@ mod old_clients;
 mod oscar;
 mod rendezvous;
 mod replay;
+mod roads;
 mod simnet;
 mod wire;

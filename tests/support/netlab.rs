@@ -100,6 +100,16 @@ impl Netlab {
         command
     }
 
+    /// The names that programs on a node know, as lines of `/etc/hosts`.
+    ///
+    /// # Panics
+    /// If the file cannot be written.
+    pub fn hosts(&self, node: &str, lines: &str) {
+        let folder = Path::new("/etc/netns").join(self.namespace(node));
+        std::fs::create_dir_all(&folder).expect("root may write there");
+        std::fs::write(folder.join("hosts"), lines).expect("root may write there");
+    }
+
     /// Gives `nft` on a node these lines.
     ///
     /// # Panics
@@ -180,6 +190,16 @@ impl Netlab {
 
 impl Drop for Netlab {
     fn drop(&mut self) {
+        for entry in std::fs::read_dir("/etc/netns")
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let name = entry.file_name();
+            if name.to_string_lossy().starts_with(&self.namespace("")) {
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
         let _ = Command::new(script())
             .arg("down")
             .env("NETLAB_NAME", &self.name)

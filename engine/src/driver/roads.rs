@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use rdv_proto::rendezvous::{
-    AttemptError, AttemptId, Carrier, ConversationId, Input, Network, RelayPolicy, Security,
+    AttemptError, AttemptId, Carrier, ConversationId, Input, Network, Protocol, RelayPolicy,
+    Security,
 };
 
 use super::sites::Wanted;
@@ -73,6 +74,7 @@ impl Driver {
     ) {
         let dialer = self.sites.dialer(id, generation);
         let origin = match (carrier, dialer) {
+            (Carrier::Tcp | Carrier::TcpOpen, _) if !self.may_use_tcp(id) => None,
             (Carrier::Tcp, _) => return self.attempts.dial_tcp(id, attempt, to),
             (Carrier::TcpOpen, Some(dialer)) => Some(Origin::TcpOpen { dialer, to }),
             (Carrier::Quic, Some(dialer)) => self.quic(id, dialer, to),
@@ -82,6 +84,10 @@ impl Driver {
             Some(origin) => self.attempts.begin(id, attempt, origin),
             None => self.cannot(attempt),
         }
+    }
+
+    fn may_use_tcp(&self, id: &ConversationId) -> bool {
+        self.setup.roads.tcp || self.jobs.old_service(id).is_some()
     }
 
     /// A QUIC dial, which has to know the keys beforehand.
@@ -163,9 +169,14 @@ impl Driver {
     pub(super) fn arrived(&mut self, arrival: Arrival) {
         let input = match arrival {
             Arrival::Report(report) => {
-                self.note_proof(&report);
+                self.note(&report);
                 self.attempts.reported(report)
             }
+            Arrival::Site {
+                id,
+                event: SiteEvent::Tcp { .. },
+                ..
+            } if !self.may_use_tcp(&id) => return,
             Arrival::Site {
                 id,
                 generation,
@@ -175,20 +186,29 @@ impl Driver {
         self.input(input);
     }
 
-    /// The report of a transfer says when its first lane was proven.
-    fn note_proof(&self, report: &Report) {
-        let Report::Secured { attempt, .. } = report else {
+    /// What the report of a transfer says of its attempts beside how they end.
+    fn note(&self, report: &Report) {
+        let (Report::Secured { attempt, .. } | Report::RelayCreated { attempt, .. }) = report
+        else {
             return;
         };
         let conversation = self.attempts.conversation(*attempt);
-        if let Some(log) = conversation.and_then(|id| self.jobs.log(id)) {
-            log.proven(now());
+        let Some(log) = conversation.and_then(|id| self.jobs.log(id)) else {
+            return;
+        };
+        match report {
+            Report::RelayCreated { relay, .. } => log.relay(&relay.address),
+            _ => log.proven(now()),
         }
     }
 
     fn happened(&mut self, id: ConversationId, generation: u32, event: SiteEvent) -> Input {
         let (from, carrier, origin) = match event {
-            SiteEvent::Found(found) => {
+            SiteEvent::Found(mut found) => {
+                if !self.may_use_tcp(&id) {
+                    found.listen_port = None;
+                    found.candidates.retain(|one| one.protocol == Protocol::Udp);
+                }
                 if let Some(log) = self.jobs.log(&id) {
                     log.own(&found.candidates, found.network);
                 }

@@ -66,6 +66,8 @@ pub(crate) struct Roads {
     pub(crate) external: Option<(IpAddr, Option<u16>)>,
     pub(crate) port_mapping: bool,
     pub(crate) udp: bool,
+    /// With our own kind.
+    pub(crate) tcp: bool,
     pub(crate) socks: Option<SocksProxy>,
     /// `None`: host and relay.
     pub(crate) stun: Option<Vec<SocketAddr>>,
@@ -79,6 +81,7 @@ impl Default for Roads {
             external: None,
             port_mapping: true,
             udp: true,
+            tcp: true,
             socks: None,
             stun: None,
         }

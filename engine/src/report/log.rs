@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use rdv_proto::rendezvous::{
-    AttemptId, CandidateKind, LocalCandidate, Mapping, Network, Protocol, Tried, TriedEnd,
-    TriedSource,
+    AttemptId, CandidateKind, LocalCandidate, Mapping, Network, Protocol, RelayAddress, Tried,
+    TriedEnd, TriedSource,
 };
 use rdv_proto::transfer::show;
 use rdv_proto::wire::text::ScreenName;
@@ -28,6 +28,8 @@ struct Written {
     report: TransferReport,
     /// Which attempt each of the paths was.
     attempts: Vec<AttemptId>,
+    /// Where our own relay session is.
+    relay: Option<String>,
 }
 
 impl Log {
@@ -50,6 +52,7 @@ impl Log {
             told: None,
             report,
             attempts: Vec::new(),
+            relay: None,
         })))
     }
 
@@ -92,6 +95,11 @@ impl Log {
         }
     }
 
+    /// A relay session of our own was made.
+    pub(crate) fn relay(&self, relay: &RelayAddress) {
+        self.write().relay = Some(relay_text(relay));
+    }
+
     /// An attempt is over, or has won.
     pub(crate) fn tried(&self, tried: &Tried) {
         let mut written = self.write();
@@ -99,8 +107,9 @@ impl Log {
             carrier: tried.carrier,
             address: match (&tried.address, &tried.relay) {
                 (Some(address), _) => Some(address.to_string()),
-                (None, Some(relay)) => Some(show(&relay.to_string(), ADDRESS_SHOWN)),
-                (None, None) => None,
+                (None, Some(relay)) => Some(relay_text(relay)),
+                // A relay session of our own.
+                (None, None) => written.relay.clone(),
             },
             source: source(tried.source),
             at_ms: written.ms(tried.started),
@@ -185,6 +194,14 @@ fn ms(from: Instant, to: Instant) -> u64 {
     u64::try_from(took).unwrap_or(u64::MAX)
 }
 
+/// Names are the word of others; literal addresses cannot lie about what they look like.
+fn relay_text(relay: &RelayAddress) -> String {
+    match relay {
+        RelayAddress::Socket(address) => address.to_string(),
+        RelayAddress::Name { host, port } => format!("{}:{port}", show(host, ADDRESS_SHOWN)),
+    }
+}
+
 fn protocol(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Tcp => "tcp",
@@ -195,6 +212,7 @@ fn protocol(protocol: Protocol) -> &'static str {
 fn source(source: TriedSource) -> &'static str {
     match source {
         TriedSource::Candidate(of) => kind(of),
+        TriedSource::Announced => "announced",
         TriedSource::PeerReflexive => "peer-reflexive",
         TriedSource::Accepted => "accepted",
         TriedSource::Relay => "relay",
@@ -228,7 +246,7 @@ fn mapping(mapping: Mapping) -> &'static str {
 mod tests {
     use std::time::Duration;
 
-    use rdv_proto::rendezvous::{AttemptError, Carrier, RelayAddress};
+    use rdv_proto::rendezvous::{AttemptError, Carrier};
 
     use super::*;
     use crate::transport::PathKind;

@@ -6,6 +6,7 @@
 
 mod bulk;
 mod direct_im;
+mod lanes;
 mod machines;
 mod oft;
 mod rendezvous;
@@ -29,6 +30,7 @@ use rdv_proto::wire::{address, ars, error::DecodeError, flap, link};
 
 pub use bulk::{bulk_receive, bulk_send};
 pub use direct_im::{decode_odc, decode_odc_payload, direct_im};
+pub use lanes::link_machine;
 pub use machines::{host_session, relay_pairing};
 pub use oft::{decode_oft, oft_receive, oft_send};
 pub use rendezvous::rendezvous_endpoint;
@@ -37,7 +39,7 @@ pub use rendezvous::rendezvous_endpoint;
 pub type Target = fn(&[u8]);
 
 /// All of them, by the name of the target and of its corpus.
-pub const TARGETS: [(&str, Target); 20] = [
+pub const TARGETS: [(&str, Target); 21] = [
     ("decode_flap", decode_flap),
     ("decode_snac", decode_snac),
     ("decode_tlv", decode_tlv),
@@ -47,6 +49,7 @@ pub const TARGETS: [(&str, Target); 20] = [
     ("decode_ars", decode_ars),
     ("decode_stun", decode_stun),
     ("decode_link", decode_link),
+    ("link_machine", link_machine),
     ("decode_oft", decode_oft),
     ("decode_odc", decode_odc),
     ("decode_odc_payload", decode_odc_payload),

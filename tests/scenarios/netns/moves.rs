@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 use crate::world::{Plan, World, file_of};
 
 /// A wall in the core between the two sides; the public server is seen from both.
-const WALL: &str = "table ip wall { chain road {
-    type filter hook forward priority 0; policy accept;
-    ip saddr { 11.11.1.0/24, 11.12.1.0/24 } ip daddr { 11.11.2.0/24, 11.12.2.0/24 } drop
-    ip saddr { 11.11.2.0/24, 11.12.2.0/24 } ip daddr { 11.11.1.0/24, 11.12.1.0/24 } drop
-} }";
+const WALL: &str = "table ip wall {
+    chain road {
+        type filter hook forward priority 0; policy accept;
+        ip saddr { 11.11.1.0/24, 11.12.1.0/24 } ip daddr { 11.11.2.0/24, 11.12.2.0/24 } drop
+        ip saddr { 11.11.2.0/24, 11.12.2.0/24 } ip daddr { 11.11.1.0/24, 11.12.1.0/24 } drop
+    }
+}";
 const NO_WALL: &str = "delete table ip wall";
 
 /// When the file that is written grew, as far as a look each millisecond shows.

@@ -36,9 +36,12 @@ fn without_udp_anywhere_the_way_is_tcp() {
         let Some(world) = World::new(&sides.map(|side| format!("{side},rate=20mbit"))) else {
             return;
         };
-        let rules = "table inet quiet { chain road {
-            type filter hook forward priority 0; policy accept; meta l4proto udp drop
-        } }";
+        let rules = "table inet quiet {
+            chain road {
+                type filter hook forward priority 0; policy accept;
+                meta l4proto udp drop
+            }
+        }";
         world.lab.nft("inet", rules);
         let file = file_of(12);
         let done = world.begin(&Plan::new("a", "b", &file)).finish();
@@ -62,17 +65,20 @@ fn two_who_have_ipv6_alone_talk_directly() {
     }
 }
 
-/// One who has IPv4 alone, and one who has both and meets at the host over IPv6.
+/// One who has IPv4 alone, and one who has both, and knows the host by an IPv4 address or by a name that has both.
 #[test]
 fn ipv4_alone_talks_directly_with_both() {
-    let (v4, v6) = (format!("{PUBLIC}:443"), format!("[{PUBLIC_V6}]:443"));
+    let v4 = format!("{PUBLIC}:443");
+    let named = "meet.example:443";
     let file = file_of(3);
-    for turned in [false, true] {
+    for (dual, turned) in [(v4.as_str(), false), (named, false), (named, true)] {
         let sides = ["A=eim", "B=eim+6"];
         let Some(world) = World::with_host(&sides, &v4, &["--listen", "[::]:443"]) else {
             return;
         };
-        let hosts = [["--host", &v4], ["--host", &v6]];
+        let names = format!("{PUBLIC_V6} meet.example\n{PUBLIC} meet.example\n");
+        world.lab.hosts("b", &names);
+        let hosts = [["--host", &v4], ["--host", dual]];
         let [(from, sender), (to, receiver)] = if turned {
             [("b", &hosts[1]), ("a", &hosts[0])]
         } else {

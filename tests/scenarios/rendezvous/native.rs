@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use rdv_proto::rendezvous::{
     AttemptError, AttemptId, CandidateKind, Carrier, EndReason, Event, Input, LocalCandidate,
-    MoveReason, Network, Path, Protocol, RelayPolicy,
+    MoveReason, Network, Path, Protocol, RelayPolicy, TriedEnd, TriedSource,
 };
 use rdv_proto::trust::Secret;
-use rdv_proto::wire::rendezvous::{MessageKind, NakCode};
+use rdv_proto::wire::rendezvous::{Message, MessageKind, NakCode, SequenceNumber};
 use rdv_proto::wire::service::NATIVE;
+use rdv_proto::wire::signal::Signal;
 use rdv_tests::pair::{ALICE, BOB, Decision, Pair};
 use rdv_tests::road::{Relay, Road, Tcp};
 
@@ -315,4 +316,111 @@ fn a_silent_relay_does_not_hold_up_a_direct_lane() {
     let (took, path) = Pair::meet_by_code(road, 1, RelayPolicy::Auto).assert_connects();
     assert!(matches!(path, Path::Direct { .. }), "{path:?}");
     assert!(took < Duration::from_millis(400), "{took:?}");
+}
+
+#[test]
+fn beside_a_direct_lane_the_relayed_one_is_kept_for_five_seconds() {
+    let mut pair = Pair::meet_by_code(Road::default(), 1, RelayPolicy::Auto);
+    pair.run_for(Duration::from_secs(4));
+    assert_eq!(pair.sides[BOB].endpoint.open_attempts(), 2);
+    let relayed = pair.sides[BOB]
+        .tried
+        .iter()
+        .any(|tried| tried.source == TriedSource::Relay);
+    assert!(!relayed, "its end is not told yet");
+    pair.run_for(Duration::from_secs(4));
+    pair.assert_settled();
+    let ends = |side: usize| {
+        let of_relay = pair.sides[side]
+            .tried
+            .iter()
+            .filter(|tried| tried.source == TriedSource::Relay);
+        of_relay.map(|tried| tried.end).collect::<Vec<_>>()
+    };
+    assert_eq!(ends(BOB), [TriedEnd::Lost], "the controller drops it");
+    assert_eq!(ends(ALICE), [TriedEnd::Failed(AttemptError::Closed)]);
+}
+
+#[test]
+fn every_attempt_is_reported_with_its_end() {
+    let road = Road::with_tcp(Tcp::Open, Tcp::Refused);
+    let mut pair = Pair::meet_by_code(road, 1, RelayPolicy::Never);
+    pair.assert_connects();
+    let ends = |side: usize| {
+        let tried = pair.sides[side].tried.iter();
+        tried
+            .map(|tried| (tried.source, tried.end))
+            .collect::<Vec<_>>()
+    };
+    let named = TriedSource::Candidate(CandidateKind::HOST);
+    assert_eq!(ends(ALICE), [(named, TriedEnd::Won)]);
+    let refused = TriedEnd::Failed(AttemptError::Refused);
+    let mut bob = ends(BOB);
+    bob.sort_by_key(|(_, end)| *end == TriedEnd::Won);
+    assert_eq!(
+        bob,
+        [(named, refused), (TriedSource::Accepted, TriedEnd::Won)]
+    );
+    for tried in pair.sides.iter().flat_map(|side| &side.tried) {
+        assert!(tried.started < tried.ended && tried.carrier == Some(Carrier::Tcp));
+    }
+}
+
+#[test]
+fn a_direct_way_that_opens_later_is_found_and_used() {
+    let mut pair = Pair::meet_by_code(
+        Road::with_tcp(Tcp::Dropped, Tcp::Dropped),
+        1,
+        RelayPolicy::Auto,
+    );
+    pair.run_for(Duration::from_secs(9));
+    assert!(matches!(pair.lane(ALICE), Some((_, Path::Relay(_)))));
+    pair.road.tcp = [Tcp::Open; 2];
+    let before = pair.elapsed;
+    pair.assert_connects();
+    for side in [ALICE, BOB] {
+        let mut events = pair.sides[side].events.iter();
+        let moved = events.find_map(|(at, event)| match event {
+            Event::Moved { why, path, .. } => Some((*at, *why, path.is_direct())),
+            _ => None,
+        });
+        let (at, why, direct) = moved.expect("a better lane");
+        assert_eq!((why, direct), (MoveReason::Better, true));
+        assert!(at < before + Duration::from_secs(6), "{at:?}");
+    }
+}
+
+#[test]
+fn on_a_relay_that_stays_the_search_ends_some_time() {
+    let mut pair = Pair::meet_by_code(
+        Road::with_tcp(Tcp::Dropped, Tcp::Dropped),
+        1,
+        RelayPolicy::Auto,
+    );
+    let (_, path) = pair.assert_connects();
+    assert!(matches!(path, Path::Relay(_)));
+    let numbers = pair
+        .messages(ALICE)
+        .into_iter()
+        .chain(pair.messages(BOB))
+        .filter_map(|message| message.sequence());
+    let highest = numbers.map(|number| number.get()).max().expect("messages");
+    assert!((30..=50).contains(&highest), "{highest}");
+    assert!(pair.elapsed > Duration::from_secs(60), "{:?}", pair.elapsed);
+}
+
+#[test]
+fn what_the_host_makes_up_does_not_end_a_session_that_has_a_lane() {
+    let mut pair = Pair::meet_by_code(Road::default(), 1, RelayPolicy::Auto);
+    pair.run_for(Duration::from_secs(9));
+    let message = pair.messages(BOB).remove(0);
+    for number in [40, 64, 65, 1_000] {
+        let number = SequenceNumber::new(number).expect("not 0");
+        let forged = Message::propose(message.cookie, message.service, number);
+        let from = pair.sides[BOB].name.clone();
+        let body = Signal::Rendezvous(forged).encode();
+        pair.input(ALICE, Input::Signal { from, body });
+    }
+    pair.assert_connects();
+    assert_eq!(pair.ended(ALICE), None);
 }

@@ -505,6 +505,7 @@ impl<'a> Player<'a> {
             }
             Event::Established { attempt, .. } => self.transfer(attempt),
             Event::Ended { reason, .. } => self.outcome = Some(Outcome::Ended(reason)),
+            Event::Tried { .. } => {}
             other => panic!("not known: {other:?}"),
         }
     }

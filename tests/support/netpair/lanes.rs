@@ -38,6 +38,8 @@ pub(super) struct Lane {
     connected: bool,
     secured: bool,
     used_early: bool,
+    /// Nothing arrives on it any more, and nobody says so.
+    dead: bool,
     /// Said before it was known to whom.
     pending: Vec<Message>,
 }
@@ -72,6 +74,7 @@ impl Lane {
             connected: false,
             secured: false,
             used_early: false,
+            dead: false,
             pending: Vec::new(),
         }
     }
@@ -407,6 +410,9 @@ impl NetPair {
             assert!(message != Message::Use, "a lane that is gone");
             return;
         };
+        if lane.dead {
+            return;
+        }
         let Some((far, attempt)) = lane.far else {
             return lane.pending.push(message);
         };
@@ -435,6 +441,32 @@ impl NetPair {
                     lane.used_early = true;
                 }
             }
+        }
+    }
+
+    /// Nothing arrives any more on any lane that there is now.
+    pub fn cut_lanes(&mut self) {
+        for side in [ALICE, BOB] {
+            for lane in self.sides[side].lanes.values_mut() {
+                lane.dead = true;
+            }
+            if let Some((_, attempt, _)) = self.in_use(side) {
+                self.taken(side, attempt);
+            }
+        }
+    }
+
+    /// A lane is in use: whoever uses a dead one notices its silence, and gives it up in the end.
+    pub(super) fn taken(&mut self, side: usize, attempt: AttemptId) {
+        if self.lane((side, attempt)).is_some_and(|lane| lane.dead) {
+            let silence = Input::LaneSilent { attempt };
+            self.post_input(Duration::from_millis(1_500), side, silence);
+            let gone = Message::Gone(AttemptError::TimedOut);
+            self.post(
+                Duration::from_secs(15),
+                side,
+                Parcel::Message(attempt, gone),
+            );
         }
     }
 

@@ -504,7 +504,16 @@ impl NetPair {
             Output::HangUp { attempt } => self.hang_up(side, attempt),
             Output::Event(event) => {
                 let now = self.now();
+                let taken = match &event {
+                    Event::Established { attempt, .. } | Event::Moved { attempt, .. } => {
+                        Some(*attempt)
+                    }
+                    _ => None,
+                };
                 self.sides[side].events.push((now, event));
+                if let Some(attempt) = taken {
+                    self.taken(side, attempt);
+                }
             }
             other => panic!("not known: {other:?}"),
         }

@@ -125,10 +125,15 @@ pub(super) fn legacy(
     message
 }
 
-/// Legacy peers dial the addresses of the tags with one port: a mapped address and its port if
+/// Legacy peers dial the addresses of the tags with one port: a mapped or forwarded address and its port if
 /// there is one, else the first of our own. All of ours with their ports go into the list.
 fn direct(message: Message, own: &[LocalCandidate]) -> Message {
-    let Some((address, lan)) = legacy_addresses(own) else {
+    // What is only guessed, or of use only to who dials at the same time, old clients cannot use.
+    let usable = |one: &&LocalCandidate| {
+        !matches!(one.kind, CandidateKind::REFLEXIVE | CandidateKind::VERIFIED)
+    };
+    let own: Vec<_> = own.iter().filter(usable).copied().collect();
+    let Some((address, lan)) = legacy_addresses(&own) else {
         return message.with_no_address();
     };
     let message = message.with_direct(*address.ip(), lan, address.port());
@@ -147,7 +152,7 @@ pub(super) fn legacy_addresses(own: &[LocalCandidate]) -> Option<(SocketAddrV4, 
             _ => None,
         })
     };
-    let mapped = v4(&|kind| kind == CandidateKind::MAPPED);
+    let mapped = v4(&|kind| matches!(kind, CandidateKind::MAPPED | CandidateKind::FORWARDED));
     let host = v4(&|kind| kind == CandidateKind::HOST).or_else(|| v4(&|_| true))?;
     Some((mapped.unwrap_or(host), *host.ip()))
 }

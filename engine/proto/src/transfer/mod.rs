@@ -115,9 +115,9 @@ fn common(
                 reason: AbortReason(reason),
                 text,
             }),
+            Some(Control::Pong(_)) | None => Ok(Common::Nothing),
             // Lanes are the link's business, below.
             Some(_) => Err(ProtocolError::Unexpected(kind.0)),
-            None => Ok(Common::Nothing),
         };
     }
     match (*greeted, kind) {

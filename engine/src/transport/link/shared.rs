@@ -235,15 +235,15 @@ impl State {
             };
             let before = std::mem::replace(&mut book.told, health);
             match (before, health) {
-                (_, LaneHealth::Silent) if before != health => {
-                    return Some(LinkEvent::Silent(attempt));
-                }
+                _ if before == health => {}
+                (_, LaneHealth::Silent) => return Some(LinkEvent::Silent(attempt)),
                 (LaneHealth::Silent, _) => {
+                    // If it is idle, that is news of its own.
                     book.told = LaneHealth::Good;
                     return Some(LinkEvent::Heard(attempt));
                 }
-                (LaneHealth::Good, LaneHealth::Idle) => return Some(LinkEvent::Idle(attempt)),
-                _ => {}
+                (_, LaneHealth::Idle) => return Some(LinkEvent::Idle(attempt)),
+                (_, LaneHealth::Good) => {}
             }
         }
         None

@@ -1,29 +1,36 @@
 //! The task that finds out how a site is reached from outside, and goes on watching whether that changes.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::num::NonZeroU16;
-use std::sync::{Arc, Mutex, PoisonError};
+mod class;
+mod gateway;
+mod report;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rdv_proto::rendezvous::{LocalCandidate, Mapping, Network};
+use rdv_proto::rendezvous::{LocalCandidate, Mapping};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use self::gateway::{changed, not_mapped};
 use super::dialer::Exits;
-use super::found::{self, Known, Ports};
-use super::stun::{self, Answer, Questions, Standing};
+use super::found::{Known, Ports};
+use super::stun::{self, Answer, Questions};
 use super::stun_tcp;
 use super::{Found, SiteOptions};
 use crate::transport::gather;
 use crate::transport::network::{self, GatherLine, GatherReport, GatherResult, GatherSource};
-use crate::transport::portmap::{self, Mapped, PortMap};
+use crate::transport::portmap::Mapped;
 use crate::transport::quic::{Datagram, Datagrams, QuicSocket};
 
 /// What is found later than this goes into a further message.
 const FIRST: Duration = Duration::from_millis(300);
 /// A gateway that speaks PCP or NAT-PMP has answered by then; whoever has none need not wait longer for it.
-const CONTROL_FIRST: Duration = Duration::from_millis(60);
+const CONTROL_FIRST: Duration = Duration::from_millis(30);
+/// An answer over UDP takes half as long as one over TCP, for which a connection has to be made first. If all answers over TCP are here
+/// and so much time more has passed, none over UDP is waited for with the first message.
+const UDP_LATE: Duration = Duration::from_millis(50);
 /// No answer over UDP by then, but one over TCP: UDP is blocked.
 const UDP_BLOCKED: Duration = Duration::from_millis(800);
 /// A translator forgets an idle UDP port after 30 s at the earliest (`connectivity.md` 2.1).
@@ -73,6 +80,7 @@ struct TcpServer {
     own: SocketAddr,
     asked: bool,
     answered: bool,
+    took: Duration,
     answer: Option<Answer>,
 }
 
@@ -141,6 +149,7 @@ impl Gatherer {
                     own: *own,
                     asked: false,
                     answered: false,
+                    took: Duration::ZERO,
                     answer: None,
                 }));
         }
@@ -244,7 +253,9 @@ impl Gatherer {
             .map(|mark| self.opened + mark)
             .into_iter()
             .filter(|mark| *mark > now);
-        questions.chain(marks).chain([self.refresh]).min()
+        let late = self.udp_late().filter(|late| *late > now);
+        let others = late.into_iter().chain([self.refresh]);
+        questions.chain(marks).chain(others).min()
     }
 
     fn datagram(&mut self, datagram: Datagram, out: &mpsc::Sender<Datagram>) {
@@ -274,6 +285,7 @@ impl Gatherer {
         self.put(line.ended(result, took));
         for one in self.tcp.iter_mut().filter(|one| one.server == server) {
             one.answered = true;
+            one.took = took;
             one.answer = answer.as_ref().ok().copied();
         }
     }
@@ -287,41 +299,6 @@ impl Gatherer {
         if !self.retired {
             self.begin(Instant::now());
         }
-    }
-
-    /// Asks the gateway, if there is one that translates.
-    fn start_mapping(&self) -> Option<PortMap> {
-        let options = &self.options;
-        let ports = |addresses: Vec<SocketAddr>| Ports::of(addresses.into_iter()).v4;
-        let udp = self.exits.udp.iter();
-        let udp = ports(udp.filter_map(|one| one.local_addr().ok()).collect());
-        let tcp = ports(self.exits.listeners.clone());
-        // Host and relay on this machine: whoever reaches them reaches us through them, or is on this machine, too.
-        let at_home = !options.stun.is_empty()
-            && options.stun.iter().all(|server| server.ip().is_loopback())
-            || options.verified.is_some_and(|ip| ip.is_loopback());
-        if !options.port_mapping
-            || !options.addresses
-            || at_home
-            || (udp.is_none() && tcp.is_none())
-        {
-            return None;
-        }
-        let gateway = network::gateway();
-        let own = match options.bind {
-            Some(IpAddr::V4(own)) if !own.is_unspecified() => own,
-            Some(IpAddr::V6(_)) => return None,
-            _ => own_address_towards(gateway)?,
-        };
-        if own.is_loopback() || portmap::is_outside(own) {
-            return None;
-        }
-        Some(PortMap::start(portmap::Wanted {
-            own,
-            gateway,
-            udp: udp.and_then(NonZeroU16::new),
-            tcp: tcp.and_then(NonZeroU16::new),
-        }))
     }
 
     /// Tells what is known, if it is time and something else than was told.
@@ -338,7 +315,8 @@ impl Gatherer {
         let time = self.tell.borrow().is_some()
             || complete
             || waited >= FIRST
-            || (self.udp_settled() && (self.control_settled() || waited >= CONTROL_FIRST));
+            || ((self.udp_settled() || self.udp_late().is_some_and(|late| now >= late))
+                && (self.control_settled() || waited >= CONTROL_FIRST));
         if time {
             self.tell.send_if_modified(|told| {
                 let news = told.as_ref() != Some(&found);
@@ -350,6 +328,13 @@ impl Gatherer {
 
     fn udp_settled(&self) -> bool {
         self.udp.iter().all(|family| family.questions.settled())
+    }
+
+    /// From when on UDP is later than it can be, if TCP tells.
+    fn udp_late(&self) -> Option<Instant> {
+        let alive = self.tcp.iter().all(|one| one.answer.is_some());
+        let took = self.tcp.iter().map(|one| one.took).max()?;
+        alive.then(|| self.opened + took + UDP_LATE)
     }
 
     fn control_settled(&self) -> bool {
@@ -365,71 +350,6 @@ impl Gatherer {
     /// it worth asking again.
     fn tcp_is_needed(&self, now: Instant) -> bool {
         matches!(self.udp_mapping(now), Mapping::Dependent | Mapping::Blocked)
-    }
-
-    /// The family that tells what the network is like: IPv4, where translators are, if anybody can be asked over it.
-    fn leading(&self) -> Option<&Family> {
-        let mut asking: Vec<&Family> = self
-            .udp
-            .iter()
-            .filter(|family| !family.questions.is_empty())
-            .collect();
-        asking.sort_by_key(|family| !family.ipv4);
-        asking.first().copied()
-    }
-
-    fn network(&self, now: Instant) -> Network {
-        let ipv4 = self.tcp.iter().any(|one| one.server.is_ipv4());
-        let tcp: Vec<Answer> = self
-            .tcp
-            .iter()
-            .filter(|one| one.server.is_ipv4() == ipv4)
-            .filter_map(|one| one.answer)
-            .collect();
-        let ports = Ports::of(self.exits.listeners.iter().copied());
-        Network {
-            udp: self.udp_mapping(now),
-            tcp: stun::classify(&tcp, |seen| self.is_own(seen, ports)),
-        }
-    }
-
-    fn udp_mapping(&self, now: Instant) -> Mapping {
-        let Some(family) = self.leading() else {
-            return match self.exits.udp.is_empty() {
-                true => Mapping::Blocked,
-                false => Mapping::Unknown,
-            };
-        };
-        // A server that answers over TCP answers over UDP, too, if the question gets there.
-        let alive = self.tcp.iter().any(|one| one.answer.is_some());
-        if alive && family.questions.silent_for(now, UDP_BLOCKED) {
-            return Mapping::Blocked;
-        }
-        let answers: Vec<Answer> = family.questions.answers().collect();
-        let ports = Ports {
-            v4: Some(family.port),
-            v6: Some(family.port),
-        };
-        stun::classify(&answers, |seen| self.is_own(seen, ports))
-    }
-
-    fn is_own(&self, seen: SocketAddr, ports: Ports) -> bool {
-        self.own.contains(&seen.ip()) && ports.for_family_of(seen.ip()) == Some(seen.port())
-    }
-
-    fn reflexive_udp(&self) -> Vec<SocketAddr> {
-        let answers = self
-            .udp
-            .iter()
-            .flat_map(|family| family.questions.answers());
-        answers.map(|answer| answer.mapped).collect()
-    }
-
-    fn seen_as(&self) -> Option<Ipv4Addr> {
-        let mut seen = self.reflexive_udp();
-        let over_tcp = self.tcp.iter().filter_map(|one| one.answer);
-        seen.extend(over_tcp.map(|answer| answer.mapped));
-        found::seen_as(&seen, &self.own)
     }
 
     fn candidates(&self) -> Vec<LocalCandidate> {
@@ -466,55 +386,6 @@ impl Gatherer {
             _ => gather::own_addresses(self.options.loopback),
         }
     }
-
-    /// Keeps the report up with what is known.
-    fn enter(&self, found: &Found) {
-        let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = self.host_addresses();
-        let own = own.into_iter().map(|ip| SocketAddr::new(ip, 0)).collect();
-        report.put(
-            GatherLine::waiting(GatherSource::Interfaces, None)
-                .ended(GatherResult::Found(own), Duration::ZERO),
-        );
-        for family in &self.udp {
-            for (server, took, standing) in family.questions.standings() {
-                let line = GatherLine::waiting(GatherSource::StunUdp, Some(server));
-                report.put(match standing {
-                    Standing::Waiting => line,
-                    Standing::Answered(mapped) => {
-                        line.ended(GatherResult::Found(vec![mapped]), took)
-                    }
-                    Standing::Silent => {
-                        line.ended(GatherResult::Failed("no answer".to_owned()), took)
-                    }
-                    Standing::Refused => {
-                        line.ended(GatherResult::Failed("refused".to_owned()), took)
-                    }
-                });
-            }
-        }
-        for line in &self.mapped.lines {
-            report.put(line.clone());
-        }
-        report.candidates.clone_from(&found.candidates);
-        report.network = found.network;
-        report.complete = found.complete;
-    }
-
-    fn put(&self, line: GatherLine) {
-        let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
-        report.put(line);
-    }
-}
-
-/// How things stand before any gateway has answered.
-fn not_mapped(mapping: &Option<PortMap>) -> Mapped {
-    let nobody_asked = mapping.is_none();
-    Mapped {
-        done: nobody_asked,
-        control_done: nobody_asked,
-        ..Mapped::default()
-    }
 }
 
 async fn arrival(from: &mut Option<Datagrams>) -> Option<Datagram> {
@@ -530,31 +401,9 @@ async fn arrival(from: &mut Option<Datagrams>) -> Option<Datagram> {
     }
 }
 
-async fn changed(mapping: &mut Option<PortMap>) -> Mapped {
-    match mapping {
-        Some(mapping) => {
-            mapping.changed().await;
-            mapping.state()
-        }
-        None => std::future::pending().await,
-    }
-}
-
 async fn at(due: Option<Instant>) {
     match due {
         Some(due) => sleep_until(due).await,
         None => std::future::pending().await,
-    }
-}
-
-/// The address that packets to `gateway`, or to the world, leave from. Nothing is sent.
-fn own_address_towards(gateway: Option<Ipv4Addr>) -> Option<Ipv4Addr> {
-    /// Somewhere outside (TEST-NET-3).
-    const OUTSIDE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    socket.connect((gateway.unwrap_or(OUTSIDE), 9)).ok()?;
-    match socket.local_addr().ok()?.ip() {
-        IpAddr::V4(own) if !own.is_unspecified() => Some(own),
-        _ => None,
     }
 }

@@ -12,7 +12,7 @@ use super::super::limits::{
 use super::super::proposal;
 use super::super::{AttemptError, AttemptId, Carrier, Event, MoveReason, Output, Protocol};
 use super::Connector;
-use super::lanes::{Lane, Stage, Way};
+use super::lanes::{Chosen, Lane, Stage, Way};
 use super::outlook::is_hopeless;
 
 impl Connector {
@@ -47,27 +47,20 @@ impl Connector {
         };
         let well = self.current().filter(|current| !current.silent);
         if self.lane.current == Some(attempt) {
-            self.lane.passed_over = None;
-        } else if well.is_some_and(|current| !lane.used && is_better(current, lane)) {
-            self.lane.passed_over = Some(attempt);
+            return;
+        }
+        let fresh = lane.chosen == Chosen::Never;
+        if well.is_some_and(|current| fresh && is_better(current, lane)) {
+            let lanes = &mut self.ground.lanes;
+            lanes.set_chosen(attempt, Chosen::PassedOver);
+            return;
+        }
+        let why = if well.is_some() {
+            MoveReason::Better
         } else {
-            let why = if well.is_some() {
-                MoveReason::Better
-            } else {
-                MoveReason::Repair
-            };
-            self.take(common, context, attempt, why);
-        }
-    }
-
-    /// The lane in use does not serve any more: what was nominated for it, and passed over, does.
-    pub(super) fn take_passed_over(&mut self, common: &mut Common, context: &mut Context<'_>) {
-        if let Some(attempt) = self.lane.passed_over.take()
-            && !self.is_well()
-            && self.ground.lanes.get(attempt).is_some_and(Lane::is_proven)
-        {
-            self.take(common, context, attempt, MoveReason::Repair);
-        }
+            MoveReason::Repair
+        };
+        self.take(common, context, attempt, why);
     }
 
     /// Controller: nominates a lane if there is one worth it.
@@ -153,14 +146,23 @@ impl Connector {
         Some(heard + (RELAY_GRACE + round_trip).min(RELAY_GRACE_MAX))
     }
 
-    /// Other side: the lane in use has broken; goes back to one that the controller chose before. Two choices may
-    /// overtake each other on their lanes: then that one is what the controller is using.
+    /// Other side: the lane in use has broken or is silent; goes over to one that the controller
+    /// has chosen before. Two choices may overtake each other on their lanes: then that one is what
+    /// the controller is using. A silent lane may come back, so that one which was used before it is
+    /// no better.
     pub(super) fn fall_back(&mut self, common: &Common, context: &mut Context<'_>) -> bool {
         if self.controller {
             return false;
         }
-        let used = self.ground.lanes.iter();
-        let used = used.filter(|(_, lane)| lane.used && lane.is_proven() && !lane.silent);
+        let silent = self.lane.current.is_some();
+        let used = self.ground.lanes.iter().filter(|(_, lane)| {
+            let wanted = match lane.chosen {
+                Chosen::Never => false,
+                Chosen::PassedOver => true,
+                Chosen::Used => !silent,
+            };
+            wanted && lane.is_proven() && !lane.silent
+        });
         let best = used.reduce(|best, other| {
             if is_better(other.1, best.1) {
                 other
@@ -190,7 +192,7 @@ impl Connector {
         let path = lane.path();
         let was_direct = self.is_well_and_direct();
         let previous = self.lane.current.replace(attempt);
-        self.ground.lanes.set_used(attempt);
+        self.ground.lanes.set_chosen(attempt, Chosen::Used);
         context.desk.won(attempt);
         let first = !std::mem::replace(&mut self.lane.established, true);
         context.desk.event(if first {
@@ -210,7 +212,6 @@ impl Connector {
             }
         });
         self.lane.lost = None;
-        self.lane.passed_over = None;
         if why == MoveReason::Better && was_direct {
             self.lane.moved = Some(context.now);
         }
@@ -330,4 +331,68 @@ fn is_near(lane: &Lane) -> bool {
 fn rank(lane: &Lane, near: bool) -> u8 {
     let tcp = lane.carrier() != Some(Carrier::Quic);
     u8::from(tcp == near)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn direct(carrier: Carrier, address: &str, round_trip: Option<u64>) -> Lane {
+        let address = address.parse().expect("an address");
+        let mut lane = Lane::opening(Way::Dialled(address, carrier), None);
+        lane.round_trip = round_trip.map(Duration::from_millis);
+        lane
+    }
+
+    const V4: &str = "192.0.2.1:5000";
+    const V6: &str = "[2001:db8::1]:5000";
+
+    #[test]
+    fn direct_beats_relayed_whatever_it_takes() {
+        let mut relayed = Lane::opening(Way::Created, None);
+        relayed.round_trip = Some(Duration::from_millis(1));
+        let direct = direct(Carrier::Tcp, V4, Some(500));
+        assert!(is_better(&direct, &relayed));
+        assert!(!is_better(&relayed, &direct));
+        assert!(!is_better(&relayed, &relayed.clone()));
+    }
+
+    #[test]
+    fn quic_beats_tcp_but_in_one_network() {
+        for (tcp, quic, quic_wins) in [
+            (Some(80), Some(80), true),
+            (Some(80), Some(100), true),
+            (Some(80), Some(102), false),
+            (None, None, true),
+            (Some(2), Some(2), false),
+            (Some(3), Some(4), true),
+        ] {
+            let tcp_lane = direct(Carrier::Tcp, V4, tcp);
+            let quic_lane = direct(Carrier::Quic, V4, quic);
+            let case = format!("TCP {tcp:?}, QUIC {quic:?}");
+            assert_eq!(is_better(&quic_lane, &tcp_lane), quic_wins, "{case}");
+            let near = tcp.is_some_and(|tcp| tcp <= 2);
+            assert_eq!(is_better(&tcp_lane, &quic_lane), near, "{case}");
+        }
+        let open = direct(Carrier::TcpOpen, V4, Some(80));
+        assert!(is_better(&direct(Carrier::Quic, V4, Some(80)), &open));
+    }
+
+    #[test]
+    fn the_same_kind_needs_an_advantage_of_a_fifth_and_5_ms() {
+        for (new, old, better) in [
+            (Some(74), Some(80), false),
+            (Some(64), Some(80), true),
+            (Some(16), Some(20), false),
+            (Some(15), Some(20), true),
+            (None, Some(20), false),
+        ] {
+            let new_lane = direct(Carrier::Quic, V4, new);
+            let old_lane = direct(Carrier::Quic, V4, old);
+            assert_eq!(is_better(&new_lane, &old_lane), better, "{new:?}, {old:?}");
+        }
+        let v6 = direct(Carrier::Quic, V6, Some(18));
+        assert!(is_better(&v6, &direct(Carrier::Quic, V4, Some(20))));
+        assert!(!is_better(&direct(Carrier::Quic, V4, Some(16)), &v6));
+    }
 }

@@ -32,6 +32,15 @@ pub(in super::super) enum Stage {
     Proven,
 }
 
+/// Whether the controller has chosen a lane at some time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Chosen {
+    Never,
+    /// We went on with a better one: words on different lanes may overtake each other.
+    PassedOver,
+    Used,
+}
+
 /// One attempt.
 #[derive(Clone, Debug)]
 pub(in super::super) struct Lane {
@@ -44,8 +53,7 @@ pub(in super::super) struct Lane {
     until: Option<Instant>,
     heard: bool,
     pub(in super::super) silent: bool,
-    /// It was in use at some time.
-    pub(in super::super) used: bool,
+    pub(in super::super) chosen: Chosen,
     pub(in super::super) round_trip: Option<Duration>,
 }
 
@@ -60,7 +68,7 @@ impl Lane {
             until,
             heard: false,
             silent: false,
-            used: false,
+            chosen: Chosen::Never,
             round_trip: None,
         }
     }
@@ -218,10 +226,10 @@ impl Lanes {
         lane.map(|lane| lane.silent = silent).is_some()
     }
 
-    /// A lane is in use from here on.
-    pub(in super::super) fn set_used(&mut self, attempt: AttemptId) {
+    /// The controller has chosen a lane.
+    pub(in super::super) fn set_chosen(&mut self, attempt: AttemptId, chosen: Chosen) {
         if let Some(lane) = self.lanes.get_mut(&attempt) {
-            lane.used = true;
+            lane.chosen = chosen;
         }
     }
 

@@ -77,9 +77,6 @@ struct InUse {
     relayed_since: Option<Instant>,
     /// Until when other proven lanes are kept beside a direct one.
     judging_until: Option<Instant>,
-    /// Not the controller: a lane that was nominated when a better one was in use already. Lanes
-    /// do not keep step with each other, so that the older word may come later.
-    passed_over: Option<AttemptId>,
     /// The last change between direct lanes that was not needed.
     moved: Option<Instant>,
     /// Since when there is none any more, and why.

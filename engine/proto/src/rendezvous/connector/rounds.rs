@@ -127,12 +127,13 @@ impl Connector {
     /// Nothing is heard on a lane.
     pub(super) fn silent(
         &mut self,
-        common: &mut Common,
+        common: &Common,
         context: &mut Context<'_>,
         attempt: AttemptId,
     ) {
         let known = self.ground.lanes.set_silent(attempt, true);
-        if known && self.lane.current == Some(attempt) {
+        let current = known && self.lane.current == Some(attempt);
+        if current && !self.fall_back(common, context) {
             self.repair(common, context);
         }
     }
@@ -140,7 +141,7 @@ impl Connector {
     /// The lane in use has broken.
     pub(super) fn lane_lost(
         &mut self,
-        common: &mut Common,
+        common: &Common,
         context: &mut Context<'_>,
         error: AttemptError,
     ) {
@@ -159,11 +160,7 @@ impl Connector {
         self.repair(common, context);
     }
 
-    fn repair(&mut self, common: &mut Common, context: &mut Context<'_>) {
-        self.take_passed_over(common, context);
-        if self.is_well() {
-            return;
-        }
+    fn repair(&mut self, common: &Common, context: &mut Context<'_>) {
         if self.controller && !self.has_relay() {
             self.ground.create_relay(common, context);
         }

@@ -320,7 +320,7 @@ impl Connector {
     /// An attempt is over.
     pub(super) fn failed(
         &mut self,
-        common: &mut Common,
+        common: &Common,
         context: &mut Context<'_>,
         attempt: AttemptId,
         error: AttemptError,
