@@ -15,16 +15,19 @@ use uuid::Uuid;
 use super::why::Why;
 use super::{Report, Reporter};
 use crate::signaling::RelayDirectory;
-use crate::transport::ars;
 use crate::transport::connect::Route;
 use crate::transport::join::Join;
 use crate::transport::quic::{QuicConnection, QuicIncoming};
 use crate::transport::site::Dialer;
 use crate::transport::tls::Deadlines;
+use crate::transport::{ars, gather};
 use crate::trust::Identity;
 
 /// One TCP connect may take this long (`security.md` 6.4: candidates are dropped after 5 s).
 pub(super) const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A round trip within this machine.
+const WITHIN_MACHINE: Duration = Duration::from_micros(100);
 
 /// Where an attempt begins.
 pub(crate) enum Origin {
@@ -81,6 +84,16 @@ pub(super) enum Connection {
 }
 
 impl Connection {
+    /// From this very machine, what the proof takes is computing and no road.
+    fn accepted(stream: TcpStream) -> Self {
+        let _ = stream.set_nodelay(true);
+        let from = stream.peer_addr().map(|from| from.ip());
+        let round_trip = from
+            .is_ok_and(gather::is_this_machine)
+            .then_some(WITHIN_MACHINE);
+        Self::Tcp { stream, round_trip }
+    }
+
     fn tcp(stream: TcpStream) -> Self {
         let _ = stream.set_nodelay(true);
         let round_trip = None;
@@ -92,7 +105,7 @@ impl Connection {
 pub(super) async fn connect(reporter: &Reporter, origin: Origin) -> Result<Connection, Why> {
     let attempt = reporter.attempt;
     let connection = match origin {
-        Origin::Accepted(stream) => return Ok(Connection::tcp(stream)),
+        Origin::Accepted(stream) => return Ok(Connection::accepted(stream)),
         Origin::AcceptedQuic(incoming) => return Ok(Connection::Knocking(incoming)),
         Origin::Tcp { route, to } => {
             let began = Instant::now();
