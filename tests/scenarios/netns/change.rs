@@ -65,7 +65,7 @@ fn changed(sides: &[&str], first: &str, flags: &[&str], change: impl Fn(&Netlab)
     going.arrived(16 << 20);
     change(&world.lab);
     let done = going.finish();
-    assert!(done.path().is_some(), "{sides:?}\n{}", done.report());
+    done.expect_whole();
 }
 
 #[test]

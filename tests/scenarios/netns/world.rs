@@ -260,6 +260,13 @@ impl Done {
         );
     }
 
+    /// Fails unless the file came whole, over whatever path.
+    #[track_caller]
+    pub(crate) fn expect_whole(&self) {
+        let good = self.whole && self.sent.code == Some(0) && self.received.code == Some(0);
+        assert!(good, "{}", self.report());
+    }
+
     /// Fails unless the bytes went over one of these carriers.
     #[track_caller]
     pub(crate) fn expect_carrier(&self, carriers: &[&str]) {
