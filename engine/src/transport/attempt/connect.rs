@@ -26,8 +26,16 @@ use crate::trust::Identity;
 /// One TCP connect may take this long (`security.md` 6.4: candidates are dropped after 5 s).
 pub(super) const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A round trip within this machine.
+/// A round trip within this machine: what is measured beyond that is computing, and no road.
 const WITHIN_MACHINE: Duration = Duration::from_micros(100);
+
+/// What a round trip to `remote` takes, if it was measured as `measured`.
+pub(super) fn round_trip(remote: SocketAddr, measured: Duration) -> Duration {
+    match gather::is_this_machine(remote.ip()) {
+        true => measured.min(WITHIN_MACHINE),
+        false => measured,
+    }
+}
 
 /// Where an attempt begins.
 pub(crate) enum Origin {
@@ -84,14 +92,14 @@ pub(super) enum Connection {
 }
 
 impl Connection {
-    /// From this very machine, what the proof takes is computing and no road.
     fn accepted(stream: TcpStream) -> Self {
         let _ = stream.set_nodelay(true);
-        let from = stream.peer_addr().map(|from| from.ip());
-        let round_trip = from
-            .is_ok_and(gather::is_this_machine)
-            .then_some(WITHIN_MACHINE);
-        Self::Tcp { stream, round_trip }
+        let from = stream.peer_addr().ok();
+        let round_trip = from.filter(|from| gather::is_this_machine(from.ip()));
+        Self::Tcp {
+            stream,
+            round_trip: round_trip.map(|_| WITHIN_MACHINE),
+        }
     }
 
     fn tcp(stream: TcpStream) -> Self {
