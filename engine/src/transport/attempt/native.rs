@@ -8,7 +8,7 @@ use tokio::io::AsyncReadExt;
 
 use super::connect::{Connection, round_trip};
 use super::why::Why;
-use super::{Proof, Proven, Report, Reporter, USE_FRAME};
+use super::{Proof, Proven, Report, Reporter, USE_HEAD};
 use crate::transport::tls::{self, Deadlines};
 use crate::transport::{Lane, quic};
 use crate::trust::Identity;
@@ -96,15 +96,21 @@ async fn proven(
         round_trip,
     };
     reporter.say(not_yet).await;
-    let mut frame = [0; USE_FRAME.len()];
-    lane.read_exact(&mut frame)
+    let mut head = [0; USE_HEAD.len()];
+    lane.read_exact(&mut head)
         .await
         .map_err(|_| Why::NotNominated)?;
-    if frame != USE_FRAME {
+    if head != USE_HEAD {
         return Err(Why::NotNominated);
     }
+    let number = lane.read_u32().await.map_err(|_| Why::NotNominated)?;
     let proof = Proof::Native(session);
     let lane = Box::new(Proven { lane, proof });
-    reporter.say(Report::Nominated { attempt, lane }).await;
+    let nominated = Report::Nominated {
+        attempt,
+        number,
+        lane,
+    };
+    reporter.say(nominated).await;
     Ok(())
 }

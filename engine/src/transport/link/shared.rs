@@ -129,7 +129,12 @@ impl Wake for Shared {
 
 impl State {
     /// A lane more.
-    pub(super) fn add(&mut self, attempt: AttemptId, stream: Box<dyn Stream>, nominate: bool) {
+    pub(super) fn add(
+        &mut self,
+        attempt: AttemptId,
+        stream: Box<dyn Stream>,
+        nominate: Option<u32>,
+    ) {
         let (now, id) = (Instant::now(), LaneId(attempt.0));
         let known = self.machine.lanes().any(|(lane, _)| lane == id);
         if self.over || self.link_gone || known {

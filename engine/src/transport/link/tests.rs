@@ -71,16 +71,16 @@ struct Handles {
 impl Handles {
     fn add(&self, attempt: u64, pause: Duration) -> Road {
         let (a, b, road) = Road::new(pause);
-        self.a.add_stream(AttemptId(attempt), a, false);
-        self.b.add_stream(AttemptId(attempt), b, false);
+        self.a.add_stream(AttemptId(attempt), a, None);
+        self.b.add_stream(AttemptId(attempt), b, None);
         road
     }
 }
 
 fn pair(pause: Duration) -> (Link, Link, Handles, Road) {
     let (a, b, road) = Road::new(pause);
-    let (link_a, a) = Link::over(AttemptId(1), a, false);
-    let (link_b, b) = Link::over(AttemptId(1), b, false);
+    let (link_a, a) = Link::over(AttemptId(1), a, None);
+    let (link_b, b) = Link::over(AttemptId(1), b, None);
     (link_a, link_b, Handles { a, b }, road)
 }
 
@@ -313,7 +313,7 @@ async fn noise_on_a_lane_closes_that_lane_alone() {
     let event = both_talk(a, b, 500_000, async {
         sleep(Duration::from_millis(50)).await;
         let (lane, mut stranger) = duplex(1000);
-        handles.a.add_stream(AttemptId(9), lane, false);
+        handles.a.add_stream(AttemptId(9), lane, None);
         stranger
             .write_all(&[0, 0, 0, 9, 6, 255, 0, 0, 0, 0, 0, 0, 0])
             .await
