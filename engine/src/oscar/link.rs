@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::anchored::Anchored;
 use super::error::OscarError;
 use crate::transport::connect::{ConnectError, Route};
 use crate::transport::tls::{self, HostKeyStatus, HostStream, HostTlsError};
@@ -131,7 +132,10 @@ impl Link {
     }
 }
 
-async fn dial(route: &Route, address: &str) -> Result<(TcpStream, SocketAddr), OscarError> {
+async fn dial(
+    route: &Route,
+    address: &str,
+) -> Result<(Anchored<TcpStream>, SocketAddr), OscarError> {
     let too_late = |_| ConnectError::Refused(std::io::ErrorKind::TimedOut.into());
     let connected = timeout(CONNECT_TIME, route.connect(address))
         .await
@@ -145,6 +149,7 @@ async fn dial(route: &Route, address: &str) -> Result<(TcpStream, SocketAddr), O
     let peer = stream
         .peer_addr()
         .map_err(|error| OscarError::Closed(Some(error)))?;
+    let stream = Anchored::new(stream).map_err(|error| OscarError::Closed(Some(error)))?;
     Ok((stream, peer))
 }
 

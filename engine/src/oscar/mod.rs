@@ -21,6 +21,7 @@
 //! connection breaks.
 
 mod account;
+mod anchored;
 mod client;
 mod error;
 mod frames;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rdv_proto::trust::{Role, Session};
 use tokio::io::AsyncReadExt;
 
-use super::connect::Connection;
+use super::connect::{Connection, round_trip};
 use super::why::Why;
 use super::{Proof, Proven, Report, Reporter, USE_HEAD};
 use crate::transport::tls::{self, Deadlines};
@@ -38,7 +38,10 @@ pub(super) async fn prove(
     } = order;
     let deadlines = Deadlines::default();
     let (lane, round_trip) = match connection {
-        Connection::Tcp { stream, round_trip } => {
+        Connection::Tcp {
+            stream,
+            round_trip: connecting,
+        } => {
             if !tls_client {
                 // Who only connects and says nothing makes room first (`security.md` 6.2).
                 stream.readable().await.map_err(Why::Dial)?;
@@ -47,12 +50,12 @@ pub(super) async fn prove(
             let secured =
                 tls::secure_timed(stream, &session, &identity, tls_client, LANE, deadlines);
             let (stream, took) = secured.await?;
-            let round_trip = round_trip.map_or(took, |connecting| connecting.min(took));
+            let round_trip = connecting.map_or(took, |connecting| connecting.min(took));
             (Lane::Tls(Box::new(stream)), round_trip)
         }
         Connection::Quic(connection) => {
             let lane = quic::bind(connection, &session, LANE, true, deadlines.bind).await?;
-            let round_trip = lane.round_trip();
+            let round_trip = round_trip(lane.remote(), lane.round_trip());
             (Lane::Quic(Box::new(lane)), round_trip)
         }
         Connection::Knocking(incoming) => {
@@ -60,7 +63,7 @@ pub(super) async fn prove(
             let connection =
                 quic::accept(incoming, &session, &identity, deadlines.handshake).await?;
             let lane = quic::bind(connection, &session, LANE, false, deadlines.bind).await?;
-            let round_trip = lane.round_trip();
+            let round_trip = round_trip(lane.remote(), lane.round_trip());
             (Lane::Quic(Box::new(lane)), round_trip)
         }
     };
