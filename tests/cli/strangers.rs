@@ -92,33 +92,28 @@ fn fifty_strangers_at_the_open_port_do_not_matter() {
 }
 
 #[test]
-fn the_port_is_closed_as_soon_as_the_two_have_met() {
-    let host = HostRun::start(&[]);
-    let (alice, bob) = (person(), person());
-    small_file(&alice, "a");
-    let mut sender = alice.run(host.args("send", &["--json", "a"]));
-    let code = sender.event("code")["code"]
-        .as_str()
-        .expect("a string")
-        .to_owned();
-    assert_eq!(
-        listening(sender.pid()),
-        BTreeSet::new(),
-        "nobody has come yet, so nothing is open (S-11)"
-    );
-    let mut receiver = bob.run_on_terminal(host.args("receive", &["-o", "out", &code]));
-    receiver.expect("[y/N]");
-    sender.event("connected");
-    let deadline = Instant::now() + Duration::from_secs(10);
-    for pid in [sender.pid(), receiver.pid()] {
-        while !listening(pid).is_empty() {
-            assert!(Instant::now() < deadline, "the door stays open");
-            std::thread::yield_now();
+fn s_11_who_wants_the_relay_alone_opens_no_door() {
+    let host = HostRun::start(&["--relay-listen", "127.0.0.1:0"]);
+    for relay in ["only", "auto"] {
+        let (alice, bob) = (person(), person());
+        small_file(&alice, "a");
+        let mut sender = alice.run(host.args("send", &["--json", "--relay", relay, "a"]));
+        let code = sender.event("code")["code"]
+            .as_str()
+            .expect("a string")
+            .to_owned();
+        let args = ["--relay", relay, "-o", "out", &code];
+        let mut receiver = bob.run_on_terminal(host.args("receive", &args));
+        receiver.expect("[y/N]");
+        sender.event("connected");
+        // Otherwise the door is open as long as the transfer lives, for the peer may need it again.
+        for pid in [sender.pid(), receiver.pid()] {
+            assert_eq!(listening(pid).is_empty(), relay == "only", "{relay}");
         }
+        receiver.type_line("y");
+        receiver.finish().expect_code(0);
+        sender.finish().expect_code(0);
     }
-    receiver.type_line("y");
-    receiver.finish().expect_code(0);
-    sender.finish().expect_code(0);
 }
 
 /// The host has bound the number to the stranger, so that nobody else can use the code any more.

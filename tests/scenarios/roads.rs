@@ -247,8 +247,7 @@ async fn a_lane_that_breaks_in_the_middle_is_replaced_and_every_byte_arrives() {
     let bob = town.engine("bob", behind(&wall));
     let breaks = async {
         wall.direct_bytes(5_000_000).await;
-        wall.set(ToPeers::Cut);
-        wall.set(ToPeers::Open);
+        wall.break_all();
     };
     let ends = town.send(&alice, &bob, 40_000_000, breaks).await;
     for end in &ends {
@@ -263,7 +262,7 @@ async fn a_lane_that_breaks_in_the_middle_is_replaced_and_every_byte_arrives() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_relay_serves_until_there_is_a_direct_way() {
     let town = Town::new().with_relay().await;
-    let wall = Wall::build(town.relay, ToPeers::Cut, Duration::from_millis(10)).await;
+    let wall = Wall::build(town.relay, ToPeers::Cut, Duration::from_millis(20)).await;
     let alice = town.engine("alice", as_it_is);
     let bob = town.engine("bob", behind(&wall));
     let opens = async {
@@ -283,7 +282,7 @@ async fn the_relay_serves_until_there_is_a_direct_way() {
             end.report
         );
         let bytes: Vec<u64> = end.report.paths.iter().map(|used| used.bytes).collect();
-        assert!(bytes[0] >= 1_000_000 && bytes[1] > bytes[0], "{bytes:?}");
+        assert!(bytes[0] >= 1_000_000 && bytes[1] >= 1_000_000, "{bytes:?}");
     }
     assert!(town.is_identical());
 }

@@ -31,6 +31,8 @@ pub struct Wall {
 struct State {
     relay: Option<SocketAddr>,
     to_peers: watch::Sender<ToPeers>,
+    /// How many times all connections to peers were broken.
+    breaks: watch::Sender<u64>,
     /// Bytes that went to and from peers, and over the relay.
     direct: watch::Sender<u64>,
     relayed: watch::Sender<u64>,
@@ -55,6 +57,7 @@ impl Wall {
         let state = Arc::new(State {
             relay,
             to_peers: watch::Sender::new(to_peers),
+            breaks: watch::Sender::new(0),
             direct: watch::Sender::new(0),
             relayed: watch::Sender::new(0),
             opened: watch::Sender::new(0),
@@ -81,6 +84,14 @@ impl Wall {
     /// Changes what becomes of connections to peers.
     pub fn set(&self, to_peers: ToPeers) {
         self.state.to_peers.send_replace(to_peers);
+        if to_peers == ToPeers::Cut {
+            self.break_all();
+        }
+    }
+
+    /// Breaks the connections to peers that are there.
+    pub fn break_all(&self) {
+        self.state.breaks.send_modify(|breaks| *breaks += 1);
     }
 
     /// Waits until so many bytes went straight to and from peers.
@@ -125,6 +136,7 @@ impl State {
             _ => return client.write_all(&[5, 8, 0, 1, 0, 0, 0, 0, 0, 0]).await,
         };
         let is_relay = self.relay == Some(to);
+        let mut breaks = self.breaks.subscribe();
         let may = is_relay || *self.to_peers.borrow() == ToPeers::Open;
         let server = match may {
             true => TcpStream::connect(to).await.ok(),
@@ -141,7 +153,6 @@ impl State {
                 (&self.direct, Duration::ZERO)
             }
         };
-        let mut to_peers = self.to_peers.subscribe();
         let (client_in, client_out) = client.into_split();
         let (server_in, server_out) = server.into_split();
         tokio::select! {
@@ -151,7 +162,7 @@ impl State {
                     copy(server_in, client_out, count, pause),
                 )
             } => {}
-            _ = to_peers.wait_for(|to_peers| *to_peers == ToPeers::Cut), if !is_relay => {}
+            _ = breaks.changed(), if !is_relay => {}
         }
         Ok(())
     }

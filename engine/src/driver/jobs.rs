@@ -284,6 +284,11 @@ impl Jobs {
         self.jobs.get(&job)?.begin.conversation.clone()
     }
 
+    /// The cords to the transfer that a conversation is for.
+    pub(super) fn control(&self, id: &ConversationId) -> Option<Control> {
+        self.of(id).map(|job| job.control.clone())
+    }
+
     /// The report of the transfer that a conversation is for.
     pub(super) fn log(&self, id: &ConversationId) -> Option<Log> {
         self.of(id).map(|job| job.log.clone())

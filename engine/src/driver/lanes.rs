@@ -20,7 +20,7 @@ impl Driver {
         let Some((proven, connector)) = self.attempts.take_lane(attempt) else {
             return self.lane_is_gone(attempt);
         };
-        let Some(log) = self.jobs.log(id) else {
+        let (Some(log), Some(control)) = (self.jobs.log(id), self.jobs.control(id)) else {
             return;
         };
         let Proven { lane, proof } = *proven;
@@ -28,7 +28,8 @@ impl Driver {
         log.path(now(), attempt, path.clone());
         let carried = match proof {
             Proof::Native(session) => {
-                let link = self.links.open(id.clone(), attempt, lane, &session, log);
+                let id = id.clone();
+                let link = self.links.open(id, attempt, lane, &session, control, log);
                 Carried::Link { link, session }
             }
             Proof::Legacy { first, key } => Carried::Lane { lane, first, key },

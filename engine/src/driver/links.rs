@@ -9,6 +9,7 @@ use rdv_proto::rendezvous::{AttemptError, AttemptId, ConversationId, EndReason, 
 use rdv_proto::trust::{Role, Session};
 
 use crate::report::Log;
+use crate::transfer::{Control, Phase};
 use crate::transport::{Lane, Link, LinkEvent, LinkHandle};
 
 /// One link for each native conversation that has had a lane and is not over.
@@ -19,6 +20,8 @@ pub(super) struct Links {
 
 struct Held {
     handle: LinkHandle,
+    /// Of the transfer that runs on it.
+    control: Control,
     /// We choose the lanes, and say USE first on each.
     controller: bool,
     log: Log,
@@ -32,6 +35,7 @@ impl Links {
         attempt: AttemptId,
         lane: Lane,
         session: &Session,
+        control: Control,
         log: Log,
     ) -> Link {
         // The sender of C2 is the controller.
@@ -39,6 +43,7 @@ impl Links {
         let (link, handle) = Link::new(attempt, lane, controller);
         let held = Held {
             handle,
+            control,
             controller,
             log,
         };
@@ -96,6 +101,10 @@ impl Links {
             for (id, held) in &mut self.open {
                 let next = pin!(held.handle.next_event());
                 match next.poll(context) {
+                    // A lane that ends with the transfer is not lost.
+                    Poll::Ready(Some(_)) if held.control.progress().phase == Phase::Over => {
+                        context.waker().wake_by_ref();
+                    }
                     Poll::Ready(Some(event)) => return Poll::Ready(event),
                     Poll::Ready(None) => over.push(id.clone()),
                     Poll::Pending => {}

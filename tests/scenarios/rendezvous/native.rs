@@ -424,3 +424,38 @@ fn what_the_host_makes_up_does_not_end_a_session_that_has_a_lane() {
     pair.assert_connects();
     assert_eq!(pair.ended(ALICE), None);
 }
+
+#[test]
+fn a_message_with_addresses_that_is_lost_is_made_good_by_the_next_round() {
+    let mut road = Road::with_tcp(Tcp::Dropped, Tcp::Open);
+    let mut lost = false;
+    road.meddler = Some(Box::new(move |side, signal| {
+        let further = matches!(&signal, Signal::Rendezvous(message)
+            if message.sequence().is_some_and(|number| number.get() == 3));
+        if side == ALICE && further && !lost {
+            lost = true;
+            return Vec::new();
+        }
+        vec![(Duration::ZERO, signal)]
+    }));
+    let mut pair = Pair::meet_by_code(road, 1, RelayPolicy::Never);
+    let (took, path) = pair.assert_connects();
+    assert!(path.is_direct() && took > Duration::from_secs(4));
+    assert!(took < Duration::from_secs(6), "{took:?}");
+}
+
+#[test]
+fn a_relayed_lane_that_breaks_is_replaced_by_another_one() {
+    let mut pair = Pair::meet_by_code(Road::default(), 1, RelayPolicy::Only);
+    pair.run_for(Duration::from_secs(10));
+    let (first, _) = pair.lane(ALICE).expect("a lane");
+    pair.break_lane();
+    pair.assert_connects();
+    let (second, path) = pair.lane(ALICE).expect("a lane");
+    assert!(second != first && !path.is_direct());
+    assert!(
+        pair.sides
+            .iter()
+            .all(|side| !side.gathered && side.dialled.is_empty())
+    );
+}

@@ -444,11 +444,11 @@ impl NetPair {
         }
     }
 
-    /// Nothing arrives any more on any lane that there is now.
+    /// Nothing arrives any more on any lane that is up now. What is only being opened goes on.
     pub fn cut_lanes(&mut self) {
         for side in [ALICE, BOB] {
             for lane in self.sides[side].lanes.values_mut() {
-                lane.dead = true;
+                lane.dead |= lane.secured;
             }
             if let Some((_, attempt, _)) = self.in_use(side) {
                 self.taken(side, attempt);

@@ -57,7 +57,7 @@ pub const ROUNDS_OFTEN_FOR: Duration = Duration::from_secs(30);
 /// From the beginning of a round to that of the next, later on a relay.
 pub const ROUNDS_SELDOM: Duration = Duration::from_secs(60);
 /// The least time between the beginnings of two rounds.
-pub const ROUND_PAUSE: Duration = Duration::from_secs(1);
+pub const ROUND_PAUSE: Duration = Duration::from_secs(3);
 /// How long the side that does not begin the next round waits for the other to do it.
 pub const ROUND_PATIENCE: Duration = Duration::from_secs(1);
 /// Hops of an opener in the first round, and in later ones.

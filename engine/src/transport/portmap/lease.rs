@@ -19,6 +19,10 @@ pub(super) enum Lease {
         outer: Option<Ipv4Addr>,
     },
     /// By UPnP.
+    #[cfg_attr(
+        not(feature = "upnp"),
+        expect(dead_code, reason = "nothing grants it then")
+    )]
     Upnp(upnp::Lease),
 }
 

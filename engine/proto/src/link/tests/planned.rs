@@ -1,6 +1,8 @@
 //! Moves without a loss: nothing is repeated, nothing waits.
 
-use super::two::{End, Two};
+use super::super::Outgoing;
+use super::two::{End, Happened, Two};
+use crate::wire::link::Control;
 
 #[test]
 fn a_move_repeats_nothing() {
@@ -16,7 +18,16 @@ fn a_move_repeats_nothing() {
         for end in [End::A, End::B] {
             assert_eq!((two.read(end).len(), two.streamed(end)), (12, 12));
         }
-        assert!(!two.said().iter().any(|said| said.contains("Resume")));
-        two.finish("a move");
+        let resumes = two.happened().iter().any(|happened| {
+            matches!(
+                happened,
+                Happened::Says {
+                    frame: Outgoing::Control(Control::Resume(_)),
+                    ..
+                }
+            )
+        });
+        assert!(!resumes, "{:#?}", two.happened());
+        two.finish(|| "a move".into());
     }
 }

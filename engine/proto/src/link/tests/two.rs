@@ -67,7 +67,34 @@ pub(super) struct Two {
     bytes: u64,
     /// Bytes of the stream that each end said.
     streamed: [usize; 2],
-    log: Vec<String>,
+    log: Vec<Happened>,
+}
+
+/// What is told when a test fails.
+#[derive(Debug)]
+#[allow(dead_code, reason = "they are there to be printed")]
+pub(super) enum Happened {
+    Has {
+        end: usize,
+        lane: usize,
+    },
+    Dies {
+        lane: usize,
+        death: Death,
+    },
+    Says {
+        end: usize,
+        lane: usize,
+        frame: Outgoing,
+    },
+    ReadsTheEnd {
+        end: usize,
+        lane: usize,
+    },
+    GivesUp {
+        end: usize,
+        lane: usize,
+    },
 }
 
 /// Byte number `at` of the stream to this end.
@@ -134,7 +161,7 @@ impl Two {
     }
 
     fn has(&mut self, end: usize, lane: usize) {
-        self.log.push(format!("{end} has lane {lane}"));
+        self.log.push(Happened::Has { end, lane });
         self.lanes[lane].at[end] = true;
         let surplus = self.sides[end]
             .machine
@@ -152,7 +179,7 @@ impl Two {
     }
 
     pub(super) fn kill(&mut self, lane: usize, death: Death) {
-        self.log.push(format!("{death:?} {lane}"));
+        self.log.push(Happened::Dies { lane, death });
         let Some(pipe) = self.lanes.get_mut(lane) else {
             return;
         };
@@ -229,7 +256,11 @@ impl Two {
             return;
         }
         if let Some(frame) = side.machine.next_frame(self.now, LaneId(lane as u64)) {
-            self.log.push(format!("{end} says on {lane}: {frame:?}"));
+            self.log.push(Happened::Says {
+                end,
+                lane,
+                frame: frame.clone(),
+            });
             if let Outgoing::Stream(bytes) = &frame {
                 self.streamed[end] += bytes.len();
             }
@@ -273,7 +304,7 @@ impl Two {
                         way.payload = Some((payload.to_vec(), 0));
                     }
                     None if way.ended => {
-                        self.log.push(format!("{end} reads the end of {lane}"));
+                        self.log.push(Happened::ReadsTheEnd { end, lane });
                         side.machine.lost(id);
                         self.close(end, lane);
                     }
@@ -297,7 +328,10 @@ impl Two {
         self.now += time;
         for end in 0..2 {
             for LaneId(lane) in self.sides[end].machine.handle_timeout(self.now) {
-                self.log.push(format!("{end} has lost {lane} by silence"));
+                self.log.push(Happened::GivesUp {
+                    end,
+                    lane: lane as usize,
+                });
                 self.close(end, lane as usize);
             }
             while let Some(LaneId(lane)) = self.sides[end].machine.closable() {
@@ -323,7 +357,7 @@ impl Two {
     }
 
     /// A good lane comes, nothing more befalls any: both come to the end.
-    pub(super) fn finish(mut self, what: &str) {
+    pub(super) fn finish(mut self, what: impl FnOnce() -> String) {
         for _ in 0..self.lanes.len() {
             self.join(End::A);
             self.join(End::B);
@@ -346,7 +380,7 @@ impl Two {
             }
             self.pass(Duration::from_millis(if round % 4 == 0 { 200 } else { 10 }));
         }
-        panic!("{what}: no end: {:#?}", self);
+        panic!("{}: no end: {self:#?}", what());
     }
 
     pub(super) fn read(&self, end: End) -> &[u8] {
@@ -358,8 +392,8 @@ impl Two {
         self.streamed[end as usize]
     }
 
-    /// Frames that were said, in order.
-    pub(super) fn said(&self) -> &[String] {
+    /// All of it, in order.
+    pub(super) fn happened(&self) -> &[Happened] {
         &self.log
     }
 }

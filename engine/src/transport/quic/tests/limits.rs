@@ -118,7 +118,7 @@ async fn s_41_above_128_unvalidated_a_retry_is_demanded() {
         bind(let_in, session, 0, false, DEADLINE).await
     };
     let (one, other) = join!(client, server);
-    (one.unwrap(), other.unwrap());
+    let _lanes = (one.unwrap(), other.unwrap());
 
     // With a free place nobody is asked.
     held.pop().unwrap().ignore();
@@ -132,7 +132,7 @@ async fn s_41_above_128_unvalidated_a_retry_is_demanded() {
         bind(let_in, session, 0, false, DEADLINE).await
     };
     let (one, other) = join!(client, server);
-    (one.unwrap(), other.unwrap());
+    let _lanes = (one.unwrap(), other.unwrap());
     held.drain(..).for_each(QuicIncoming::ignore);
 }
 
