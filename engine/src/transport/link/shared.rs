@@ -163,7 +163,7 @@ impl State {
     pub(super) fn lost(&mut self, id: LaneId, broke: io::ErrorKind) {
         self.machine.lost(id);
         self.broke = broke;
-        let over = self.is_left();
+        let over = self.machine.is_over();
         if let Some(book) = self.book(id) {
             book.gone = true;
             if !over {
@@ -176,7 +176,7 @@ impl State {
     /// A lane cannot be written.
     pub(super) fn write_failed(&mut self, id: LaneId, broke: io::ErrorKind) {
         self.machine.write_failed(id);
-        let over = self.is_left();
+        let over = self.machine.is_over();
         if let Some(book) = self.book(id).filter(|_| !over) {
             book.lost.get_or_insert(attempt_error(broke));
         }
@@ -199,14 +199,7 @@ impl State {
     /// Whether all that there is to say at the end was said, and heard if it was ours.
     pub(super) fn is_parted(&self) -> bool {
         let heard = self.machine.sent().fin_acknowledged;
-        // Who said the end and heard that we have everything may leave without a word.
-        let left = self.machine.is_told() && self.machine.is_bare();
-        left || heard && (!self.machine.is_whole() || self.is_told())
-    }
-
-    /// Whether the end of a lane is no loss: the other side said its end, and knows that we have everything.
-    fn is_left(&self) -> bool {
-        self.machine.is_over() || self.machine.is_told()
+        heard && (!self.machine.is_whole() || self.is_told())
     }
 
     /// Whether the other side was told that we have everything.
