@@ -275,6 +275,29 @@ async fn without_a_further_lane_the_loss_of_the_last_ends_the_stream() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lane_that_ends_after_the_last_words_is_no_loss() {
+    let (mut a, mut b, mut handles, road) = pair(Duration::from_millis(50));
+    a.write_all(b"all").await.unwrap();
+    let mut heard = [0; 3];
+    b.read_exact(&mut heard).await.unwrap();
+    // The answer to it is on its way when the road breaks.
+    let waits = timeout(Duration::from_millis(5), b.shutdown()).await;
+    assert!(waits.is_err());
+    let mut rest = Vec::new();
+    let read = async {
+        sleep(Duration::from_millis(60)).await;
+        road.cut();
+    };
+    let (_, ended) = tokio::join!(read, a.read_to_end(&mut rest));
+    ended.unwrap();
+    let began = Instant::now();
+    a.shutdown().await.unwrap();
+    assert!(began.elapsed() < Duration::from_millis(100));
+    let event = timeout(Duration::from_secs(20), handles.a.next_event()).await;
+    assert!(!matches!(event, Ok(Some(LinkEvent::Lost(..)))), "{event:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_said_before_a_lane_broke_is_heard() {
     let (mut a, mut b, handles, road) = pair(QUICK);
     a.write_all(b"last words").await.unwrap();
