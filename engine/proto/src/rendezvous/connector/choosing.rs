@@ -7,7 +7,7 @@ use super::super::common::Common;
 use super::super::desk::Context;
 use super::super::limits::{
     JUDGING, JUDGING_OTHER, MOVE_ADVANTAGE, MOVE_PAUSE, NEAR_ROUND_TRIP, RELAY_GRACE,
-    RELAY_GRACE_MAX,
+    RELAY_GRACE_MAX, SUBNET_ROUND_TRIP,
 };
 use super::super::proposal;
 use super::super::{AttemptError, AttemptId, Carrier, Event, MoveReason, Output, Protocol};
@@ -335,10 +335,14 @@ fn is_near(lane: &Lane, other: &Lane) -> bool {
     let lanes = [lane, other];
     let on_this_machine = |lane: &&Lane| lane.address().is_some_and(|at| at.ip().is_loopback());
     let quickest = lanes.iter().filter_map(|lane| lane.round_trip).min();
+    let one_subnet = lane.near && other.near;
+    let limit = if one_subnet {
+        SUBNET_ROUND_TRIP
+    } else {
+        NEAR_ROUND_TRIP
+    };
     lanes.iter().any(on_this_machine)
-        || quickest.map_or(lane.near && other.near, |round_trip| {
-            round_trip <= NEAR_ROUND_TRIP
-        })
+        || quickest.map_or(one_subnet, |round_trip| round_trip <= limit)
 }
 
 /// 1 if its protocol is the better one at that distance.
@@ -394,6 +398,8 @@ mod tests {
         let here = |carrier| direct(carrier, "[::1]:5000", Some(40));
         assert!(is_better(&here(Carrier::Tcp), &here(Carrier::Quic)));
         assert!(!is_better(&here(Carrier::Tcp), &here(Carrier::TcpOpen)));
+        let subnet = |carrier| direct(carrier, V4, Some(12)).over(true, false);
+        assert!(is_better(&subnet(Carrier::Tcp), &subnet(Carrier::Quic)));
         let open = direct(Carrier::TcpOpen, V4, Some(80));
         assert!(is_better(&direct(Carrier::Quic, V4, Some(80)), &open));
     }
