@@ -14,7 +14,10 @@ fn transfer(host: &HostRun, alice: &Person, bob: &Person, flags: &[&str], code: 
     write_random(&file, "report", 300_000);
     let args = host.args("send", &[&["--json"], flags, &[text(&file)]].concat());
     let mut sender = alice.run(args);
-    let words = sender.event("code")["code"].as_str().unwrap().to_owned();
+    let words = sender.event("code")["code"]
+        .as_str()
+        .expect("a code")
+        .to_owned();
     let args = [&["--json", "--yes", "-o", "out"], flags, &[words.as_str()]].concat();
     let received = bob
         .run(host.args("receive", &args))

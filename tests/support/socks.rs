@@ -52,8 +52,10 @@ impl Wall {
         to_peers: ToPeers,
         relay_pause: Duration,
     ) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .expect("loopback");
+        let address = listener.local_addr().expect("it is bound");
         let state = Arc::new(State {
             relay,
             to_peers: watch::Sender::new(to_peers),

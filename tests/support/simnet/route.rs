@@ -101,8 +101,7 @@ impl Net {
         } else {
             place.firewall.iter_mut().collect()
         };
-        let mut passed = 0;
-        for router in routers {
+        for (passed, router) in routers.into_iter().enumerate() {
             match router.inbound(now, packet) {
                 Verdict::Pass(inner) => packet = inner,
                 Verdict::Refuse(refusal) => {
@@ -116,7 +115,6 @@ impl Net {
                 return;
             }
             packet.ttl -= 1;
-            passed += 1;
         }
         self.post(Duration::ZERO, Travelling::Inside(site, packet));
     }

@@ -20,6 +20,7 @@ mod lane;
 mod receiving;
 mod sending;
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "any instant will do")]
 mod tests;
 
 use std::time::{Duration, Instant};

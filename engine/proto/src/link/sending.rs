@@ -134,11 +134,11 @@ impl LinkMachine {
 
     /// Leaves the current lane, if it can still be told, and begins at byte `from` on this one.
     fn begin_on(&mut self, id: LaneId, from: u64) {
-        if let Some(current) = self.sending.current {
-            if let Some(lane) = self.lane_mut(current) {
-                lane.left = lane.say_from.is_some();
-                lane.say_moved = lane.outgoing;
-            }
+        if let Some(current) = self.sending.current
+            && let Some(lane) = self.lane_mut(current)
+        {
+            lane.left = lane.say_from.is_some();
+            lane.say_moved = lane.outgoing;
         }
         // What was promised there is not taken back.
         let promised = self.lane(id).and_then(|lane| lane.say_from);

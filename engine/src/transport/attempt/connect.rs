@@ -53,7 +53,7 @@ pub(crate) enum Origin {
     /// Our listener accepted it.
     Accepted(TcpStream),
     /// Somebody knocked at our UDP socket.
-    AcceptedQuic(QuicIncoming),
+    AcceptedQuic(Box<QuicIncoming>),
     /// We make a relay session and wait there.
     RelayCreate {
         route: Route,
@@ -88,7 +88,7 @@ pub(super) enum Connection {
     /// We dialled it; the other end has the right key.
     Quic(QuicConnection),
     /// Nothing was answered yet.
-    Knocking(QuicIncoming),
+    Knocking(Box<QuicIncoming>),
 }
 
 impl Connection {

@@ -61,7 +61,7 @@ pub(super) async fn prove(
         Connection::Knocking(incoming) => {
             reporter.heard().await;
             let connection =
-                quic::accept(incoming, &session, &identity, deadlines.handshake).await?;
+                quic::accept(*incoming, &session, &identity, deadlines.handshake).await?;
             let lane = quic::bind(connection, &session, LANE, false, deadlines.bind).await?;
             let round_trip = round_trip(lane.remote(), lane.round_trip());
             (Lane::Quic(Box::new(lane)), round_trip)

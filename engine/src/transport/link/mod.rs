@@ -201,11 +201,9 @@ impl AsyncRead for Link {
             }
         }
         let mut state = this.shared.lock();
-        let ended = if delivered {
-            Some(Ok(()))
-        } else if state.machine.is_whole()
-            && (state.is_told() || state.failed() || state.machine.is_bare())
-        {
+        let whole = state.machine.is_whole()
+            && (state.is_told() || state.failed() || state.machine.is_bare());
+        let ended = if delivered || whole {
             Some(Ok(()))
         } else if state.failed() {
             Some(Err(state.broke.into()))

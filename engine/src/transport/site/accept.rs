@@ -84,7 +84,7 @@ async fn tcp(listener: TcpListener, crossings: Crossings, out: mpsc::Sender<Site
 
 async fn quic(socket: QuicSocket, out: mpsc::Sender<SiteEvent>) {
     while let Some(incoming) = socket.incoming().await {
-        if out.send(SiteEvent::Quic(incoming)).await.is_err() {
+        if out.send(SiteEvent::Quic(Box::new(incoming))).await.is_err() {
             return;
         }
     }

@@ -83,10 +83,6 @@ impl Default for SiteOptions {
 
 /// What happens at a site.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "handed on once, and few wait at a time"
-)]
 pub(crate) enum SiteEvent {
     /// More is known of how to reach us, or something else.
     Found(Found),
@@ -100,7 +96,7 @@ pub(crate) enum SiteEvent {
         from: SocketAddr,
     },
     /// Somebody wants to connect over QUIC.
-    Quic(QuicIncoming),
+    Quic(Box<QuicIncoming>),
 }
 
 /// All that was found so far.

@@ -122,7 +122,8 @@ mod tests {
 
     #[tokio::test]
     async fn who_is_let_in_is_told_by_what_arrives() {
-        let cases: [(fn(u32) -> Heard, Filtering); 5] = [
+        type Manner = fn(u32) -> Heard;
+        let cases: [(Manner, Filtering); 5] = [
             (|_| Heard::Answer, Filtering::EndpointIndependent),
             (
                 |flags| match flags {

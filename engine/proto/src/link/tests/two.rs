@@ -226,7 +226,7 @@ impl Two {
             self.write(end, 1);
             for lane in 0..self.lanes.len() {
                 self.send(end, lane);
-                if step % 3 != 0 || lane % 2 == 0 {
+                if !step.is_multiple_of(3) || lane % 2 == 0 {
                     self.receive(end, lane, 2);
                 }
             }
