@@ -7,6 +7,7 @@ mod duties;
 mod feedbag;
 mod icbm;
 mod locate;
+mod guests;
 mod numbers;
 mod oservice;
 mod output;
@@ -21,6 +22,7 @@ mod sign_on;
 pub use account::{AccountSignOn, Admission, Party, Proof, Sessions};
 pub use duties::{BustedBlock, Carried, carry};
 pub use icbm::DEFAULT_PARAMETERS;
+pub use guests::Guests;
 pub use numbers::{Numbers, ReclaimError, Token};
 pub use output::{
     FeedbagEdit, FeedbagRequest, LocateChange, NamesChange, Outbound, Output, PrivacyList, Refusal,
