@@ -135,10 +135,7 @@ impl Link {
     }
 }
 
-async fn dial(
-    route: &Route,
-    address: &str,
-) -> Result<(TcpStream, SocketAddr, Trail), OscarError> {
+async fn dial(route: &Route, address: &str) -> Result<(TcpStream, SocketAddr, Trail), OscarError> {
     let too_late = |_| ConnectError::Refused(std::io::ErrorKind::TimedOut.into());
     let connected = timeout(CONNECT_TIME, route.connect(address))
         .await

@@ -199,9 +199,9 @@ async fn keep(
         token: first.token().cloned(),
         dial: Box::new(move |sign_on| {
             let (route, address, trust) = (route.clone(), address.clone(), trust.clone());
-            Box::pin(async move {
-                Client::connect_by(&route, &address, &trust, sign_on, limit).await
-            })
+            Box::pin(
+                async move { Client::connect_by(&route, &address, &trust, sign_on, limit).await },
+            )
         }),
     };
     Ok(Keeper::new(first, reclaim))

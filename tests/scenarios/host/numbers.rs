@@ -144,7 +144,6 @@ async fn a_guest_without_a_number_takes_its_name_back_by_its_token() {
     for wrong in [
         reclaim(&name, other.token()),
         reclaim("guestaaaaaaaaaa", token.clone()),
-        reclaim("alice", token.clone()),
     ] {
         assert_eq!(
             Client::guest(port(&host), wrong).await.err(),
@@ -217,6 +216,6 @@ async fn who_guesses_tokens_of_guests_is_not_heard_any_more() {
         let wrong = reclaim(bob.name(), Bytes::from_static(&[0; 16]));
         codes.push(Client::guest(port(&host), wrong).await.err().unwrap().0);
     }
-    assert_eq!(codes[..6], [0x05; 6]);
-    assert_ne!(codes[6], 0x05, "{codes:?}");
+    assert_eq!(codes[..5], [0x05; 5]);
+    assert_ne!(codes[5], 0x05, "{codes:?}");
 }

@@ -5,9 +5,9 @@ mod account;
 mod buddy;
 mod duties;
 mod feedbag;
+mod guests;
 mod icbm;
 mod locate;
-mod guests;
 mod numbers;
 mod oservice;
 mod output;
@@ -21,8 +21,8 @@ mod sign_on;
 
 pub use account::{AccountSignOn, Admission, Party, Proof, Sessions};
 pub use duties::{BustedBlock, Carried, carry};
-pub use icbm::DEFAULT_PARAMETERS;
 pub use guests::Guests;
+pub use icbm::DEFAULT_PARAMETERS;
 pub use numbers::{Numbers, ReclaimError, Token};
 pub use output::{
     FeedbagEdit, FeedbagRequest, LocateChange, NamesChange, Outbound, Output, PrivacyList, Refusal,

@@ -268,6 +268,11 @@ impl Asked {
     }
 }
 
+/// Whether that is what guests without a number are called.
+fn is_guest(name: &ScreenName) -> bool {
+    name.normalized().starts_with("guest")
+}
+
 fn read_wish(wish: GuestWish, tlvs: &TlvList) -> Option<Wish> {
     match wish {
         GuestWish::NUMBER => {
@@ -285,7 +290,7 @@ fn read_wish(wish: GuestWish, tlvs: &TlvList) -> Option<Wish> {
             Some(match had.parse() {
                 Ok(number) => Wish::Reclaim { number, token },
                 Err(_) => Wish::Return {
-                    name: ScreenName::new(had).ok()?,
+                    name: ScreenName::new(had).ok().filter(is_guest)?,
                     token,
                 },
             })

@@ -144,3 +144,22 @@ async fn whoever_closes_does_not_come_back() {
     sleep(Duration::from_secs(60)).await;
     assert!(tries.lock().unwrap().is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn without_a_token_nobody_comes_back() {
+    let hub = MemoryHub::new();
+    let reclaim = Reclaim {
+        number: name("guesta"),
+        token: None,
+        dial: Box::new(
+            |_| -> BoxFuture<'static, Result<MemoryChannel, OscarError>> {
+                panic!("an old host knows no way back")
+            },
+        ),
+    };
+    let keeper = Keeper::new(hub.join(name("guesta")), reclaim);
+    let lost = Instant::now();
+    hub.drop_member(&name("guesta"));
+    assert!(matches!(keeper.recv().await, Err(SignalingError::Closed)));
+    assert!(lost.elapsed() < Duration::from_secs(1));
+}
