@@ -316,9 +316,11 @@ impl World {
                     );
                 }
             }
-            Output::Nominate { attempt, .. } => {
+            Output::Nominate {
+                attempt, number, ..
+            } => {
                 if let Some(&(peer, attempt)) = self.ends.get(&(side, attempt)) {
-                    self.later(peer, Input::Nominated { attempt });
+                    self.later(peer, Input::Nominated { attempt, number });
                 }
             }
             Output::Event(Event::Proposed { id, offer }) => {

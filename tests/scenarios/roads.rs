@@ -19,6 +19,9 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 /// Everything here is local; whoever takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// So many that there is time for a better road than the first.
+const BYTES: usize = 50_000_000;
+
 fn name(text: &str) -> ScreenName {
     ScreenName::new(text).unwrap()
 }
@@ -146,9 +149,7 @@ async fn over(
 ) {
     let town = Town::new();
     let engines = [town.engine("alice", alice), town.engine("bob", bob)];
-    let ends = town
-        .send(&engines[0], &engines[1], 3_000_000, async {})
-        .await;
+    let ends = town.send(&engines[0], &engines[1], BYTES, async {}).await;
     for end in &ends {
         end.outcome.as_ref().unwrap();
         let last = end.paths.last();
@@ -164,7 +165,7 @@ async fn over(
         assert!(used.to_ms.is_some());
     }
     let carried: u64 = ends[0].report.paths.iter().map(|used| used.bytes).sum();
-    assert!(carried >= 3_000_000, "{:#?}", ends[0].report.paths);
+    assert!(carried >= BYTES as u64, "{:#?}", ends[0].report.paths);
     assert!(town.is_identical());
 }
 

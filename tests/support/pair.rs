@@ -537,7 +537,9 @@ impl Pair {
                 session,
                 ..
             } => self.secure((side, attempt), tls_client, session),
-            Output::Nominate { attempt, .. } => self.nominate((side, attempt)),
+            Output::Nominate {
+                attempt, number, ..
+            } => self.nominate((side, attempt), number),
             Output::HangUp { attempt } => self.hang_up(side, attempt),
             Output::Event(event) => self.tell(side, event),
             other => panic!("not known: {other:?}"),
@@ -786,7 +788,7 @@ impl Pair {
         }
     }
 
-    fn nominate(&mut self, end: End) {
+    fn nominate(&mut self, end: End, number: u32) {
         let Some(&(far, attempt)) = self.wires.get(&end) else {
             panic!("a lane without another end")
         };
@@ -798,7 +800,11 @@ impl Pair {
             .unwrap_or_default();
         let delay = (self.road.tcp_delay / 2)
             .max(proven.saturating_sub(self.elapsed) + Duration::from_micros(1));
-        self.post(delay, far, Parcel::input(Input::Nominated { attempt }));
+        self.post(
+            delay,
+            far,
+            Parcel::input(Input::Nominated { attempt, number }),
+        );
     }
 
     fn hang_up(&mut self, side: usize, attempt: AttemptId) {

@@ -71,9 +71,13 @@ impl Attempts {
                     round_trip,
                 }
             }
-            Report::Nominated { attempt, lane } => {
+            Report::Nominated {
+                attempt,
+                number,
+                lane,
+            } => {
                 self.keep(attempt, Some(lane));
-                Input::Nominated { attempt }
+                Input::Nominated { attempt, number }
             }
             Report::Failed { attempt, error } => {
                 self.running.remove(&attempt);

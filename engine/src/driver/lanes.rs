@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use rdv_proto::rendezvous::{self, AttemptError, AttemptId, ConversationId, Input, MoveReason};
+use rdv_proto::rendezvous::{
+    self, AttemptError, AttemptId, ConversationId, Input, MoveReason, RelayAddress,
+};
 
 use super::run::Carried;
 use super::{Driver, now};
@@ -29,7 +31,7 @@ impl Driver {
         let carried = match proof {
             Proof::Native(session) => {
                 let id = id.clone();
-                let link = self.links.open(id, attempt, lane, &session, control, log);
+                let link = self.links.open(id, attempt, lane, control, log);
                 Carried::Link { link, session }
             }
             Proof::Legacy { first, key } => Carried::Lane { lane, first, key },
@@ -45,12 +47,24 @@ impl Driver {
         path: &rendezvous::Path,
         why: MoveReason,
     ) {
-        let Some((proven, connector)) = self.attempts.take_lane(attempt) else {
-            return self.lane_is_gone(attempt);
-        };
-        let path = self.path(id, connector, path, proven.lane.remote());
         tracing::debug!(attempt = attempt.0, ?why, "the transfer moves");
-        self.links.add(id, attempt, proven.lane);
+        let path = match self.attempts.take_lane(attempt) {
+            Some((proven, connector)) => {
+                let path = self.path(id, connector, path, proven.lane.remote());
+                self.links.add(id, attempt, proven.lane);
+                path
+            }
+            // It carried the transfer before.
+            None if self.links.prefer(id, attempt) => {
+                let remote = match path {
+                    rendezvous::Path::Direct { address, .. } => Some(*address),
+                    rendezvous::Path::Relay(Some(RelayAddress::Socket(address))) => Some(*address),
+                    rendezvous::Path::Relay(_) => None,
+                };
+                self.path(id, false, path, remote)
+            }
+            None => return self.lane_is_gone(attempt),
+        };
         self.abandoned.remove(id);
         if let Some(log) = self.jobs.log(id) {
             log.path(now(), attempt, path.clone());

@@ -6,7 +6,6 @@ use std::pin::pin;
 use std::task::Poll;
 
 use rdv_proto::rendezvous::{AttemptError, AttemptId, ConversationId, EndReason, Input};
-use rdv_proto::trust::{Role, Session};
 
 use crate::report::Log;
 use crate::transfer::{Control, Phase};
@@ -16,14 +15,14 @@ use crate::transport::{Lane, Link, LinkEvent, LinkHandle};
 #[derive(Default)]
 pub(super) struct Links {
     open: BTreeMap<ConversationId, Held>,
+    /// The lane that we nominated last, and the number of its USE; it comes with the next event.
+    nominated: Option<(AttemptId, u32)>,
 }
 
 struct Held {
     handle: LinkHandle,
     /// Of the transfer that runs on it.
     control: Control,
-    /// We choose the lanes, and say USE first on each.
-    controller: bool,
     log: Log,
 }
 
@@ -34,17 +33,13 @@ impl Links {
         id: ConversationId,
         attempt: AttemptId,
         lane: Lane,
-        session: &Session,
         control: Control,
         log: Log,
     ) -> Link {
-        // The sender of C2 is the controller.
-        let controller = session.role() == Role::Answerer;
-        let (link, handle) = Link::new(attempt, lane, controller);
+        let (link, handle) = Link::new(attempt, lane, self.nomination(attempt));
         let held = Held {
             handle,
             control,
-            controller,
             log,
         };
         self.open.insert(id, held);
@@ -52,11 +47,34 @@ impl Links {
     }
 
     /// A further lane takes over. Not there any more: the lane closes.
-    pub(super) fn add(&self, id: &ConversationId, attempt: AttemptId, lane: Lane) {
+    pub(super) fn add(&mut self, id: &ConversationId, attempt: AttemptId, lane: Lane) {
+        let nomination = self.nomination(attempt);
         if let Some(held) = self.open.get(id) {
             held.note();
-            held.handle.add(attempt, lane, held.controller);
+            held.handle.add(attempt, lane, nomination);
         }
+    }
+
+    /// A lane that the link has already is to carry on. Whether it has it.
+    pub(super) fn prefer(&self, id: &ConversationId, attempt: AttemptId) -> bool {
+        let held = self.open.get(id);
+        let held = held.filter(|held| held.handle.lane_ids().contains(&attempt));
+        if let Some(held) = held {
+            held.note();
+            held.handle.prefer(attempt);
+        }
+        held.is_some()
+    }
+
+    /// We have chosen a lane: USE with this number is to be its first frame.
+    pub(super) fn nominated(&mut self, attempt: AttemptId, number: u32) {
+        self.nominated = Some((attempt, number));
+    }
+
+    /// The number for the USE on a lane, if the choice was ours.
+    fn nomination(&mut self, attempt: AttemptId) -> Option<u32> {
+        let (_, number) = self.nominated.take_if(|(chosen, _)| *chosen == attempt)?;
+        Some(number)
     }
 
     /// A lane is not wanted any more.

@@ -210,7 +210,9 @@ impl Driver {
                     session,
                 } => self.secure(&id, attempt, tls_client, session),
                 // USE is the first frame on a lane: its link writes it.
-                Output::Nominate { .. } => {}
+                Output::Nominate {
+                    attempt, number, ..
+                } => self.links.nominated(attempt, number),
                 Output::HangUp { attempt } => {
                     self.attempts.hang_up(attempt);
                     self.links.close(attempt);

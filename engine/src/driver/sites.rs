@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use super::setup::Setup;
 use crate::transport::attempt::Arrival;
-use crate::transport::site::{Dialer, Found, Site, SiteEvent, SiteOptions};
+use crate::transport::site::{Dialer, Doors, Found, Site, SiteEvent, SiteOptions};
 
 pub(super) struct Sites {
     /// As the user wants them all to be.
@@ -29,6 +29,7 @@ pub(super) struct Sites {
 #[derive(Clone)]
 struct Held {
     dialer: Dialer,
+    doors: Doors,
     usage: Arc<watch::Sender<Usage>>,
 }
 
@@ -158,7 +159,13 @@ impl Sites {
 
     /// Closes everything of a conversation.
     pub(super) fn close(&mut self, id: &ConversationId) {
-        self.open.retain(|(of, _), _| of != id);
+        self.open.retain(|(of, _), held| {
+            if of == id {
+                // At once: what else there is to close takes a moment.
+                held.doors.close();
+            }
+            of != id
+        });
         // Those that have ended by themselves.
         while self.tasks.try_join_next().is_some() {}
     }
@@ -172,11 +179,15 @@ impl Sites {
 
     fn spawn(&mut self, options: SiteOptions, usage: Usage) -> io::Result<Held> {
         let site = Site::open(options)?;
-        let dialer = site.dialer();
+        let (dialer, doors) = (site.dialer(), site.doors());
         let (usage, used) = watch::channel(usage);
         self.tasks.spawn(serve(site, used, self.out.clone()));
         let usage = Arc::new(usage);
-        Ok(Held { dialer, usage })
+        Ok(Held {
+            dialer,
+            doors,
+            usage,
+        })
     }
 }
 

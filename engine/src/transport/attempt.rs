@@ -24,8 +24,8 @@ use self::why::Why;
 use super::Lane;
 use super::site::SiteEvent;
 
-/// The frame that nominates a lane: `[len = 1][type = USE]` (link control 0x01).
-pub(crate) const USE_FRAME: [u8; 5] = [0, 0, 0, 1, FrameType::USE.0];
+/// The head of the frame that nominates a lane: `[len = 5][type = USE]` (link control 0x01); its number follows.
+pub(crate) const USE_HEAD: [u8; 5] = [0, 0, 0, 5, FrameType::USE.0];
 
 /// Orders that an attempt can get: one, and another one in its place.
 const ORDERS_MAX: usize = 2;
@@ -72,6 +72,7 @@ pub(crate) enum Report {
     /// The controller's USE arrived.
     Nominated {
         attempt: AttemptId,
+        number: u32,
         lane: Box<Proven>,
     },
     /// It came to nothing.

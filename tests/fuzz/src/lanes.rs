@@ -17,7 +17,7 @@ pub fn link_machine(data: &[u8]) {
     machine.set_taking(now, true);
     let lanes = [LaneId(0), LaneId(1)];
     for lane in lanes {
-        machine.add(now, lane, lane == lanes[0]);
+        machine.add(now, lane, (lane == lanes[0]).then_some(1));
     }
     let mut buffer = BytesMut::from(data);
     let (mut step, mut delivered) = (0_u32, 0);

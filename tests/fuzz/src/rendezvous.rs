@@ -230,6 +230,7 @@ impl<'a> Run<'a> {
             },
             20 => Input::Nominated {
                 attempt: self.attempt(),
+                number: self.byte().into(),
             },
             21 => Input::LaneSilent {
                 attempt: self.attempt(),

@@ -226,7 +226,7 @@ fn only_the_controller_chooses_and_only_among_proven_lanes() {
                 },
             );
         }
-        pair.input(side, Input::Nominated { attempt });
+        pair.input(side, Input::Nominated { attempt, number: 1 });
         assert!(pair.established(side).is_none(), "{:?}", pair.story());
         pair.input(
             side,
@@ -285,7 +285,13 @@ fn the_controller_does_not_obey() {
     // The relayed lane is proven and waits for a direct one.
     pair.run_for(Duration::from_millis(490));
     let relayed = AttemptId(1);
-    pair.input(BOB, Input::Nominated { attempt: relayed });
+    pair.input(
+        BOB,
+        Input::Nominated {
+            attempt: relayed,
+            number: 1,
+        },
+    );
     assert!(pair.established(BOB).is_none());
     pair.assert_fails();
 }

@@ -21,7 +21,7 @@ pub(super) enum Message {
     /// That stage of the handshake.
     Handshake(u8),
     /// The controller's choice.
-    Use,
+    Use(u32),
     /// The other end hung up, or failed.
     Gone(AttemptError),
 }
@@ -37,7 +37,7 @@ pub(super) struct Lane {
     pub(super) said: u8,
     connected: bool,
     secured: bool,
-    used_early: bool,
+    used_early: Option<u32>,
     /// Nothing arrives on it any more, and nobody says so.
     dead: bool,
     /// Said before it was known to whom.
@@ -73,7 +73,7 @@ impl Lane {
             said: 0,
             connected: false,
             secured: false,
-            used_early: false,
+            used_early: None,
             dead: false,
             pending: Vec::new(),
         }
@@ -372,7 +372,7 @@ impl NetPair {
         let Some(lane) = self.lane(end) else { return };
         lane.secured = true;
         let far = lane.far;
-        let used = std::mem::take(&mut lane.used_early);
+        let used = lane.used_early.take();
         let attempt = end.1;
         let now = self.now();
         self.proofs.insert(end);
@@ -386,8 +386,8 @@ impl NetPair {
                 round_trip: Some(round_trip),
             },
         );
-        if used {
-            self.input(end.0, Input::Nominated { attempt });
+        if let Some(number) = used {
+            self.input(end.0, Input::Nominated { attempt, number });
         }
     }
 
@@ -407,7 +407,7 @@ impl NetPair {
     pub(super) fn say(&mut self, end: End, message: Message) {
         let mut delay = self.way_there(end);
         let Some(lane) = self.lane(end) else {
-            assert!(message != Message::Use, "a lane that is gone");
+            assert!(!matches!(message, Message::Use(_)), "a lane that is gone");
             return;
         };
         if lane.dead {
@@ -433,12 +433,12 @@ impl NetPair {
         match message {
             Message::Handshake(stage) => self.stage_arrives(end, stage),
             Message::Gone(error) => self.fail(side, attempt, error),
-            Message::Use => {
+            Message::Use(number) => {
                 let Some(lane) = self.lane(end) else { return };
                 if lane.secured {
-                    self.input(side, Input::Nominated { attempt });
+                    self.input(side, Input::Nominated { attempt, number });
                 } else {
-                    lane.used_early = true;
+                    lane.used_early = Some(number);
                 }
             }
         }

@@ -500,7 +500,9 @@ impl NetPair {
                 session,
                 ..
             } => self.secure((side, attempt), tls_client, session),
-            Output::Nominate { attempt, .. } => self.say((side, attempt), Message::Use),
+            Output::Nominate {
+                attempt, number, ..
+            } => self.say((side, attempt), Message::Use(number)),
             Output::HangUp { attempt } => self.hang_up(side, attempt),
             Output::Event(event) => {
                 let now = self.now();

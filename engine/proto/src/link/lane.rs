@@ -38,7 +38,7 @@ pub(super) struct Lane {
     pub(super) round_trip: Option<Duration>,
 
     // What goes out, in this order.
-    pub(super) say_use: bool,
+    pub(super) say_use: Option<u32>,
     /// What is ahead of this byte is thrown away from now on: it must be said as it was.
     pub(super) say_resume: Option<u64>,
     pub(super) say_pong: Option<u64>,
@@ -74,7 +74,7 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub(super) fn new(now: Instant, id: LaneId, nominate: bool) -> Self {
+    pub(super) fn new(now: Instant, id: LaneId, nominate: Option<u32>) -> Self {
         Self {
             id,
             writes: true,

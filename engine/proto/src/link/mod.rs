@@ -96,8 +96,8 @@ impl LinkMachine {
         }
     }
 
-    /// A further lane. Sending moves to it at once. `nominate`: USE goes first. Returns the lane that has to go for it, if one has.
-    pub fn add(&mut self, now: Instant, id: LaneId, nominate: bool) -> Option<LaneId> {
+    /// A further lane. Sending moves to it at once. `nominate`: USE with this number goes first. Returns the lane that has to go for it, if one has.
+    pub fn add(&mut self, now: Instant, id: LaneId, nominate: Option<u32>) -> Option<LaneId> {
         let surplus = if self.lanes.len() < LANES {
             None
         } else {
@@ -223,7 +223,7 @@ impl LinkMachine {
     fn said(&mut self, now: Instant, id: LaneId, said: &Control) -> Result<(), LinkError> {
         let lane = self.lane_mut(id).ok_or(LinkError::NoLane)?;
         match said {
-            Control::Use => Err(LinkError::UsedTwice),
+            Control::Use(_) => Err(LinkError::UsedTwice),
             Control::Abort { reason, .. } => Err(LinkError::Aborted(*reason)),
             Control::Ping(number) => {
                 lane.say_pong = Some(*number);
@@ -254,8 +254,8 @@ impl LinkMachine {
         let ack = self.ack_for(id);
         let position = self.receiving.has();
         let lane = self.lane_mut(id).filter(|lane| lane.writes)?;
-        let control = if std::mem::take(&mut lane.say_use) {
-            Control::Use
+        let control = if let Some(number) = lane.say_use.take() {
+            Control::Use(number)
         } else if let Some(byte) = lane.say_resume.take() {
             Control::Resume(byte)
         } else if let Some(number) = lane.say_pong.take() {

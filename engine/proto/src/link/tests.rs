@@ -107,7 +107,7 @@ proptest! {
 fn a_lane_that_says_nothing_is_silent_and_then_lost() {
     let start = Instant::now();
     let mut machine = super::LinkMachine::new();
-    machine.add(start, super::LaneId(1), true);
+    machine.add(start, super::LaneId(1), Some(1));
     let health = |machine: &super::LinkMachine| machine.lanes().next().map(|(_, health)| health);
     let early = start + Duration::from_millis(1499);
     assert!(machine.handle_timeout(early).is_empty());
@@ -133,7 +133,7 @@ fn patience_grows_with_the_round_trip() {
     let start = Instant::now();
     let id = super::LaneId(1);
     let mut machine = super::LinkMachine::new();
-    machine.add(start, id, false);
+    machine.add(start, id, None);
     let ping = std::iter::from_fn(|| machine.next_frame(start, id)).find_map(|frame| match frame {
         super::Outgoing::Control(Control::Ping(number)) => Some(number),
         _ => None,

@@ -125,6 +125,7 @@ pub(super) enum Happening {
     NetworkChanged,
     Nominated {
         attempt: AttemptId,
+        number: u32,
     },
     Failed {
         attempt: AttemptId,

@@ -250,8 +250,8 @@ impl Endpoint {
                     self.handle(now, &id, Happening::NetworkChanged);
                 }
             }
-            Input::Nominated { attempt } => {
-                self.attempt(now, attempt, Happening::Nominated { attempt })
+            Input::Nominated { attempt, number } => {
+                self.attempt(now, attempt, Happening::Nominated { attempt, number })
             }
             Input::Failed { attempt, error } => {
                 self.lane(now, attempt, Happening::Failed { attempt, error });

@@ -210,6 +210,8 @@ pub enum Input {
     Nominated {
         /// Which attempt.
         attempt: AttemptId,
+        /// The number that it said.
+        number: u32,
     },
     /// An attempt is over, at whatever stage; also a lane in use that broke.
     Failed {

@@ -125,6 +125,8 @@ pub enum Output {
         id: ConversationId,
         /// Which attempt.
         attempt: AttemptId,
+        /// Rises with each nomination: USE on different lanes may overtake each other.
+        number: u32,
     },
     /// Drop an attempt, whatever it is doing. Nothing more is heard of it.
     HangUp {

@@ -132,8 +132,9 @@ impl Frame {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Control {
-    /// This lane is the one. Sent once, by the controller. No payload.
-    Use,
+    /// This lane is the one. The controller's first frame on it. `[number: u32]`: rises with each lane that it chooses; words on
+    /// different lanes may overtake each other, and the highest counts.
+    Use(u32),
     /// The sender gives up. `[reason: u16][UTF-8 text, at most 200 bytes]`
     Abort {
         /// A cancel reason, or a code of what uses the link.
@@ -165,7 +166,7 @@ impl Control {
     pub fn decode(frame: &Frame) -> Result<Option<Self>, DecodeError> {
         let mut reader = Reader::new(&frame.payload, "link control frame");
         Ok(Some(match frame.kind {
-            FrameType::USE => Self::Use,
+            FrameType::USE => Self::Use(reader.u32()?),
             FrameType::ABORT => {
                 let reason = reader.u16()?;
                 let text = reader.rest();
@@ -199,7 +200,10 @@ impl Control {
     /// The frame that says it. The text of an abort is cut at 200 bytes.
     pub fn to_frame(&self) -> Frame {
         let (kind, payload) = match self {
-            Self::Use => (FrameType::USE, Bytes::new()),
+            Self::Use(number) => (
+                FrameType::USE,
+                Bytes::copy_from_slice(&number.to_be_bytes()),
+            ),
             Self::Abort { reason, text } => {
                 let mut payload = BytesMut::from(&reason.to_be_bytes()[..]);
                 payload.put_slice(&text.as_bytes()[..text.floor_char_boundary(limits::ABORT_TEXT)]);
@@ -239,7 +243,7 @@ mod tests {
     #[test]
     fn control_frames_have_their_bytes() {
         let frames = [
-            (Control::Use, "0000000101"),
+            (Control::Use(1), "0000000501 00000001"),
             (
                 Control::Abort {
                     reason: 1,

@@ -6,9 +6,9 @@ use std::time::Duration;
 use rdv_proto::trust::{Role, Session};
 use tokio::io::AsyncReadExt;
 
-use super::connect::Connection;
+use super::connect::{Connection, round_trip};
 use super::why::Why;
-use super::{Proof, Proven, Report, Reporter, USE_FRAME};
+use super::{Proof, Proven, Report, Reporter, USE_HEAD};
 use crate::transport::tls::{self, Deadlines};
 use crate::transport::{Lane, quic};
 use crate::trust::Identity;
@@ -38,7 +38,10 @@ pub(super) async fn prove(
     } = order;
     let deadlines = Deadlines::default();
     let (lane, round_trip) = match connection {
-        Connection::Tcp { stream, round_trip } => {
+        Connection::Tcp {
+            stream,
+            round_trip: connecting,
+        } => {
             if !tls_client {
                 // Who only connects and says nothing makes room first (`security.md` 6.2).
                 stream.readable().await.map_err(Why::Dial)?;
@@ -47,12 +50,12 @@ pub(super) async fn prove(
             let secured =
                 tls::secure_timed(stream, &session, &identity, tls_client, LANE, deadlines);
             let (stream, took) = secured.await?;
-            let round_trip = round_trip.map_or(took, |connecting| connecting.min(took));
+            let round_trip = connecting.map_or(took, |connecting| connecting.min(took));
             (Lane::Tls(Box::new(stream)), round_trip)
         }
         Connection::Quic(connection) => {
             let lane = quic::bind(connection, &session, LANE, true, deadlines.bind).await?;
-            let round_trip = lane.round_trip();
+            let round_trip = round_trip(lane.remote(), lane.round_trip());
             (Lane::Quic(Box::new(lane)), round_trip)
         }
         Connection::Knocking(incoming) => {
@@ -60,7 +63,7 @@ pub(super) async fn prove(
             let connection =
                 quic::accept(incoming, &session, &identity, deadlines.handshake).await?;
             let lane = quic::bind(connection, &session, LANE, false, deadlines.bind).await?;
-            let round_trip = lane.round_trip();
+            let round_trip = round_trip(lane.remote(), lane.round_trip());
             (Lane::Quic(Box::new(lane)), round_trip)
         }
     };
@@ -93,15 +96,21 @@ async fn proven(
         round_trip,
     };
     reporter.say(not_yet).await;
-    let mut frame = [0; USE_FRAME.len()];
-    lane.read_exact(&mut frame)
+    let mut head = [0; USE_HEAD.len()];
+    lane.read_exact(&mut head)
         .await
         .map_err(|_| Why::NotNominated)?;
-    if frame != USE_FRAME {
+    if head != USE_HEAD {
         return Err(Why::NotNominated);
     }
+    let number = lane.read_u32().await.map_err(|_| Why::NotNominated)?;
     let proof = Proof::Native(session);
     let lane = Box::new(Proven { lane, proof });
-    reporter.say(Report::Nominated { attempt, lane }).await;
+    let nominated = Report::Nominated {
+        attempt,
+        number,
+        lane,
+    };
+    reporter.say(nominated).await;
     Ok(())
 }

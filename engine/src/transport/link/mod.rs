@@ -79,8 +79,8 @@ pub struct LinkHandle {
 
 impl Link {
     /// A link with its first lane, which stands behind BIND (and, where the peer nominates, behind its USE). `nominate`: we are the
-    /// controller and write USE first.
-    pub fn new(attempt: AttemptId, first: Lane, nominate: bool) -> (Self, LinkHandle) {
+    /// controller and write USE with this number first.
+    pub fn new(attempt: AttemptId, first: Lane, nominate: Option<u32>) -> (Self, LinkHandle) {
         Self::over(attempt, first, nominate)
     }
 
@@ -88,7 +88,7 @@ impl Link {
     pub(crate) fn over(
         attempt: AttemptId,
         first: impl Stream + 'static,
-        nominate: bool,
+        nominate: Option<u32>,
     ) -> (Self, LinkHandle) {
         let shared = Shared::new();
         shared.lock().add(attempt, Box::new(first), nominate);
@@ -103,8 +103,8 @@ impl Link {
 
 impl LinkHandle {
     /// A further lane, behind BIND and, where the peer nominated it, behind its USE. Sending moves to it at once. `nominate`: we
-    /// write USE first.
-    pub fn add(&self, attempt: AttemptId, lane: Lane, nominate: bool) {
+    /// write USE with this number first.
+    pub fn add(&self, attempt: AttemptId, lane: Lane, nominate: Option<u32>) {
         self.add_stream(attempt, lane, nominate);
     }
 
@@ -112,7 +112,7 @@ impl LinkHandle {
         &self,
         attempt: AttemptId,
         lane: impl Stream + 'static,
-        nominate: bool,
+        nominate: Option<u32>,
     ) {
         self.shared.lock().add(attempt, Box::new(lane), nominate);
     }
@@ -203,7 +203,9 @@ impl AsyncRead for Link {
         let mut state = this.shared.lock();
         let ended = if delivered {
             Some(Ok(()))
-        } else if state.machine.is_whole() && (state.is_told() || state.failed()) {
+        } else if state.machine.is_whole()
+            && (state.is_told() || state.failed() || state.machine.is_bare())
+        {
             Some(Ok(()))
         } else if state.failed() {
             Some(Err(state.broke.into()))

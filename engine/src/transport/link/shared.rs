@@ -129,7 +129,12 @@ impl Wake for Shared {
 
 impl State {
     /// A lane more.
-    pub(super) fn add(&mut self, attempt: AttemptId, stream: Box<dyn Stream>, nominate: bool) {
+    pub(super) fn add(
+        &mut self,
+        attempt: AttemptId,
+        stream: Box<dyn Stream>,
+        nominate: Option<u32>,
+    ) {
         let (now, id) = (Instant::now(), LaneId(attempt.0));
         let known = self.machine.lanes().any(|(lane, _)| lane == id);
         if self.over || self.link_gone || known {
@@ -163,7 +168,7 @@ impl State {
     pub(super) fn lost(&mut self, id: LaneId, broke: io::ErrorKind) {
         self.machine.lost(id);
         self.broke = broke;
-        let over = self.machine.is_over();
+        let over = self.is_ending();
         if let Some(book) = self.book(id) {
             book.gone = true;
             if !over {
@@ -176,7 +181,7 @@ impl State {
     /// A lane cannot be written.
     pub(super) fn write_failed(&mut self, id: LaneId, broke: io::ErrorKind) {
         self.machine.write_failed(id);
-        let over = self.machine.is_over();
+        let over = self.is_ending();
         if let Some(book) = self.book(id).filter(|_| !over) {
             book.lost.get_or_insert(attempt_error(broke));
         }
@@ -199,7 +204,15 @@ impl State {
     /// Whether all that there is to say at the end was said, and heard if it was ours.
     pub(super) fn is_parted(&self) -> bool {
         let heard = self.machine.sent().fin_acknowledged;
-        heard && (!self.machine.is_whole() || self.is_told())
+        let told = heard && (!self.machine.is_whole() || self.is_told());
+        told || (self.is_ending() && self.machine.is_bare())
+    }
+
+    /// The other side has said its last word, and ours was said or everything that was said is there: that a lane ends now is no loss.
+    fn is_ending(&self) -> bool {
+        let sent = self.machine.sent();
+        let said = self.finished || sent.acknowledged == sent.written;
+        self.machine.is_whole() && said
     }
 
     /// Whether the other side was told that we have everything.

@@ -71,16 +71,16 @@ struct Handles {
 impl Handles {
     fn add(&self, attempt: u64, pause: Duration) -> Road {
         let (a, b, road) = Road::new(pause);
-        self.a.add_stream(AttemptId(attempt), a, false);
-        self.b.add_stream(AttemptId(attempt), b, false);
+        self.a.add_stream(AttemptId(attempt), a, None);
+        self.b.add_stream(AttemptId(attempt), b, None);
         road
     }
 }
 
 fn pair(pause: Duration) -> (Link, Link, Handles, Road) {
     let (a, b, road) = Road::new(pause);
-    let (link_a, a) = Link::over(AttemptId(1), a, false);
-    let (link_b, b) = Link::over(AttemptId(1), b, false);
+    let (link_a, a) = Link::over(AttemptId(1), a, None);
+    let (link_b, b) = Link::over(AttemptId(1), b, None);
     (link_a, link_b, Handles { a, b }, road)
 }
 
@@ -275,6 +275,29 @@ async fn without_a_further_lane_the_loss_of_the_last_ends_the_stream() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lane_that_ends_after_the_last_words_is_no_loss() {
+    let (mut a, mut b, mut handles, road) = pair(Duration::from_millis(50));
+    a.write_all(b"all").await.unwrap();
+    let mut heard = [0; 3];
+    b.read_exact(&mut heard).await.unwrap();
+    // The answer to it is on its way when the road breaks.
+    let waits = timeout(Duration::from_millis(5), b.shutdown()).await;
+    assert!(waits.is_err());
+    let mut rest = Vec::new();
+    let read = async {
+        sleep(Duration::from_millis(60)).await;
+        road.cut();
+    };
+    let (_, ended) = tokio::join!(read, a.read_to_end(&mut rest));
+    ended.unwrap();
+    let began = Instant::now();
+    a.shutdown().await.unwrap();
+    assert!(began.elapsed() < Duration::from_millis(100));
+    let event = timeout(Duration::from_secs(20), handles.a.next_event()).await;
+    assert!(!matches!(event, Ok(Some(LinkEvent::Lost(..)))), "{event:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_said_before_a_lane_broke_is_heard() {
     let (mut a, mut b, handles, road) = pair(QUICK);
     a.write_all(b"last words").await.unwrap();
@@ -313,7 +336,7 @@ async fn noise_on_a_lane_closes_that_lane_alone() {
     let event = both_talk(a, b, 500_000, async {
         sleep(Duration::from_millis(50)).await;
         let (lane, mut stranger) = duplex(1000);
-        handles.a.add_stream(AttemptId(9), lane, false);
+        handles.a.add_stream(AttemptId(9), lane, None);
         stranger
             .write_all(&[0, 0, 0, 9, 6, 255, 0, 0, 0, 0, 0, 0, 0])
             .await

@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -13,23 +13,28 @@ use quinn::{
     WriteError,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::timeout;
 
 use super::shared::canonical;
 
-/// How long `shutdown` waits until the peer has all that was written.
+/// How long `shutdown` waits for news that what was written arrives. On a slow line much may still be under way.
 const DELIVERY: Duration = Duration::from_secs(5);
+/// Acknowledgements in that time that are no such news: those of keep-alives.
+const IDLE_ACKS: u64 = 3;
 /// Said when a lane is dropped.
 const DONE: VarInt = VarInt::from_u32(0);
 
 /// A byte stream to a peer over QUIC.
 ///
-/// `shutdown` ends our direction and waits, 5 s at most, until the peer's end has all of it. Dropping the lane closes the
+/// `shutdown` ends our direction and waits until the peer's end has all of it, or for 5 s nothing of it arrived. Dropping the lane closes the
 /// connection at once: what was not delivered then is lost.
 pub struct QuicLane {
     connection: quinn::Connection,
     send: SendStream,
     receive: RecvStream,
     ending: Ending,
+    /// [`DELIVERY`], but in tests.
+    pub(super) patience: Duration,
 }
 
 /// How far `shutdown` has come.
@@ -50,6 +55,7 @@ impl QuicLane {
             send,
             receive,
             ending: Ending::Open,
+            patience: DELIVERY,
         }
     }
 
@@ -63,6 +69,36 @@ impl QuicLane {
     #[must_use]
     pub fn remote(&self) -> SocketAddr {
         canonical(self.connection.remote_address())
+    }
+
+    /// Waits until the other end has all of the stream, which was ended, or wants no more of it.
+    fn delivered(&self) -> impl Future<Output = io::Result<()>> + Send + Sync + use<> {
+        let (stopped, connection) = (self.send.stopped(), self.connection.clone());
+        let patience = self.patience;
+        async move {
+            let mut stopped = pin!(stopped);
+            let mut heard = connection.stats().frame_rx.acks;
+            loop {
+                match timeout(patience, stopped.as_mut()).await {
+                    Ok(Ok(_)) => return Ok(()),
+                    // The peer has read what it wanted, and hung up before its last acknowledgement came.
+                    Ok(Err(StoppedError::ConnectionLost(ConnectionError::ApplicationClosed(
+                        _,
+                    )))) => {
+                        return Ok(());
+                    }
+                    Ok(Err(StoppedError::ConnectionLost(lost))) => return Err(broken(lost)),
+                    Ok(Err(other)) => return Err(other.into()),
+                    Err(_) => {
+                        let before =
+                            std::mem::replace(&mut heard, connection.stats().frame_rx.acks);
+                        if heard.saturating_sub(before) <= IDLE_ACKS {
+                            return Err(io::ErrorKind::TimedOut.into());
+                        }
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -120,7 +156,7 @@ impl AsyncWrite for QuicLane {
                 Ending::Open => {
                     // Fails only if it is ended already.
                     let _ = lane.send.finish();
-                    lane.ending = Ending::Waiting(Box::pin(delivered(&lane.send)));
+                    lane.ending = Ending::Waiting(Box::pin(lane.delivered()));
                 }
                 Ending::Waiting(delivery) => {
                     let delivered = ready!(delivery.as_mut().poll(context));
@@ -129,21 +165,6 @@ impl AsyncWrite for QuicLane {
                 }
                 Ending::Delivered => return Poll::Ready(Ok(())),
             }
-        }
-    }
-}
-
-/// Waits until the other end has all of a stream that was ended, or wants no more of it.
-fn delivered(send: &SendStream) -> impl Future<Output = io::Result<()>> + Send + Sync + use<> {
-    let stopped = send.stopped();
-    async move {
-        match tokio::time::timeout(DELIVERY, stopped).await {
-            Ok(Ok(_)) => Ok(()),
-            // The peer has read what it wanted, and hung up before its last acknowledgement came.
-            Ok(Err(StoppedError::ConnectionLost(ConnectionError::ApplicationClosed(_)))) => Ok(()),
-            Ok(Err(StoppedError::ConnectionLost(lost))) => Err(broken(lost)),
-            Ok(Err(other)) => Err(other.into()),
-            Err(_) => Err(io::ErrorKind::TimedOut.into()),
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Who comes in: the accept loops of a site.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::SiteEvent;
 use super::open::Crossings;
@@ -15,7 +16,23 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// One task per socket; dropped, the listeners are closed.
 #[derive(Debug)]
-pub(super) struct AcceptLoops(JoinSet<()>);
+pub(super) struct AcceptLoops {
+    tasks: JoinSet<()>,
+    doors: Doors,
+}
+
+/// The listeners of a site, to be closed by whoever cannot wait for the site to close. Clones are the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Doors(Arc<[AbortHandle]>);
+
+impl Doors {
+    /// Lets nobody in any more.
+    pub(crate) fn close(&self) {
+        for door in self.0.iter() {
+            door.abort();
+        }
+    }
+}
 
 impl AcceptLoops {
     pub(super) fn start(
@@ -25,17 +42,23 @@ impl AcceptLoops {
         out: &mpsc::Sender<SiteEvent>,
     ) -> Self {
         let mut tasks = JoinSet::new();
+        let mut doors = Vec::new();
         for listener in listeners {
-            tasks.spawn(tcp(listener, crossings.clone(), out.clone()));
+            doors.push(tasks.spawn(tcp(listener, crossings.clone(), out.clone())));
         }
         for socket in udp {
-            tasks.spawn(quic(socket.clone(), out.clone()));
+            doors.push(tasks.spawn(quic(socket.clone(), out.clone())));
         }
-        Self(tasks)
+        let doors = Doors(doors.into());
+        Self { tasks, doors }
     }
 
     pub(super) fn stop(&mut self) {
-        self.0.abort_all();
+        self.tasks.abort_all();
+    }
+
+    pub(super) fn doors(&self) -> Doors {
+        self.doors.clone()
     }
 }
 

@@ -24,6 +24,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use self::accept::AcceptLoops;
+pub(crate) use self::accept::Doors;
 pub(crate) use self::dialer::Dialer;
 use self::dialer::Exits;
 use self::gatherer::{Gatherer, Stage};
@@ -194,6 +195,11 @@ impl Site {
             // Retired: all that could say something has ended.
             else => std::future::pending().await,
         }
+    }
+
+    /// The ways in.
+    pub(crate) fn doors(&self) -> Doors {
+        self.accepting.doors()
     }
 
     /// The ways out.

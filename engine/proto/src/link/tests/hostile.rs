@@ -18,7 +18,7 @@ impl Peer {
     fn new() -> Self {
         let now = Instant::now();
         let mut machine = LinkMachine::new();
-        machine.add(now, LANE, false);
+        machine.add(now, LANE, None);
         machine.set_taking(now, true);
         Self { now, machine }
     }
@@ -145,7 +145,7 @@ fn the_end_is_said_once_and_holds() {
 #[test]
 fn a_second_end_elsewhere_is_refused() {
     let mut peer = Peer::new();
-    peer.machine.add(peer.now, OTHER, false);
+    peer.machine.add(peer.now, OTHER, None);
     for lane in [LANE, OTHER] {
         peer.machine
             .control(peer.now, lane, &Control::From(0))
@@ -191,7 +191,7 @@ fn what_was_acknowledged_is_not_asked_for_again() {
     assert_eq!(peer.says(Control::Resume(3)), Err(gone(3)));
     assert_eq!(peer.says(Control::Ack(3)), Err(gone(3)));
     // On another lane it was only slow: the answer begins where it can.
-    peer.machine.add(peer.now, OTHER, false);
+    peer.machine.add(peer.now, OTHER, None);
     peer.drain(LANE);
     peer.drain(OTHER);
     peer.machine
@@ -225,7 +225,7 @@ fn a_flood_of_control_frames_closes_the_lane() {
 #[test]
 fn words_that_have_no_place_here() {
     let mut peer = Peer::new();
-    assert_eq!(peer.says(Control::Use), Err(LinkError::UsedTwice));
+    assert_eq!(peer.says(Control::Use(1)), Err(LinkError::UsedTwice));
     let abort = Control::Abort {
         reason: 7,
         text: "no".into(),

@@ -165,7 +165,7 @@ impl Two {
         self.lanes[lane].at[end] = true;
         let surplus = self.sides[end]
             .machine
-            .add(self.now, LaneId(lane as u64), false);
+            .add(self.now, LaneId(lane as u64), None);
         if let Some(LaneId(surplus)) = surplus {
             self.close(end, surplus as usize);
         }

@@ -7,7 +7,7 @@ use super::super::common::Common;
 use super::super::desk::Context;
 use super::super::limits::{
     JUDGING, JUDGING_OTHER, MOVE_ADVANTAGE, MOVE_PAUSE, NEAR_ROUND_TRIP, RELAY_GRACE,
-    RELAY_GRACE_MAX,
+    RELAY_GRACE_MAX, SUBNET_ROUND_TRIP,
 };
 use super::super::proposal;
 use super::super::{AttemptError, AttemptId, Carrier, Event, MoveReason, Output, Protocol};
@@ -33,6 +33,7 @@ impl Connector {
         common: &mut Common,
         context: &mut Context<'_>,
         attempt: AttemptId,
+        number: u32,
     ) {
         let lane = self
             .ground
@@ -45,17 +46,19 @@ impl Connector {
             self.failed(common, context, attempt, error);
             return;
         };
-        let well = self.current().filter(|current| !current.silent);
-        if self.lane.current == Some(attempt) {
+        let (current, relayed) = (self.lane.current, lane.is_relayed());
+        if current == Some(attempt) {
             return;
         }
-        let fresh = lane.chosen == Chosen::Never;
-        if well.is_some_and(|current| fresh && is_better(current, lane)) {
+        // Words on different lanes may overtake each other.
+        if self.lane.established && number < self.lane.nominations {
             let lanes = &mut self.ground.lanes;
             lanes.set_chosen(attempt, Chosen::PassedOver);
             return;
         }
-        let why = if well.is_some() {
+        self.lane.nominations = number;
+        let well = self.current().filter(|current| !current.silent);
+        let why = if well.is_some_and(|current| current.is_relayed() || !relayed) {
             MoveReason::Better
         } else {
             MoveReason::Repair
@@ -71,9 +74,11 @@ impl Connector {
         if at.is_some_and(|at| at > context.now) {
             return;
         }
+        self.lane.nominations = self.lane.nominations.saturating_add(1);
         context.desk.push(Output::Nominate {
             id: common.id.clone(),
             attempt,
+            number: self.lane.nominations,
         });
         self.take(common, context, attempt, why);
     }
@@ -241,7 +246,7 @@ impl Connector {
             Protocol::Tcp => Protocol::Udp,
             Protocol::Udp => Protocol::Tcp,
         };
-        let other_may_win = rank(taken, is_near(taken)) == 0;
+        let other_may_win = rank(taken, is_near(taken, taken)) == 0;
         self.round.close(protocol);
         if !other_may_win {
             self.round.close(other);
@@ -299,13 +304,15 @@ fn is_better(lane: &Lane, than: &Lane) -> bool {
     if lane.is_relayed() || than.is_relayed() {
         return !lane.is_relayed() && than.is_relayed();
     }
-    let near = is_near(lane) && is_near(than);
+    let near = is_near(lane, than);
     let times = lane.round_trip.zip(than.round_trip);
     match rank(lane, near).cmp(&rank(than, near)) {
         std::cmp::Ordering::Less => false,
         std::cmp::Ordering::Greater => {
-            times.is_none_or(|(ours, theirs)| ours <= theirs + theirs / 5 + MOVE_ADVANTAGE)
+            near || times.is_none_or(|(ours, theirs)| ours <= theirs + theirs / 5 + MOVE_ADVANTAGE)
         }
+        // What differs within one network is how busy the machines are.
+        std::cmp::Ordering::Equal if near => false,
         std::cmp::Ordering::Equal => times.is_some_and(|(ours, theirs)| {
             let ours = ours.saturating_sub(ipv6_bonus(lane));
             let theirs = theirs.saturating_sub(ipv6_bonus(than));
@@ -322,9 +329,20 @@ fn ipv6_bonus(lane: &Lane) -> Duration {
     }
 }
 
-fn is_near(lane: &Lane) -> bool {
-    lane.round_trip
-        .map_or(lane.near, |round_trip| round_trip <= NEAR_ROUND_TRIP)
+/// Whether both lanes lead to somebody in the same network: one of them is as quick as that, or
+/// does not leave the machine. A busy machine makes the other one look slow.
+fn is_near(lane: &Lane, other: &Lane) -> bool {
+    let lanes = [lane, other];
+    let on_this_machine = |lane: &&Lane| lane.address().is_some_and(|at| at.ip().is_loopback());
+    let quickest = lanes.iter().filter_map(|lane| lane.round_trip).min();
+    let one_subnet = lane.near && other.near;
+    let limit = if one_subnet {
+        SUBNET_ROUND_TRIP
+    } else {
+        NEAR_ROUND_TRIP
+    };
+    lanes.iter().any(on_this_machine)
+        || quickest.map_or(one_subnet, |round_trip| round_trip <= limit)
 }
 
 /// 1 if its protocol is the better one at that distance.
@@ -365,15 +383,23 @@ mod tests {
             (Some(80), Some(102), false),
             (None, None, true),
             (Some(2), Some(2), false),
-            (Some(3), Some(4), true),
+            (Some(4), Some(4), true),
+            // One of them is quick: the machine is busy.
+            (Some(30), Some(2), false),
+            (Some(2), Some(30), false),
         ] {
             let tcp_lane = direct(Carrier::Tcp, V4, tcp);
             let quic_lane = direct(Carrier::Quic, V4, quic);
             let case = format!("TCP {tcp:?}, QUIC {quic:?}");
             assert_eq!(is_better(&quic_lane, &tcp_lane), quic_wins, "{case}");
-            let near = tcp.is_some_and(|tcp| tcp <= 2);
+            let near = tcp.is_some_and(|tcp| tcp <= 2) || quic.is_some_and(|quic| quic <= 2);
             assert_eq!(is_better(&tcp_lane, &quic_lane), near, "{case}");
         }
+        let here = |carrier| direct(carrier, "[::1]:5000", Some(40));
+        assert!(is_better(&here(Carrier::Tcp), &here(Carrier::Quic)));
+        assert!(!is_better(&here(Carrier::Tcp), &here(Carrier::TcpOpen)));
+        let subnet = |carrier| direct(carrier, V4, Some(12)).over(true, false);
+        assert!(is_better(&subnet(Carrier::Tcp), &subnet(Carrier::Quic)));
         let open = direct(Carrier::TcpOpen, V4, Some(80));
         assert!(is_better(&direct(Carrier::Quic, V4, Some(80)), &open));
     }

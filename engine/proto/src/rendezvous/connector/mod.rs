@@ -71,6 +71,8 @@ pub(super) struct Connector {
 #[derive(Debug, Default)]
 struct InUse {
     current: Option<AttemptId>,
+    /// How often the controller has nominated: what we said last, or heard.
+    nominations: u32,
     /// There was one.
     established: bool,
     /// Since when it is a relayed one.
@@ -204,7 +206,9 @@ impl Connector {
                     self.proven(common, context);
                 }
             }
-            Happening::Nominated { attempt } => self.nominated(common, context, attempt),
+            Happening::Nominated { attempt, number } => {
+                self.nominated(common, context, attempt, number);
+            }
             Happening::Failed { attempt, error } => self.failed(common, context, attempt, error),
             Happening::Silent { attempt } => self.silent(common, context, attempt),
             Happening::Speaking { attempt } => {

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use quinn::udp::{Transmit, UdpSocketState};
 use tokio::io::Interest;
@@ -20,6 +21,19 @@ impl Road {
     /// `treat` says what becomes of a datagram: these datagrams in one batch, which the kernel may deliver as one buffer. All of a
     /// batch have one length, but for a shorter last one.
     pub(super) fn to(server: SocketAddr, treat: fn(Vec<u8>) -> Vec<Vec<u8>>) -> Self {
+        Self::with_pause(server, treat, None)
+    }
+
+    /// A narrow road: each datagram of the client's takes so long.
+    pub(super) fn narrow(server: SocketAddr, pause: Duration) -> Self {
+        Self::with_pause(server, |datagram| vec![datagram], Some(pause))
+    }
+
+    fn with_pause(
+        server: SocketAddr,
+        treat: fn(Vec<u8>) -> Vec<Vec<u8>>,
+        pause: Option<Duration>,
+    ) -> Self {
         let (near, far) = (End::new(), End::new());
         let address = near.socket.local_addr().unwrap();
         let task = tokio::spawn(async move {
@@ -31,6 +45,9 @@ impl Road {
                         let (length, from) = came.unwrap();
                         client = Some(from);
                         far.send(server, &treat(one[..length].to_vec())).await;
+                        if let Some(pause) = pause {
+                            tokio::time::sleep(pause).await;
+                        }
                     }
                     came = far.socket.recv_from(&mut other) => {
                         let (length, _) = came.unwrap();

@@ -196,3 +196,28 @@ async fn a_shutdown_that_nobody_acknowledges_ends_after_5_s() {
     assert_eq!(ended.kind(), ErrorKind::TimedOut, "{ended:?}");
     assert_eq!(start.elapsed().as_secs(), 5);
 }
+
+#[tokio::test]
+async fn shutdown_waits_as_long_as_bytes_arrive() {
+    let sockets = Sockets::new();
+    let road = Road::narrow(sockets.address, Duration::from_millis(1));
+    let sockets = Sockets {
+        address: road.address,
+        ..sockets
+    };
+    let (mut one, mut other) = lanes(&sockets).await;
+    // Much less than the road takes for what is on the way.
+    one.patience = Duration::from_millis(150);
+    let words = vec![3; 3 << 20];
+    let sending = async {
+        one.write_all(&words).await.unwrap();
+        let start = Instant::now();
+        one.shutdown().await.unwrap();
+        start.elapsed()
+    };
+    let mut heard = Vec::new();
+    let (took, read) = join!(sending, other.read_to_end(&mut heard));
+    read.unwrap();
+    assert!(heard == words);
+    assert!(took > 2 * one.patience, "{took:?}: nothing was on the way");
+}
