@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdv::oscar::{Client, HostSecurity, LoginErrorCode, OscarError, Owner, SignOn};
+use rdv::oscar::{Client, HostSecurity, Joiner, LoginErrorCode, OscarError, Owner};
 use rdv::signaling::{RelayDirectory, RelayInfo, Signaling};
 use rdv::transport::Route;
 use rdv::transport::lan::{self, LanError};
@@ -94,7 +94,7 @@ impl Meeting {
 
 /// A receiver's visit to the host of a code.
 pub(crate) struct Visit {
-    client: Arc<Client>,
+    joiner: Arc<Joiner>,
     /// The host is the sender's own.
     embedded: bool,
 }
@@ -102,7 +102,7 @@ pub(crate) struct Visit {
 impl Visit {
     pub(crate) async fn open(road: &Road, code: &Code, ui: &Ui) -> Result<Self, Failure> {
         let mut embedded = true;
-        let client = if !code.addresses().is_empty() {
+        let joiner = if !code.addresses().is_empty() {
             first_of(code.addresses().to_vec(), &road.ways).await?
         } else if let Some(host) = &road.host {
             embedded = false;
@@ -117,7 +117,7 @@ impl Visit {
             first_of(found, &road.ways).await?
         };
         Ok(Self {
-            client: Arc::new(client),
+            joiner: Arc::new(joiner),
             embedded,
         })
     }
@@ -134,12 +134,12 @@ impl Visit {
     }
 
     pub(crate) async fn engine(&self, road: &Road) -> Result<Engine, Failure> {
-        let builder = Engine::builder(Arc::clone(&self.client)).relays(Arc::clone(&self.client));
-        engine(builder, &self.client, road).await
+        let builder = Engine::builder(Arc::clone(&self.joiner)).relays(Arc::clone(&self.joiner));
+        engine(builder, &self.joiner.client(), road).await
     }
 
     pub(crate) async fn close(self) {
-        self.client.close().await;
+        self.joiner.close().await;
     }
 }
 
@@ -212,18 +212,14 @@ fn no_proxy(road: &Road) -> Result<(), Failure> {
 }
 
 /// Signs on as a visitor to the host that the user named.
-async fn named(address: &str, road: &Road, ui: &Ui) -> Result<Client, Failure> {
-    let client = Client::connect_by(
-        &ways::route(&road.ways)?,
-        address,
-        &trust(road.host_key.as_deref())?,
-        SignOn::Join,
-        SIGN_ON_TIMEOUT,
-    )
-    .await
-    .map_err(|error| refused(address, &error))?;
-    tell_host(address, &client, ui);
-    Ok(client)
+async fn named(address: &str, road: &Road, ui: &Ui) -> Result<Joiner, Failure> {
+    let route = ways::route(&road.ways)?;
+    let trust = trust(road.host_key.as_deref())?;
+    let joiner = Joiner::connect_by(&route, address, &trust, SIGN_ON_TIMEOUT)
+        .await
+        .map_err(|error| refused(address, &error))?;
+    tell_host(address, &joiner.client(), ui);
+    Ok(joiner)
 }
 
 /// Which key a named host must have.
@@ -268,27 +264,21 @@ pub(crate) fn tell_host(address: &str, client: &Client, ui: &Ui) {
 
 /// Tries all addresses of an embedded host at once; the first that signs us on is it. Its key is not kept: the code protects
 /// the transfer (rulings G-05).
-async fn first_of(addresses: Vec<String>, ways: &Ways) -> Result<Client, Failure> {
+async fn first_of(addresses: Vec<String>, ways: &Ways) -> Result<Joiner, Failure> {
     let route = ways::route(ways)?;
     let mut tries = tokio::task::JoinSet::new();
     for address in addresses {
         let route = route.clone();
         tries.spawn(async move {
-            let client = Client::connect_by(
-                &route,
-                &address,
-                &HostTrust::AcceptAny,
-                SignOn::Join,
-                SIGN_ON_TIMEOUT,
-            )
-            .await;
-            client.map_err(|error| (address, error))
+            let trust = HostTrust::AcceptAny;
+            let joiner = Joiner::connect_by(&route, &address, &trust, SIGN_ON_TIMEOUT).await;
+            joiner.map_err(|error| (address, error))
         });
     }
     let mut last = None;
     while let Some(tried) = tries.join_next().await {
         match tried {
-            Ok(Ok(client)) => return Ok(client),
+            Ok(Ok(joiner)) => return Ok(joiner),
             Ok(Err(failed)) => last = Some(failed),
             Err(_) => {}
         }

@@ -45,6 +45,10 @@ pub trait Signaling: Send + Sync + 'static {
     /// [`SignalingError::Closed`] once the channel is gone and all that arrived before was yielded.
     fn recv(&self) -> BoxFuture<'_, Result<Incoming, SignalingError>>;
 
+    /// The network has changed, or a lane has fallen silent: whoever has a connection behind the channel makes sure that it still
+    /// stands, and has a new one soon if not. Returns at once. Nothing to do for channels that see to it themselves.
+    fn doubt(&self) {}
+
     /// The services that `peer` announces; `None` if this channel cannot tell.
     ///
     /// # Errors
@@ -75,6 +79,10 @@ impl<T: Signaling + ?Sized> Signaling for std::sync::Arc<T> {
         (**self).recv()
     }
 
+    fn doubt(&self) {
+        (**self).doubt();
+    }
+
     fn capabilities(
         &self,
         peer: &ScreenName,
@@ -101,6 +109,8 @@ pub enum Incoming {
         /// Who.
         peer: ScreenName,
     },
+    /// The connection behind the channel broke and was made anew under the same name: what was sent just before may be lost.
+    Restored,
     /// A message of ours did not reach its peer.
     Undelivered {
         /// To whom it was addressed.

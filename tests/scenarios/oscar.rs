@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rdv::ScreenName;
-use rdv::oscar::{Client, OscarError, Owner, SignOn, Standing};
+use rdv::oscar::{Client, Joiner, OscarError, Owner, SignOn, Standing};
 use rdv::signaling::{Incoming, RelayDirectory, Signaling, SignalingError};
 use rdv::transport::{Route, ars};
 use rdv::trust::HostTrust;
@@ -265,6 +265,7 @@ async fn a_host_that_goes_away_ends_the_channel() {
 struct Road {
     address: SocketAddr,
     cuts: Arc<watch::Sender<u32>>,
+    silences: Arc<watch::Sender<u32>>,
 }
 
 impl Road {
@@ -272,20 +273,33 @@ impl Road {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let cuts = Arc::new(watch::Sender::new(0));
-        let cut_by = cuts.clone();
+        let silences = Arc::new(watch::Sender::new(0));
+        let (cut_by, silenced_by) = (cuts.clone(), silences.clone());
         tokio::spawn(async move {
             while let Ok((mut near, _)) = listener.accept().await {
-                let mut cut = cut_by.subscribe();
+                let (mut cut, mut silenced) = (cut_by.subscribe(), silenced_by.subscribe());
                 tokio::spawn(async move {
                     let mut far = TcpStream::connect(host).await.unwrap();
                     tokio::select! {
                         _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
                         _ = cut.changed() => {}
+                        _ = silenced.changed() => {
+                            // Nothing gets through, and neither end hears of it.
+                            let _ = cut.changed().await;
+                        }
                     }
                 });
             }
         });
-        Self { address, cuts }
+        Self {
+            address,
+            cuts,
+            silences,
+        }
+    }
+
+    fn silence(&self) {
+        self.silences.send_modify(|silences| *silences += 1);
     }
 
     fn cut(&self) {
@@ -324,6 +338,7 @@ async fn an_owner_gets_its_number_back_after_a_broken_connection() {
         .send(owner.local_name(), proposal(COOKIE, 1), false)
         .await
         .unwrap();
+    assert_eq!(arrives(&owner).await.unwrap(), Incoming::Restored);
     assert_eq!(
         arrives(&owner).await.unwrap(),
         message(&joiner, proposal(COOKIE, 1))
@@ -337,5 +352,81 @@ async fn an_owner_gets_its_number_back_after_a_broken_connection() {
     };
     assert_eq!(from, owner.local_name());
     owner.close().await;
+    host.shutdown().await;
+}
+
+/// A joiner that has proposed to the owner of a number, and the road that it came by.
+async fn joined(host: &HostHandle) -> (Client, Joiner, Road) {
+    let road = Road::to(host.local_addrs()[0]).await;
+    let address = road.address.to_string();
+    let trust = HostTrust::AcceptAny;
+    let joiner = Joiner::connect_by(&Route::default(), &address, &trust, PATIENCE)
+        .await
+        .unwrap();
+    let owner = owner(host).await;
+    joiner
+        .send(owner.name().clone(), proposal(COOKIE, 1), false)
+        .await
+        .unwrap();
+    arrives(&owner).await.unwrap();
+    (owner, joiner, road)
+}
+
+/// It has the same name, and the number still knows it.
+async fn speak_again(owner: &Client, joiner: &Joiner) {
+    assert_eq!(arrives(joiner).await.unwrap(), Incoming::Restored);
+    assert_eq!(joiner.client().name(), &joiner.local_name());
+    joiner
+        .send(owner.name().clone(), proposal(COOKIE, 3), false)
+        .await
+        .unwrap();
+    let heard = Incoming::Message {
+        from: joiner.local_name(),
+        body: proposal(COOKIE, 3),
+    };
+    assert_eq!(arrives(owner).await.unwrap(), heard);
+    owner
+        .send(joiner.local_name(), proposal(COOKIE, 4), false)
+        .await
+        .unwrap();
+    assert_eq!(
+        arrives(joiner).await.unwrap(),
+        message(owner, proposal(COOKIE, 4))
+    );
+}
+
+#[tokio::test]
+async fn a_joiner_gets_its_name_back_after_a_broken_connection() {
+    let host = host().await;
+    let (owner, joiner, road) = joined(&host).await;
+    road.cut();
+    speak_again(&owner, &joiner).await;
+    joiner.close().await;
+    host.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_joiner_in_doubt_leaves_a_connection_that_is_dead_and_keeps_one_that_is_not() {
+    let host = host().await;
+    let (owner, joiner, road) = joined(&host).await;
+    joiner.doubt();
+    owner
+        .send(joiner.local_name(), proposal(COOKIE, 2), false)
+        .await
+        .unwrap();
+    assert_eq!(
+        arrives(&joiner).await.unwrap(),
+        message(&owner, proposal(COOKIE, 2))
+    );
+    road.silence();
+    let began = Instant::now();
+    joiner.doubt();
+    speak_again(&owner, &joiner).await;
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        began.elapsed()
+    );
+    joiner.close().await;
     host.shutdown().await;
 }

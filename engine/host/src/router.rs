@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use rdv_proto::pace::{Bucket, Origin};
 use rdv_proto::session::{
-    DEFAULT_PARAMETERS, Entry, Numbers, Outbound, ProposalBook, ReclaimError, Token, Wish,
+    DEFAULT_PARAMETERS, Entry, Guests, Numbers, Outbound, ProposalBook, ReclaimError, Token, Wish,
     guest_info,
 };
 use rdv_proto::wire::flap::Channel;
@@ -46,6 +46,7 @@ pub(crate) struct Router {
 struct State {
     clients: BTreeMap<ScreenName, Client>,
     numbers: Numbers,
+    guests: Guests,
     origins: HashMap<Origin, OriginUse>,
     next_id: u64,
     sweep_at: Option<Instant>,
@@ -78,7 +79,7 @@ pub(crate) struct Seat {
     number: Option<u16>,
     pub(crate) name: ScreenName,
     pub(crate) since_unix_s: u32,
-    /// For the owner of a number.
+    /// What it takes its name back with.
     pub(crate) token: Option<Token>,
 }
 
@@ -89,6 +90,7 @@ impl Router {
             state: Mutex::new(State {
                 clients: BTreeMap::new(),
                 numbers: Numbers::new(numbers, limits.number_grace),
+                guests: Guests::new(limits.number_grace, limits.clients),
                 origins: HashMap::new(),
                 next_id: 0,
                 sweep_at: None,
@@ -123,26 +125,28 @@ impl Router {
                     .numbers
                     .allocate(now, life, draw, token.clone())
                     .ok_or(LoginErrorCode::UNAVAILABLE)?;
-                (number.to_string(), Some(number), Some(token))
+                (number_name(number)?, Some(number), Some(token))
             }
-            Wish::Join => (guest_name().ok_or(LoginErrorCode::UNAVAILABLE)?, None, None),
+            Wish::Join => {
+                let (name, token) = draw_guest().ok_or(LoginErrorCode::UNAVAILABLE)?;
+                if !state.guests.enter(now, &name, token.clone()) {
+                    return Err(LoginErrorCode::UNAVAILABLE);
+                }
+                (name, None, Some(token))
+            }
             Wish::Reclaim { number, token } => {
-                if !using.attempts.has(now) {
-                    return Err(LoginErrorCode::ADDRESS_RATE_LIMITED);
-                }
-                let reclaimed = state.numbers.reclaim(now, *number, token);
-                if let Err(error) = reclaimed {
-                    state.origin(origin, &self.limits).attempts.take(now);
-                    return Err(match error {
-                        ReclaimError::Refused => LoginErrorCode::WRONG_PASSWORD,
-                        ReclaimError::TooOften => LoginErrorCode::ACCOUNT_RATE_LIMITED,
-                    });
-                }
-                let token = <[u8; 16]>::try_from(&token[..]).ok().map(Token);
-                (number.to_string(), Some(*number), token)
+                state.take_back(now, origin, &self.limits, |state| {
+                    state.numbers.reclaim(now, *number, token)
+                })?;
+                (number_name(*number)?, Some(*number), kept(token))
+            }
+            Wish::Return { name, token } => {
+                state.take_back(now, origin, &self.limits, |state| {
+                    state.guests.reclaim(now, name, token)
+                })?;
+                (name.clone(), None, kept(token))
             }
         };
-        let name = ScreenName::new(name).map_err(|_| LoginErrorCode::UNAVAILABLE)?;
         state.origin(origin, &self.limits).guests += 1;
         state.next_id += 1;
         let (id, since_unix_s) = (state.next_id, unix_s());
@@ -288,15 +292,16 @@ impl Drop for Seat {
         let now = Instant::now();
         let mut state = self.router.lock();
         state.origin(self.origin, &self.router.limits).guests -= 1;
-        // Who reclaimed the number sits here now.
+        // Who took the name back sits here now.
         if state
             .clients
             .get(&self.name)
             .is_some_and(|client| client.id == self.id)
         {
             state.clients.remove(&self.name);
-            if let Some(number) = self.number {
-                state.numbers.release(now, number);
+            match self.number {
+                Some(number) => state.numbers.release(now, number),
+                None => state.guests.release(now, &self.name),
             }
         }
     }
@@ -308,6 +313,26 @@ impl State {
             guests: 0,
             numbers: Bucket::new(limits.numbers),
             attempts: Bucket::new(limits.attempts),
+        })
+    }
+
+    /// Lets somebody take back what it had; a failure counts for its address.
+    fn take_back(
+        &mut self,
+        now: Instant,
+        origin: Origin,
+        limits: &Limits,
+        take: impl FnOnce(&mut Self) -> Result<(), ReclaimError>,
+    ) -> Result<(), LoginErrorCode> {
+        if !self.origin(origin, limits).attempts.has(now) {
+            return Err(LoginErrorCode::ADDRESS_RATE_LIMITED);
+        }
+        take(self).map_err(|error| {
+            self.origin(origin, limits).attempts.take(now);
+            match error {
+                ReclaimError::Refused => LoginErrorCode::WRONG_PASSWORD,
+                ReclaimError::TooOften => LoginErrorCode::ACCOUNT_RATE_LIMITED,
+            }
         })
     }
 
@@ -391,15 +416,25 @@ fn as_number(name: &ScreenName) -> Option<u16> {
     (number.to_string() == name.normalized()).then_some(number)
 }
 
+fn number_name(number: u16) -> Result<ScreenName, LoginErrorCode> {
+    ScreenName::new(number.to_string()).map_err(|_| LoginErrorCode::UNAVAILABLE)
+}
+
+/// The token that was just found right: it stays the same.
+fn kept(token: &[u8]) -> Option<Token> {
+    <[u8; 16]>::try_from(token).ok().map(Token)
+}
+
 fn draw_number() -> Option<(Token, u64)> {
     Some((Token(random().ok()?), u64::from_be_bytes(random().ok()?)))
 }
 
 /// `guest` and ten characters of base32.
-fn guest_name() -> Option<String> {
+fn draw_guest() -> Option<(ScreenName, Token)> {
     const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
     let characters = random::<10>()
         .ok()?
         .map(|byte| char::from(ALPHABET[usize::from(byte % 32)]));
-    Some(format!("guest{}", String::from_iter(characters)))
+    let name = ScreenName::new(format!("guest{}", String::from_iter(characters))).ok()?;
+    Some((name, Token(random().ok()?)))
 }

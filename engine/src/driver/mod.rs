@@ -79,6 +79,8 @@ pub(crate) struct Driver {
     ended: mpsc::Receiver<TransferEnded>,
     ready: mpsc::Receiver<Ready>,
     signaling_lost: bool,
+    /// When the network last gave cause for doubt.
+    unsettled: Option<Instant>,
 }
 
 impl Driver {
@@ -126,6 +128,7 @@ impl Driver {
             ended,
             ready,
             signaling_lost: false,
+            unsettled: None,
         }
     }
 
@@ -141,7 +144,7 @@ impl Driver {
                     None => break,
                 },
                 arrival = self.attempts.next() => self.arrived(arrival),
-                input = self.links.next() => self.input(input),
+                input = self.links.next() => self.of_link(input),
                 Some(ended) = self.ended.recv() => self.transfer_ended(ended),
                 Some(ready) = self.ready.recv() => self.ready(ready),
                 incoming = signaling.recv(), if !self.signaling_lost => self.incoming(incoming),
@@ -309,6 +312,7 @@ impl Driver {
                 self.hold_to(&from);
                 self.input(Input::Signal { from, body })
             }
+            Ok(Incoming::Restored) => self.restored(),
             Ok(Incoming::NewSession { peer }) => self.input(Input::NewSession { peer }),
             Ok(Incoming::Undelivered { to, cookie, code }) => {
                 self.input(Input::Undelivered { to, cookie, code })

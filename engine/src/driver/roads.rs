@@ -1,6 +1,7 @@
 //! What the machine orders of sockets, and what happens to them.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use rdv_proto::rendezvous::{
     AttemptError, AttemptId, Carrier, ConversationId, Input, Network, Protocol, RelayPolicy,
@@ -14,6 +15,9 @@ use crate::transport::attempt::{Arrival, NativeOrder, Origin, Report, SecureOrde
 use crate::transport::gather;
 use crate::transport::opening::Terms;
 use crate::transport::site::{Dialer, SiteEvent};
+
+/// A channel that comes back so long after the network gave cause for doubt was away because of that.
+const UNSETTLED: Duration = Duration::from_secs(30);
 
 impl Driver {
     /// Opens sockets. What cannot be had is left out: the machine goes on with what there is.
@@ -60,8 +64,36 @@ impl Driver {
     /// This machine has another address, or another way out.
     pub(super) fn network_changed(&mut self) {
         tracing::debug!("the network has changed");
+        // Before the machine says anything: it shall not go into a connection that is dead.
+        self.doubt();
         self.endpoint.config_mut().interfaces = gather::own_subnets();
         self.input(Input::NetworkChanged);
+    }
+
+    /// What a link says of its lanes.
+    pub(super) fn of_link(&mut self, input: Input) {
+        if matches!(input, Input::LaneSilent { .. } | Input::Failed { .. }) {
+            self.doubt();
+        }
+        self.input(input);
+    }
+
+    /// The connection to the host may have died with what gave cause for doubt.
+    fn doubt(&mut self) {
+        self.unsettled = Some(now());
+        self.setup.signaling.doubt();
+    }
+
+    /// The signalling channel was away for a moment. If that was because of the network, what we said of it may be lost.
+    pub(super) fn restored(&mut self) {
+        let unsettled = self
+            .unsettled
+            .take()
+            .is_some_and(|since| now().saturating_duration_since(since) < UNSETTLED);
+        if unsettled {
+            tracing::debug!("the signalling channel is back");
+            self.input(Input::NetworkChanged);
+        }
     }
 
     pub(super) fn dial(

@@ -187,6 +187,10 @@ impl Signaling for Account {
         Box::pin(self.keeper.recv())
     }
 
+    fn doubt(&self) {
+        self.keeper.doubt();
+    }
+
     /// What the clients of `peer` can do together, as the host says it, or said it a moment ago.
     fn capabilities(
         &self,

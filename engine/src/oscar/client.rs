@@ -12,6 +12,7 @@ use rdv_proto::wire::signon::Hello;
 use rdv_proto::wire::text::ScreenName;
 use tokio::io::{ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::error::OscarError;
@@ -25,6 +26,7 @@ use super::translate::Outgoing;
 use crate::signaling::{BoxFuture, Incoming, RelayDirectory, RelayInfo, Signaling, SignalingError};
 use crate::transport::Route;
 use crate::transport::gather::is_this_machine;
+use crate::transport::network::Trail;
 use crate::trust::HostTrust;
 
 /// Messages that wait for the task; senders wait for room.
@@ -47,6 +49,7 @@ pub(super) struct Host {
     pub(super) address: SocketAddr,
     pub(super) direct: bool,
     pub(super) security: HostSecurity,
+    pub(super) trail: Trail,
 }
 
 /// A connection that is signed on to a host. Signs off when dropped; [`Client::close`] waits for it.
@@ -62,6 +65,7 @@ pub struct Client {
     leaving: watch::Sender<bool>,
     arrived: tokio::sync::Mutex<mpsc::Receiver<Incoming>>,
     ending: Arc<OnceLock<Ending>>,
+    task: AbortHandle,
 }
 
 impl Client {
@@ -148,7 +152,7 @@ impl Client {
             ending: ending.clone(),
         };
         let session = Session::new(reader, writer, queues, pace, early);
-        tokio::spawn(session.asking_if_silent(!answers_keep_alives).run());
+        let task = tokio::spawn(session.asking_if_silent(!answers_keep_alives).run());
         Self {
             name,
             token,
@@ -159,6 +163,7 @@ impl Client {
             leaving,
             arrived: tokio::sync::Mutex::new(arrived),
             ending,
+            task: task.abort_handle(),
         }
     }
 
@@ -167,7 +172,7 @@ impl Client {
         &self.name
     }
 
-    /// What reclaims the number after the connection broke ([`SignOn::Reclaim`]); owners only.
+    /// What takes the name back after the connection broke ([`SignOn::Reclaim`]); guests only, of hosts that know this.
     pub fn token(&self) -> Option<&Token> {
         self.token.as_ref()
     }
@@ -248,6 +253,16 @@ impl Connection for Client {
             Ending::AccountDeleted => Some(OscarError::AccountDeleted),
         }
     }
+
+    fn make_sure(&self) {
+        if self.host.trail.is_cold() {
+            tracing::debug!("the way to the host is gone");
+            self.task.abort();
+        } else {
+            // With a full queue the session has enough to hear an answer to.
+            let _ = self.commands.try_send(Command::Prove);
+        }
+    }
 }
 
 impl Signaling for Client {
@@ -317,6 +332,7 @@ pub(super) fn begin(link: Link) -> (Host, Reader, Writer) {
         address: link.address,
         direct: link.direct,
         security: link.security,
+        trail: link.trail,
     };
     let writer = FrameWriter::new(writer, first_sequence());
     (host, FrameReader::new(reader), writer)

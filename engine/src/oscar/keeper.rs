@@ -10,8 +10,9 @@ use tokio::time::{Instant, sleep};
 
 use super::OscarError;
 use crate::signaling::{BoxFuture, Incoming, Signaling, SignalingError};
+use crate::transport::network::{self, Watch};
 
-/// First pause before coming back; doubled after each failure.
+/// First pause before coming back, if nothing else is said.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 /// Longest pause.
 pub(super) const PAUSE_MAX: Duration = Duration::from_secs(30);
@@ -38,6 +39,9 @@ pub(super) trait Connection: Signaling {
     fn close(&self) -> BoxFuture<'_, ()>;
     /// Why the host ended it, if it did and that forbids coming back.
     fn dismissed(&self) -> Option<OscarError>;
+    /// The network has changed, or is in doubt: a connection whose way is gone ends at once, and any other makes sure that the host
+    /// still answers.
+    fn make_sure(&self);
 }
 
 /// The way back to a host.
@@ -46,10 +50,22 @@ pub(super) trait Return: Send + 'static {
     type Connection: Connection;
     /// Tries once. An error for which [`Return::is_final`] holds is the last one.
     fn dial(&mut self) -> BoxFuture<'_, Result<Self::Connection, OscarError>>;
+    /// Whether the host lets us come back at all.
+    fn is_possible(&self) -> bool {
+        true
+    }
     /// Whether trying again is of no use.
     fn is_final(&self, error: &OscarError) -> bool;
     /// After this time without a connection it is over; none: never.
     fn patience(&self) -> Option<Duration>;
+    /// The first pause; doubled after each failure.
+    fn first_pause(&self) -> Duration {
+        PAUSE_MIN
+    }
+    /// The longest pause for one who has been away for so long.
+    fn longest_pause(&self, _away: Duration) -> Duration {
+        PAUSE_MAX
+    }
     /// The next pause, which may differ from the plain one so that many clients do not come back at the same moment.
     fn pause(&self, plain: Duration) -> Duration {
         plain
@@ -66,6 +82,7 @@ struct Latest<C> {
 #[derive(Debug)]
 pub(super) struct Keeper<C> {
     name: ScreenName,
+    may_return: bool,
     latest: watch::Receiver<Latest<C>>,
     standing: watch::Receiver<Standing>,
     /// Why it is over, if not because we closed it.
@@ -77,7 +94,7 @@ pub(super) struct Keeper<C> {
 
 impl<C: Connection> Keeper<C> {
     pub(super) fn new(first: C, back: impl Return<Connection = C>) -> Self {
-        let name = first.local_name();
+        let (name, may_return) = (first.local_name(), back.is_possible());
         let (latest_out, latest) = watch::channel(Latest {
             connection: Arc::new(first),
             number: 0,
@@ -96,6 +113,7 @@ impl<C: Connection> Keeper<C> {
         tokio::spawn(task.run(left));
         Self {
             name,
+            may_return,
             latest,
             standing,
             end,
@@ -142,6 +160,13 @@ impl<C: Connection> Keeper<C> {
             }
             let newer = latest.wait_for(|latest| latest.number > number).await;
             newer.map_err(|_| SignalingError::Closed)?;
+        }
+    }
+
+    /// See [`Connection::make_sure`]. A connection that could not be had anew is left as it is: it may recover.
+    pub(super) fn doubt(&self) {
+        if self.may_return {
+            self.connection().make_sure();
         }
     }
 
@@ -199,11 +224,22 @@ impl<R: Return> Task<R> {
     }
 
     async fn keep(&mut self) -> Option<OscarError> {
-        let mut pause = PAUSE_MIN;
+        let mut network = network::watch();
+        let mut pause = self.back.first_pause();
         loop {
             let began = Instant::now();
             let connection = self.latest.borrow().connection.clone();
-            while let Ok(message) = connection.recv().await {
+            loop {
+                let message = tokio::select! {
+                    message = connection.recv() => message,
+                    () = network.changed() => {
+                        if self.back.is_possible() {
+                            connection.make_sure();
+                        }
+                        continue;
+                    }
+                };
+                let Ok(message) = message else { break };
                 if self.incoming.send(message).await.is_err() {
                     return None;
                 }
@@ -215,9 +251,9 @@ impl<R: Return> Task<R> {
             self.standing.send_replace(Standing::ComingBack);
             tracing::info!("connection to the host lost, coming back");
             if began.elapsed() >= LASTED {
-                pause = PAUSE_MIN;
+                pause = self.back.first_pause();
             }
-            let connection = match self.come_back(&mut pause).await {
+            let connection = match self.come_back(&mut pause, &mut network).await {
                 Ok(connection) => connection,
                 Err(end) => return Some(end),
             };
@@ -230,16 +266,36 @@ impl<R: Return> Task<R> {
                 }
             });
             self.standing.send_replace(Standing::SignedOn);
+            if self.incoming.send(Incoming::Restored).await.is_err() {
+                return None;
+            }
         }
     }
 
-    /// Tries until the name is ours again; an error if it cannot be any more.
-    async fn come_back(&mut self, pause: &mut Duration) -> Result<R::Connection, OscarError> {
+    /// Tries until the name is ours again; an error if it cannot be any more. A network that changes is tried at once.
+    async fn come_back(
+        &mut self,
+        pause: &mut Duration,
+        network: &mut Watch,
+    ) -> Result<R::Connection, OscarError> {
         let lost = Instant::now();
         loop {
-            sleep(self.back.pause(*pause)).await;
-            *pause = PAUSE_MAX.min(*pause * 2);
-            let error = match self.back.dial().await {
+            let next = self.back.pause(*pause);
+            let longest = self.back.longest_pause(lost.elapsed());
+            *pause = longest.min(*pause * 2);
+            let back = &mut self.back;
+            let tried = async {
+                sleep(next).await;
+                back.dial().await
+            };
+            let tried = tokio::select! {
+                tried = tried => tried,
+                () = network.changed() => {
+                    *pause = self.back.first_pause();
+                    continue;
+                }
+            };
+            let error = match tried {
                 Ok(connection) => return Ok(connection),
                 Err(error) => error,
             };

@@ -8,9 +8,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::anchored::Anchored;
 use super::error::OscarError;
 use crate::transport::connect::{ConnectError, Route};
+use crate::transport::network::Trail;
 use crate::transport::tls::{self, HostKeyStatus, HostStream, HostTlsError};
 use crate::trust::HostTrust;
 
@@ -60,6 +60,7 @@ pub(super) struct Link {
     /// Nobody stands between.
     pub(super) direct: bool,
     pub(super) security: HostSecurity,
+    pub(super) trail: Trail,
 }
 
 impl Link {
@@ -98,12 +99,13 @@ impl Link {
     }
 
     async fn open_plain(route: &Route, address: &str) -> Result<Self, OscarError> {
-        let (stream, peer) = dial(route, address).await?;
+        let (stream, peer, trail) = dial(route, address).await?;
         Ok(Self {
             stream: Box::new(stream),
             address: peer,
             direct: route.socks.is_none(),
             security: HostSecurity::Plain,
+            trail,
         })
     }
 
@@ -113,7 +115,7 @@ impl Link {
         trust: &HostTrust,
         time: Duration,
     ) -> Result<Self, OscarError> {
-        let (stream, peer) = dial(route, address).await?;
+        let (stream, peer, trail) = dial(route, address).await?;
         let secured = tls::connect_host(stream, address, trust, time).await;
         let HostStream {
             stream,
@@ -128,14 +130,12 @@ impl Link {
             address: peer,
             direct: route.socks.is_none(),
             security: HostSecurity::Tls { key, status },
+            trail,
         })
     }
 }
 
-async fn dial(
-    route: &Route,
-    address: &str,
-) -> Result<(Anchored<TcpStream>, SocketAddr), OscarError> {
+async fn dial(route: &Route, address: &str) -> Result<(TcpStream, SocketAddr, Trail), OscarError> {
     let too_late = |_| ConnectError::Refused(std::io::ErrorKind::TimedOut.into());
     let connected = timeout(CONNECT_TIME, route.connect(address))
         .await
@@ -146,11 +146,10 @@ async fn dial(
             host: address.to_owned(),
             source,
         })?;
-    let peer = stream
-        .peer_addr()
-        .map_err(|error| OscarError::Closed(Some(error)))?;
-    let stream = Anchored::new(stream).map_err(|error| OscarError::Closed(Some(error)))?;
-    Ok((stream, peer))
+    let broken = |error| OscarError::Closed(Some(error));
+    let peer = stream.peer_addr().map_err(broken)?;
+    let trail = Trail::of(stream.local_addr().map_err(broken)?);
+    Ok((stream, peer, trail))
 }
 
 /// A host whose key is named or on file is never spoken to without TLS, whatever was allowed (S-03).

@@ -17,11 +17,10 @@
 //! A guest's whole sign-on is one burst: everything that the client has to say goes out behind the TLS handshake, so that a
 //! number is there one round trip later. An account asks for a challenge first, and learns from it what kind of host this is; hosts of
 //! others are then taken one step at a time (`old_host.rs`). Afterwards a task of its own owns the connection ([`Client`] talks to it over
-//! bounded queues), sends keep-alives and keeps messages within the host's rate limits. [`Owner`] and [`Account`] come back when the
+//! bounded queues), sends keep-alives and keeps messages within the host's rate limits. [`Owner`], [`Joiner`] and [`Account`] come back when the
 //! connection breaks.
 
 mod account;
-mod anchored;
 mod client;
 mod error;
 mod frames;
@@ -44,7 +43,7 @@ pub use client::Client;
 pub use error::OscarError;
 pub use keeper::Standing;
 pub use link::HostSecurity;
-pub use owner::Owner;
+pub use owner::{Joiner, Owner};
 pub use password::Password;
 pub use presence::PresenceEvent;
 pub use rdv_proto::session::Token;

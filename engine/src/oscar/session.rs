@@ -46,6 +46,8 @@ const FAREWELL: Duration = Duration::from_millis(500);
 const REMEMBERED: usize = 256;
 /// Questions of each kind that wait for an answer.
 const QUESTIONS: usize = 8;
+/// A host that is asked whether it still is there answers within this time: a connection is quickly made anew.
+const PROOF: Duration = Duration::from_secs(2);
 /// A host that keeps silent for this long by nature is asked something.
 const ASK_IF_SILENT: Duration = Duration::from_secs(60);
 
@@ -66,6 +68,8 @@ pub(super) enum Command {
     Relay(oneshot::Sender<Option<RelayInfo>>),
     Find(ScreenName, oneshot::Sender<Found>),
     Watch(Vec<ScreenName>),
+    /// Make sure that the host still answers.
+    Prove,
     /// Sign off; the sender is dropped when that is done.
     Close(oneshot::Sender<()>),
 }
@@ -83,6 +87,8 @@ enum End {
     Malformed(DecodeError),
     #[error("nothing came for {} s", SILENCE.as_secs())]
     Silent,
+    #[error("nothing came for {} s after we asked", PROOF.as_secs())]
+    Doubted,
     #[error("the host took nothing for {} s", STALLED.as_secs())]
     Stalled,
 }
@@ -120,6 +126,7 @@ enum Happening {
     TurnOfNext,
     Idle,
     Silent,
+    Doubted,
     Stalled,
 }
 
@@ -152,6 +159,8 @@ pub(super) struct Session<R, W> {
     ask_if_silent: bool,
     last_heard: Instant,
     last_written: Instant,
+    /// Until when the host has to say something; none if it was not asked, or has.
+    proof_until: Option<Instant>,
     /// Since when the host has not taken what we write.
     stalled_since: Instant,
     /// Until when the last words may take.
@@ -181,6 +190,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
             ask_if_silent: false,
             last_heard: now,
             last_written: now,
+            proof_until: None,
             stalled_since: now,
             last_words_until: None,
         }
@@ -239,6 +249,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
             }
             Happening::Command(Some(Command::Relay(answer))) => self.ask_for_relay(answer),
             Happening::Command(Some(Command::Watch(names))) => self.watch(&names),
+            Happening::Command(Some(Command::Prove)) => self.ask_for_proof(),
             Happening::Command(Some(Command::Close(done))) => {
                 return Err(self.sign_off(Some(done)).await);
             }
@@ -258,14 +269,13 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
             Happening::Idle => {
                 self.begin_write();
                 if self.ask_if_silent && self.last_heard.elapsed() >= ASK_IF_SILENT {
-                    let id = self.new_id();
-                    let question = oservice_snac(oservice::OWN_INFO_QUERY, id, Bytes::new());
-                    self.writer.queue_snac(&question);
+                    self.ask_something();
                 } else {
                     self.writer.queue(Channel::KEEP_ALIVE, Bytes::new());
                 }
             }
             Happening::Silent => return Err(End::Silent),
+            Happening::Doubted => return Err(End::Doubted),
             Happening::Stalled => return Err(End::Stalled),
         }
         Ok(())
@@ -298,6 +308,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
             () = at(turn_of_next), if turn_of_next.is_some() => Happening::TurnOfNext,
             () = sleep_until(self.last_written + KEEP_ALIVE), if !backlog => Happening::Idle,
             () = sleep_until(self.last_heard + SILENCE), if may_read => Happening::Silent,
+            () = at(self.proof_until), if may_read && self.proof_until.is_some() => Happening::Doubted,
             () = sleep_until(self.stalled_since + STALLED), if backlog => Happening::Stalled,
         }
     }
@@ -332,6 +343,22 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
         None
     }
 
+    /// One question at a time: whoever doubts meanwhile gets the same answer.
+    fn ask_for_proof(&mut self) {
+        if self.proof_until.is_none() {
+            self.begin_write();
+            self.ask_something();
+            self.proof_until = Some(Instant::now() + PROOF);
+        }
+    }
+
+    /// Something that every host answers.
+    fn ask_something(&mut self) {
+        let id = self.new_id();
+        let question = oservice_snac(oservice::OWN_INFO_QUERY, id, Bytes::new());
+        self.writer.queue_snac(&question);
+    }
+
     fn ask_for_relay(&mut self, answer: oneshot::Sender<Option<RelayInfo>>) {
         self.relay_questions
             .retain(|(_, waiting)| !waiting.is_closed());
@@ -362,6 +389,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
             ReadError::Malformed(error) => End::Malformed(error),
         })?;
         self.last_heard = Instant::now();
+        self.proof_until = None;
         match frame.channel {
             Channel::DATA => self.take_snac(&Snac::decode(frame.data).map_err(End::Malformed)?),
             Channel::SIGN_OFF => {

@@ -79,9 +79,9 @@ pub enum SignOn {
     },
     /// To go to somebody's number.
     Join,
-    /// To get the number back that it had before its connection broke.
+    /// To get the number or the name back that it had before its connection broke.
     Reclaim {
-        /// The number.
+        /// The number, or the name.
         number: ScreenName,
         /// What the host gave with it.
         token: Token,

@@ -4,7 +4,7 @@ mod examine;
 mod report;
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
@@ -53,6 +53,44 @@ impl Watch {
         self.last = now;
         changed
     }
+}
+
+/// The way out of this machine that a connection has taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Trail {
+    own: SocketAddr,
+    way_out: Option<WayOut>,
+}
+
+/// Interface and router of the best default route.
+type WayOut = (String, Option<Ipv4Addr>);
+
+impl Trail {
+    /// Of a connection with this address of ours that was made just now.
+    pub(crate) fn of(own: SocketAddr) -> Self {
+        Self {
+            own,
+            way_out: way_out(),
+        }
+    }
+
+    /// Whether nothing comes by this way any more: the address is no longer ours, or another route leads out. As long as no route
+    /// leads out at all, the old one may come back.
+    pub(crate) fn is_cold(&self) -> bool {
+        let mut own = self.own;
+        own.set_port(0);
+        let address_is_gone = std::net::UdpSocket::bind(own)
+            .is_err_and(|error| error.kind() == std::io::ErrorKind::AddrNotAvailable);
+        let has_moved =
+            || matches!((&self.way_out, way_out()), (Some(then), Some(now)) if *then != now);
+        address_is_gone || (!self.own.ip().is_loopback() && has_moved())
+    }
+}
+
+fn way_out() -> Option<WayOut> {
+    let routes = default_routes(&routing_table());
+    let first = routes.into_iter().next()?;
+    Some((first.interface, first.gateway))
 }
 
 /// What a change is a change of.
@@ -141,6 +179,25 @@ broken";
         ];
         assert_eq!(routes, expected);
         assert!(default_routes("").is_empty());
+    }
+
+    #[test]
+    fn the_way_of_a_connection_is_cold_once_its_address_is_not_ours_or_another_route_leads_out() {
+        let here = Trail::of(([127, 0, 0, 1], 4711).into());
+        assert!(!here.is_cold());
+        // Documentation addresses are nobody's (RFC 5737).
+        assert!(Trail::of(([192, 0, 2, 77], 4711).into()).is_cold());
+        let elsewhere = Some(("gone0".to_owned(), None));
+        let moved = Trail {
+            way_out: elsewhere.clone(),
+            own: ([0, 0, 0, 0], 0).into(),
+        };
+        assert_eq!(moved.is_cold(), way_out().is_some());
+        let local = Trail {
+            way_out: elsewhere,
+            ..here
+        };
+        assert!(!local.is_cold(), "no route leads to this machine itself");
     }
 
     #[tokio::test]

@@ -133,3 +133,89 @@ async fn an_owner_who_is_away_for_a_moment_is_offline_and_keeps_the_number() {
     bob.rendezvous("7", &proposal(COOKIE), TlvList::new()).await;
     back.expect_message().await;
 }
+
+#[tokio::test]
+async fn a_guest_without_a_number_takes_its_name_back_by_its_token() {
+    let host = host().await;
+    let mut joiner = Client::joiner(port(&host)).await;
+    let (name, token) = (joiner.name().to_owned(), joiner.token());
+    // The name of somebody else, and another token, are refused like a number's.
+    let other = Client::joiner(port(&host)).await;
+    for wrong in [
+        reclaim(&name, other.token()),
+        reclaim("guestaaaaaaaaaa", token.clone()),
+    ] {
+        assert_eq!(
+            Client::guest(port(&host), wrong).await.err(),
+            Some(LoginErrorCode(0x05))
+        );
+    }
+    let mut back = Client::guest(port(&host), reclaim(&name, token.clone()))
+        .await
+        .unwrap();
+    assert_eq!((back.name(), back.token()), (&name[..], token.clone()));
+    assert_eq!(
+        &joiner.expect_sign_off().await[..],
+        [0, 9, 0, 2, 0, 1],
+        "the connection that seemed alive"
+    );
+    drop(joiner);
+    let owner = Client::owner(port(&host)).await;
+    back.rendezvous(owner.name(), &proposal(COOKIE), TlvList::new())
+        .await;
+    drop(back);
+    let again = Client::guest(port(&host), reclaim(&name, token)).await;
+    assert_eq!(again.unwrap().name(), name);
+}
+
+#[tokio::test]
+async fn a_number_stays_with_the_guest_that_comes_back_and_both_hear_each_other() {
+    let host = host().await;
+    let mut owner = Client::owner(port(&host)).await;
+    let number = owner.name().to_owned();
+    let mut bob = Client::joiner(port(&host)).await;
+    let (name, token) = (bob.name().to_owned(), bob.token());
+    bob.rendezvous(&number, &proposal(COOKIE), TlvList::new())
+        .await;
+    owner.expect_message().await;
+    drop(bob);
+    let mut bob = Client::guest(port(&host), reclaim(&name, token))
+        .await
+        .unwrap();
+    bob.rendezvous(&number, &proposal(COOKIE), TlvList::new())
+        .await;
+    owner.expect_message().await;
+    owner
+        .rendezvous(&name, &proposal(COOKIE), TlvList::new())
+        .await;
+    bob.expect_message().await;
+}
+
+#[tokio::test]
+async fn after_the_grace_time_a_guests_name_is_nobodys() {
+    let host = host_with(|config| config.limits.number_grace = std::time::Duration::ZERO).await;
+    let bob = Client::joiner(port(&host)).await;
+    let (name, token) = (bob.name().to_owned(), bob.token());
+    drop(bob);
+    // The host may hear of the end only now; then the one who came back is displaced in turn.
+    for _ in 0..20 {
+        if let Err(code) = Client::guest(port(&host), reclaim(&name, token.clone())).await {
+            assert_eq!(code, LoginErrorCode(0x05));
+            return;
+        }
+    }
+    panic!("the name was given back each time");
+}
+
+#[tokio::test]
+async fn who_guesses_tokens_of_guests_is_not_heard_any_more() {
+    let host = host().await;
+    let bob = Client::joiner(port(&host)).await;
+    let mut codes = Vec::new();
+    for _ in 0..8 {
+        let wrong = reclaim(bob.name(), Bytes::from_static(&[0; 16]));
+        codes.push(Client::guest(port(&host), wrong).await.err().unwrap().0);
+    }
+    assert_eq!(codes[..5], [0x05; 5]);
+    assert_ne!(codes[5], 0x05, "{codes:?}");
+}

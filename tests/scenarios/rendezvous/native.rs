@@ -171,14 +171,16 @@ fn a_lane_that_breaks_is_replaced() {
 }
 
 #[test]
-fn a_lane_that_breaks_with_nobody_there_ends_it_at_once() {
+fn a_lane_that_breaks_with_nobody_there_ends_it_once_the_other_side_has_had_time_to_come_back() {
     let mut pair = Pair::meet_by_code(Road::default(), 1, RelayPolicy::Auto);
     pair.run_for(Duration::from_secs(10));
     pair.road.signalling[ALICE].undelivered = true;
     let (attempt, _) = pair.lane(ALICE).expect("a lane");
     let error = AttemptError::Closed;
     pair.input(ALICE, Input::Failed { attempt, error });
-    pair.run_for(Duration::from_secs(1));
+    pair.run_for(Duration::from_secs(3));
+    assert_eq!(pair.ended(ALICE), None);
+    pair.run_for(Duration::from_secs(5));
     assert_eq!(pair.ended(ALICE), Some(EndReason::LinkLost(error)));
     assert_eq!(pair.sides[ALICE].endpoint.open_attempts(), 0);
 }

@@ -121,7 +121,7 @@ impl Conversation {
     /// The host could not deliver a message of ours. A lane that is up does not need the host.
     pub(super) fn undelivered(&mut self, context: &mut Context<'_>, code: u16) {
         let lost = match &self.state {
-            State::Connecting(state) => state.lost(),
+            State::Connecting(state) => state.lost_for_good(context.now),
             _ => None,
         };
         if let Some(error) = lost {

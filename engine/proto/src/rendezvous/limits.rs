@@ -79,6 +79,8 @@ pub const MOVE_PAUSE: Duration = Duration::from_secs(5);
 pub const MOVE_ADVANTAGE: Duration = Duration::from_millis(5);
 /// Round trips up to this are those of one network: TCP is preferred there.
 pub const NEAR_ROUND_TRIP: Duration = Duration::from_millis(3);
+/// A side whose address has changed is away for a moment: that the host does not reach it ends a session without a lane only after this time.
+pub const AWAY: Duration = Duration::from_secs(4);
 /// The same between two addresses of one subnet, where what is measured beyond it is how busy the machines are.
 pub const SUBNET_ROUND_TRIP: Duration = Duration::from_millis(15);
 /// How long a session without a lane looks for another one.

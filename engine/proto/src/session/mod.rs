@@ -5,6 +5,7 @@ mod account;
 mod buddy;
 mod duties;
 mod feedbag;
+mod guests;
 mod icbm;
 mod locate;
 mod numbers;
@@ -20,6 +21,7 @@ mod sign_on;
 
 pub use account::{AccountSignOn, Admission, Party, Proof, Sessions};
 pub use duties::{BustedBlock, Carried, carry};
+pub use guests::Guests;
 pub use icbm::DEFAULT_PARAMETERS;
 pub use numbers::{Numbers, ReclaimError, Token};
 pub use output::{

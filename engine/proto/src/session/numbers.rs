@@ -12,7 +12,7 @@ use subtle::ConstantTimeEq as _;
 use crate::wire::rendezvous::Cookie;
 use crate::wire::text::ScreenName;
 
-/// What the owner of a number shows to reclaim it.
+/// What a guest shows to take its number or its name back.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(pub [u8; 16]);
 
@@ -22,16 +22,16 @@ impl std::fmt::Debug for Token {
     }
 }
 
-/// Why a number was not given back to whom asked.
+/// Why a number or a name was not given back to whom asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReclaimError {
-    /// No such number, or not this token.
+    /// Nobody has it, or not this token.
     Refused,
-    /// Too many wrong tokens for this number; it is not looked at for a while.
+    /// Too many wrong tokens for it; it is not looked at for a while.
     TooOften,
 }
 
-/// Wrong tokens for a number before tries are delayed.
+/// Wrong tokens before tries are delayed.
 const FAILURES_FREE: u32 = 5;
 /// The longest such delay.
 const DELAY_MAX: Duration = Duration::from_secs(60);
@@ -52,8 +52,33 @@ struct Entry {
     /// When the number is free again; none while its owner is connected.
     free_at: Option<Instant>,
     bound: Option<(ScreenName, Cookie)>,
-    failures: u32,
+    failures: Failures,
+}
+
+/// Wrong tokens: after some of them nobody is listened to for a while.
+#[derive(Debug, Default)]
+pub(super) struct Failures {
+    count: u32,
     closed_until: Option<Instant>,
+}
+
+impl Failures {
+    /// Takes note of one try.
+    pub(super) fn judge(&mut self, now: Instant, is_right: bool) -> Result<(), ReclaimError> {
+        if self.closed_until.is_some_and(|until| until > now) {
+            return Err(ReclaimError::TooOften);
+        }
+        if is_right {
+            *self = Self::default();
+            return Ok(());
+        }
+        self.count = self.count.saturating_add(1);
+        if let Some(extra) = self.count.checked_sub(FAILURES_FREE) {
+            let delay = Duration::from_secs(1u64 << extra.min(6));
+            self.closed_until = Some(now + delay.min(DELAY_MAX));
+        }
+        Err(ReclaimError::Refused)
+    }
 }
 
 impl Numbers {
@@ -86,8 +111,7 @@ impl Numbers {
                 expires: now + life,
                 free_at: None,
                 bound: None,
-                failures: 0,
-                closed_until: None,
+                failures: Failures::default(),
             },
         );
         Some(number)
@@ -103,18 +127,8 @@ impl Numbers {
             .get_mut(&number)
             .filter(|entry| entry.free_at.is_none_or(|at| at > now))
             .ok_or(ReclaimError::Refused)?;
-        if entry.closed_until.is_some_and(|until| until > now) {
-            return Err(ReclaimError::TooOften);
-        }
-        if !bool::from(entry.token.0[..].ct_eq(token)) {
-            entry.failures = entry.failures.saturating_add(1);
-            if let Some(extra) = entry.failures.checked_sub(FAILURES_FREE) {
-                let delay = Duration::from_secs(1u64 << extra.min(6));
-                entry.closed_until = Some(now + delay.min(DELAY_MAX));
-            }
-            return Err(ReclaimError::Refused);
-        }
-        entry.failures = 0;
+        let is_right = bool::from(entry.token.0[..].ct_eq(token));
+        entry.failures.judge(now, is_right)?;
         entry.free_at = None;
         Ok(())
     }

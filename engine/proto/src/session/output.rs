@@ -54,6 +54,13 @@ pub enum Wish {
         /// What it got with it.
         token: Bytes,
     },
+    /// The name without a number that it had.
+    Return {
+        /// Which.
+        name: ScreenName,
+        /// What it got with it.
+        token: Bytes,
+    },
 }
 
 /// What the host has to know of a rendezvous message.

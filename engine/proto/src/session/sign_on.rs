@@ -45,7 +45,7 @@ enum Way {
 }
 
 impl Session {
-    /// Answer to [`Output::SignOn`]: the guest is in, under this name, and owns a number if it gets a token.
+    /// Answer to [`Output::SignOn`]: the guest is in, under this name, which it takes back with the token if it gets one.
     pub fn signed_on(&mut self, name: ScreenName, token: Option<&Token>, since_unix_s: u32) {
         let Stage::Asking(asked) = &self.stage else {
             return;
@@ -268,6 +268,11 @@ impl Asked {
     }
 }
 
+/// Whether that is what guests without a number are called.
+fn is_guest(name: &ScreenName) -> bool {
+    name.normalized().starts_with("guest")
+}
+
 fn read_wish(wish: GuestWish, tlvs: &TlvList) -> Option<Wish> {
     match wish {
         GuestWish::NUMBER => {
@@ -280,10 +285,16 @@ fn read_wish(wish: GuestWish, tlvs: &TlvList) -> Option<Wish> {
             })
         }
         GuestWish::JOIN => Some(Wish::Join),
-        GuestWish::RECLAIM => Some(Wish::Reclaim {
-            number: tlvs.text(tlv::NUMBER)?.parse().ok()?,
-            token: tlvs.first(tlv::TOKEN)?.clone(),
-        }),
+        GuestWish::RECLAIM => {
+            let (had, token) = (tlvs.text(tlv::NUMBER)?, tlvs.first(tlv::TOKEN)?.clone());
+            Some(match had.parse() {
+                Ok(number) => Wish::Reclaim { number, token },
+                Err(_) => Wish::Return {
+                    name: ScreenName::new(had).ok().filter(is_guest)?,
+                    token,
+                },
+            })
+        }
         _ => None,
     }
 }

@@ -37,7 +37,7 @@ use super::common::{Common, Ending, Happening, Step};
 use super::conversation::State;
 use super::desk::Context;
 use super::fault::fault;
-use super::limits::{NATIVE_NEGOTIATION, REPAIR};
+use super::limits::{AWAY, NATIVE_NEGOTIATION, REPAIR};
 use super::sealed::Whereabouts;
 use super::{AttemptError, AttemptId, EndReason, RelayCandidate, RelayPolicy, SecurityFault, Wait};
 use crate::trust::Session;
@@ -119,9 +119,10 @@ impl Connector {
         self.lane.established
     }
 
-    /// Why the last lane broke, if there is none now.
-    pub(super) fn lost(&self) -> Option<AttemptError> {
-        self.lane.lost.map(|(_, error)| error)
+    /// Why the last lane broke, if there is none now and the other side has had time to come back to the host.
+    pub(super) fn lost_for_good(&self, now: Instant) -> Option<AttemptError> {
+        let (since, error) = self.lane.lost?;
+        (now >= since + AWAY).then_some(error)
     }
 
     pub(super) fn due(&self) -> Option<Instant> {
