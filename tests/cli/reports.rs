@@ -128,7 +128,9 @@ fn a_direct_transfer_gives_no_hint_and_tells_its_carrier() {
     let results = transfer(&host, &alice, &bob, &["--no-udp"], 0);
     for result in &results {
         assert_eq!(result["path"], "direct");
-        assert_eq!(result["carrier"], "tcp");
+        // Whoever dials first, or both at once.
+        let carrier = result["carrier"].as_str().expect("a carrier");
+        assert!(carrier.starts_with("tcp"), "{carrier}");
         assert_eq!(result["relay_ms"], 0);
         assert!(result["remote"].is_string());
     }

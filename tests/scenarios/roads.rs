@@ -78,7 +78,9 @@ impl Town {
 
     fn source(&self, bytes: usize) -> Source {
         let path = self.folder.path().join("file");
-        let content: Vec<u8> = (0..bytes).map(|at| (at / 7 ^ at / 4_099) as u8).collect();
+        let content: Vec<u8> = (0..bytes)
+            .map(|at| ((at / 7) ^ (at / 4_099)) as u8)
+            .collect();
         fs::write(&path, content).unwrap();
         Source::paths(vec![path], SourceOptions::default()).unwrap()
     }
