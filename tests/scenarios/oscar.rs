@@ -78,7 +78,7 @@ async fn an_owner_has_its_number_within_a_second() {
     assert!(seen.ip().is_loopback() && seen.port() != 0);
 
     let joiner = joiner(&host).await;
-    assert!(joiner.name().as_str().starts_with("guest") && joiner.token().is_none());
+    assert!(joiner.name().as_str().starts_with("guest") && joiner.token().is_some());
     host.shutdown().await;
 }
 
@@ -384,7 +384,12 @@ async fn speak_again(owner: &Client, joiner: &Joiner) {
         from: joiner.local_name(),
         body: proposal(COOKIE, 3),
     };
-    assert_eq!(arrives(owner).await.unwrap(), heard);
+    let mut arrived = arrives(owner).await.unwrap();
+    if matches!(arrived, Incoming::NewSession { .. }) {
+        // It signed on in another second than before.
+        arrived = arrives(owner).await.unwrap();
+    }
+    assert_eq!(arrived, heard);
     owner
         .send(joiner.local_name(), proposal(COOKIE, 4), false)
         .await

@@ -130,6 +130,15 @@ enum Happening {
     Stalled,
 }
 
+/// A question whether the host is still there.
+struct Proof {
+    /// The id that the answer repeats.
+    question: u32,
+    until: Instant,
+    /// Somebody has come to doubt since it was asked.
+    again: bool,
+}
+
 /// The queues between the task and a client.
 pub(super) struct Queues {
     pub(super) commands: mpsc::Receiver<Command>,
@@ -159,8 +168,8 @@ pub(super) struct Session<R, W> {
     ask_if_silent: bool,
     last_heard: Instant,
     last_written: Instant,
-    /// Until when the host has to say something; none if it was not asked, or has.
-    proof_until: Option<Instant>,
+    /// Our question whether the host is there; none if it has answered.
+    proof: Option<Proof>,
     /// Since when the host has not taken what we write.
     stalled_since: Instant,
     /// Until when the last words may take.
@@ -190,7 +199,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
             ask_if_silent: false,
             last_heard: now,
             last_written: now,
-            proof_until: None,
+            proof: None,
             stalled_since: now,
             last_words_until: None,
         }
@@ -286,6 +295,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
         let may_read = self.arrived.is_empty();
         let may_take = self.next.is_none() && !backlog;
         let last_words = self.last_words_until;
+        let proof_until = self.proof.as_ref().map(|proof| proof.until);
         let Queues {
             commands,
             incoming,
@@ -308,7 +318,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
             () = at(turn_of_next), if turn_of_next.is_some() => Happening::TurnOfNext,
             () = sleep_until(self.last_written + KEEP_ALIVE), if !backlog => Happening::Idle,
             () = sleep_until(self.last_heard + SILENCE), if may_read => Happening::Silent,
-            () = at(self.proof_until), if may_read && self.proof_until.is_some() => Happening::Doubted,
+            () = at(proof_until), if may_read && proof_until.is_some() => Happening::Doubted,
             () = sleep_until(self.stalled_since + STALLED), if backlog => Happening::Stalled,
         }
     }
@@ -343,20 +353,35 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
         None
     }
 
-    /// One question at a time: whoever doubts meanwhile gets the same answer.
+    /// One question at a time: who doubts meanwhile gets another one after it.
     fn ask_for_proof(&mut self) {
-        if self.proof_until.is_none() {
-            self.begin_write();
-            self.ask_something();
-            self.proof_until = Some(Instant::now() + PROOF);
+        match &mut self.proof {
+            Some(proof) => proof.again = true,
+            None => {
+                self.begin_write();
+                self.proof = Some(Proof {
+                    question: self.ask_something(),
+                    until: Instant::now() + PROOF,
+                    again: false,
+                });
+            }
         }
     }
 
-    /// Something that every host answers.
-    fn ask_something(&mut self) {
+    /// Whatever else comes in may have been on its way before we asked.
+    fn take_proof(&mut self, snac: &Snac) {
+        let answered = |proof: &mut Proof| proof.question == snac.request_id;
+        if let Some(Proof { again: true, .. }) = self.proof.take_if(answered) {
+            self.ask_for_proof();
+        }
+    }
+
+    /// Something that every host answers. Gives the id that the answer repeats.
+    fn ask_something(&mut self) -> u32 {
         let id = self.new_id();
         let question = oservice_snac(oservice::OWN_INFO_QUERY, id, Bytes::new());
         self.writer.queue_snac(&question);
+        id
     }
 
     fn ask_for_relay(&mut self, answer: oneshot::Sender<Option<RelayInfo>>) {
@@ -389,7 +414,6 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
             ReadError::Malformed(error) => End::Malformed(error),
         })?;
         self.last_heard = Instant::now();
-        self.proof_until = None;
         match frame.channel {
             Channel::DATA => self.take_snac(&Snac::decode(frame.data).map_err(End::Malformed)?),
             Channel::SIGN_OFF => {
@@ -402,6 +426,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
     }
 
     fn take_snac(&mut self, snac: &Snac) {
+        self.take_proof(snac);
         if snac.is(Foodgroup::ICBM, snac::ERROR) {
             self.undelivered(snac);
         } else if snac.foodgroup == Foodgroup::ICBM {
