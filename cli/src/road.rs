@@ -173,10 +173,14 @@ pub(crate) async fn on_host(
             IpAddr::V4(address) => Some(address),
             IpAddr::V6(_) => None,
         });
-    let known = match known {
+    let mut known = match known {
         Some(relay) => addresses(&relay.address, &road.ways).await,
         None => Vec::new(),
     };
+    // We speak to one of its addresses; how the world sees us in the other family, another one tells.
+    if let Some(host) = &road.host {
+        known.extend(addresses(&with_port(host)?, &road.ways).await);
+    }
     let builder = builder
         .relay_policy(policy)
         .host_on_this_machine(client.host_is_local())
