@@ -46,7 +46,8 @@ const WATCH: &str = "table inet watch {
 fn s_10_forbidden_addresses_in_a_proposal_cause_no_packet() {
     // A host lets one address sign on ten times a minute.
     for addresses in FORBIDDEN.chunks(8) {
-        let Some(world) = World::new(&["A=open", "B=open"]) else {
+        // Long enough for each address to get its turn before one has won.
+        let Some(world) = World::new(&["A=open,delay=20", "B=open,delay=20"]) else {
             return;
         };
         world.lab.nft("b", WATCH);
