@@ -151,6 +151,14 @@ impl RelayDirectory for Meddled {
     fn relay(&self) -> BoxFuture<'_, Result<Option<RelayInfo>, SignalingError>> {
         self.inner.relay()
     }
+
+    fn relay_for(
+        &self,
+        cookie: Cookie,
+        avoid: Vec<String>,
+    ) -> BoxFuture<'_, Result<Option<RelayInfo>, SignalingError>> {
+        self.inner.relay_for(cookie, avoid)
+    }
 }
 
 /// Passes everything on.
