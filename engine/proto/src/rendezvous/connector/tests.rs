@@ -154,7 +154,7 @@ fn s_10_a_peer_that_tells_ever_more_addresses_makes_one_round_dial_no_more_than_
             .collect();
         round.offer(now, &paired(&own(), &theirs), true);
     }
-    let later = |n| now + ms(60_000 * n);
+    let later = |n: u64| now + ms(60_000 * n);
     let dialled = (1..=200).filter(|n| round.next(later(*n), Open::default()).is_some());
     assert_eq!(dialled.count(), 16);
 }
