@@ -22,6 +22,7 @@
 //! ```
 
 pub mod accounts;
+mod admin;
 mod config;
 mod connection;
 mod cookies;
@@ -33,6 +34,7 @@ mod host;
 mod identity;
 mod limits;
 mod listener;
+pub mod mail;
 mod offer;
 mod people;
 mod private;
