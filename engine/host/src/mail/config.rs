@@ -230,7 +230,11 @@ fn host_and_port(place: &str) -> Option<(&str, Option<u16>)> {
         Some(rest) => {
             let (host, port) = rest.split_once(']')?;
             host.parse::<std::net::Ipv6Addr>().ok()?;
-            (host, port.strip_prefix(':').or(Some("").filter(|_| port.is_empty()))?)
+            (
+                host,
+                port.strip_prefix(':')
+                    .or(Some("").filter(|_| port.is_empty()))?,
+            )
         }
         None => place.split_once(':').unwrap_or((place, "")),
     };
@@ -294,18 +298,64 @@ mod tests {
     #[test]
     fn a_url_names_server_port_user_and_how_it_is_spoken_to() {
         for (url, host, port, user, security) in [
-            ("smtps://mail.example.org", "mail.example.org", 465, None, Security::Tls),
-            ("SMTPS://rdv@mail.example.org:4650/", "mail.example.org", 4650, Some("rdv"), Security::Tls),
-            ("smtp://mail.example.org", "mail.example.org", 587, None, Security::StartTls),
-            ("smtp://me%40example.org@192.0.2.1:25", "192.0.2.1", 25, Some("me@example.org"), Security::StartTls),
-            ("smtp://localhost:25", "localhost", 25, None, Security::Plain),
-            ("smtp://rdv@127.0.0.1", "127.0.0.1", 587, Some("rdv"), Security::Plain),
+            (
+                "smtps://mail.example.org",
+                "mail.example.org",
+                465,
+                None,
+                Security::Tls,
+            ),
+            (
+                "SMTPS://rdv@mail.example.org:4650/",
+                "mail.example.org",
+                4650,
+                Some("rdv"),
+                Security::Tls,
+            ),
+            (
+                "smtp://mail.example.org",
+                "mail.example.org",
+                587,
+                None,
+                Security::StartTls,
+            ),
+            (
+                "smtp://me%40example.org@192.0.2.1:25",
+                "192.0.2.1",
+                25,
+                Some("me@example.org"),
+                Security::StartTls,
+            ),
+            (
+                "smtp://localhost:25",
+                "localhost",
+                25,
+                None,
+                Security::Plain,
+            ),
+            (
+                "smtp://rdv@127.0.0.1",
+                "127.0.0.1",
+                587,
+                Some("rdv"),
+                Security::Plain,
+            ),
             ("smtp://[::1]:2525", "::1", 2525, None, Security::Plain),
-            ("smtps://[2001:db8::1]", "2001:db8::1", 465, None, Security::Tls),
+            (
+                "smtps://[2001:db8::1]",
+                "2001:db8::1",
+                465,
+                None,
+                Security::Tls,
+            ),
         ] {
             let server = server(url, false).unwrap();
             assert_eq!((server.host.as_str(), server.port), (host, port), "{url}");
-            assert_eq!((server.user.as_deref(), server.security), (user, security), "{url}");
+            assert_eq!(
+                (server.user.as_deref(), server.security),
+                (user, security),
+                "{url}"
+            );
         }
         let plain = server("smtp://mail.example.org", true).unwrap();
         assert_eq!(plain.security, Security::Plain);
@@ -314,8 +364,18 @@ mod tests {
     #[test]
     fn what_names_no_server_is_said_without_a_password() {
         for url in [
-            "", "mail.example.org", "http://mail.example.org", "smtp://", "smtp://a b", "smtp://host:0",
-            "smtp://host:65536", "smtp://host:", "smtp://[::1", "smtp://[x]", "smtp://%zz@host", "smtp://%0a@host",
+            "",
+            "mail.example.org",
+            "http://mail.example.org",
+            "smtp://",
+            "smtp://a b",
+            "smtp://host:0",
+            "smtp://host:65536",
+            "smtp://host:",
+            "smtp://[::1",
+            "smtp://[x]",
+            "smtp://%zz@host",
+            "smtp://%0a@host",
             "smtp://[::1]25",
         ] {
             let refused = server(url, false);
@@ -324,7 +384,10 @@ mod tests {
                 assert!(refused.is_ok());
                 continue;
             }
-            assert!(matches!(refused, Err(MailConfigError::Url { .. })), "{url}: {refused:?}");
+            assert!(
+                matches!(refused, Err(MailConfigError::Url { .. })),
+                "{url}: {refused:?}"
+            );
         }
         let refused = server("smtp://me:secret@host", false).unwrap_err();
         assert!(matches!(refused, MailConfigError::PasswordInUrl));
@@ -351,10 +414,16 @@ mod tests {
         write("correct horse\n", 0o600);
         assert_eq!(*password(&path).unwrap(), "correct horse");
         write("correct horse\n", 0o640);
-        assert!(matches!(password(&path), Err(MailConfigError::PasswordExposed { .. })));
+        assert!(matches!(
+            password(&path),
+            Err(MailConfigError::PasswordExposed { .. })
+        ));
         for text in ["", "\n", "two\nlines\n"] {
             write(text, 0o600);
-            assert!(matches!(password(&path), Err(MailConfigError::Password { .. })), "{text:?}");
+            assert!(
+                matches!(password(&path), Err(MailConfigError::Password { .. })),
+                "{text:?}"
+            );
         }
         fs::remove_file(&path).unwrap();
         assert!(matches!(password(&path), Err(MailConfigError::File { .. })));
@@ -362,9 +431,20 @@ mod tests {
 
     #[test]
     fn the_code_goes_where_the_operator_wants_it() {
-        assert_eq!(page_for("https://a.example/c?x={code}&y", "K"), "https://a.example/c?x=K&y");
-        assert_eq!(page_for("https://a.example/c/", "K"), "https://a.example/c/K");
-        for url in ["", "ftp://a.example/", "https://a example/", "https://a.example/\r\nBcc: x"] {
+        assert_eq!(
+            page_for("https://a.example/c?x={code}&y", "K"),
+            "https://a.example/c?x=K&y"
+        );
+        assert_eq!(
+            page_for("https://a.example/c/", "K"),
+            "https://a.example/c/K"
+        );
+        for url in [
+            "",
+            "ftp://a.example/",
+            "https://a example/",
+            "https://a.example/\r\nBcc: x",
+        ] {
             assert!(check_page(url).is_err(), "{url:?}");
         }
         assert!(check_page("https://a.example/{code}").is_ok());

@@ -45,7 +45,10 @@ fn text(confirmation: &Confirmation, name: &str, page: Option<&str>) -> String {
     let code = confirmation.code.expose();
     let life = hours(confirmation.life);
     let what_to_do = match page {
-        Some(page) => format!("open this page within {life}:\n\n    {}\n", page_for(page, &code)),
+        Some(page) => format!(
+            "open this page within {life}:\n\n    {}\n",
+            page_for(page, &code)
+        ),
         None => format!("type this within {life}:\n\n    rdv account confirm {code}\n"),
     };
     format!(
@@ -82,7 +85,9 @@ mod tests {
         Confirmation {
             to: to.to_owned(),
             name: ScreenName::new(name).unwrap(),
-            code: "008J4-CT4AN-K7F24S-9NAXS-VQFZW".parse::<ConfirmCode>().unwrap(),
+            code: "008J4-CT4AN-K7F24S-9NAXS-VQFZW"
+                .parse::<ConfirmCode>()
+                .unwrap(),
             life: Duration::from_secs(7200),
         }
     }
@@ -128,7 +133,9 @@ mod tests {
     fn the_operators_page_is_named_if_there_is_one() {
         let page = Some("https://chat.example/confirm?code={code}");
         let mail = written(&confirmation("alice@example.org", "alice"), page);
-        assert!(mail.contains("https://chat.example/confirm?code=008J4-CT4AN-K7F24S-9NAXS-VQFZW\r\n"));
+        assert!(
+            mail.contains("https://chat.example/confirm?code=008J4-CT4AN-K7F24S-9NAXS-VQFZW\r\n")
+        );
         assert!(!mail.contains("rdv account"));
     }
 
@@ -145,7 +152,10 @@ mod tests {
             let refused = write(&confirmation(to, "alice"), &from, None);
             assert_eq!(refused.unwrap_err(), MailError::Address, "{to:?}");
         }
-        let mail = written(&confirmation("a@example.org", "eve\r\nBcc: x@example.org\r\n\r\nHi"), None);
+        let mail = written(
+            &confirmation("a@example.org", "eve\r\nBcc: x@example.org\r\n\r\nHi"),
+            None,
+        );
         let headers = mail.split_once("\r\n\r\n").unwrap().0;
         assert!(!headers.contains("\nBcc"), "{headers}");
     }
@@ -155,7 +165,14 @@ mod tests {
         let told = |seconds| hours(Duration::from_secs(seconds));
         assert_eq!(
             [30, 60, 600, 3600, 7200, 90_000].map(told),
-            ["30 seconds", "a minute", "10 minutes", "an hour", "2 hours", "25 hours"]
+            [
+                "30 seconds",
+                "a minute",
+                "10 minutes",
+                "an hour",
+                "2 hours",
+                "25 hours"
+            ]
         );
     }
 }

@@ -239,9 +239,8 @@ fn tls_for(host: &str, config: &MailConfig) -> Result<TlsParameters, MailConfigE
         let certificates = Certificate::from_pem(&pem).ok();
         let holds_any = pem.windows(10).any(|part| part == b"-----BEGIN");
         let certificates = certificates.filter(|_| holds_any);
-        let certificates = certificates.ok_or_else(|| MailConfigError::Certificate {
-            path: path.clone(),
-        })?;
+        let certificates =
+            certificates.ok_or_else(|| MailConfigError::Certificate { path: path.clone() })?;
         builder = builder.add_root_certificate(certificates);
     }
     builder.build_rustls().map_err(|_| MailConfigError::Tls {
@@ -270,7 +269,9 @@ fn failure(error: &lettre::transport::smtp::Error) -> Failure {
 /// RFC 7505, 4).
 fn names_no_domain(said: &str) -> bool {
     let words = said.split(|c: char| c.is_whitespace() || c == ':' || c == ';');
-    words.into_iter().any(|word| matches!(word, "5.1.2" | "5.1.10" | "5.4.4"))
+    words
+        .into_iter()
+        .any(|word| matches!(word, "5.1.2" | "5.1.10" | "5.4.4"))
 }
 
 #[cfg(test)]
@@ -293,12 +294,18 @@ mod tests {
             change(&mut config);
             SmtpMailer::new(&config).unwrap_err()
         };
-        assert!(matches!(refused(|c| c.from = "nobody".into()), MailConfigError::From { .. }));
+        assert!(matches!(
+            refused(|c| c.from = "nobody".into()),
+            MailConfigError::From { .. }
+        ));
         assert!(matches!(
             refused(|c| c.from = "a@b.example\r\nBcc: c@d.example".into()),
             MailConfigError::From { .. }
         ));
-        assert!(matches!(refused(|c| c.smtp = "x".into()), MailConfigError::Url { .. }));
+        assert!(matches!(
+            refused(|c| c.smtp = "x".into()),
+            MailConfigError::Url { .. }
+        ));
         assert!(matches!(
             refused(|c| c.smtp = "smtp://me@127.0.0.1".into()),
             MailConfigError::Credentials
@@ -336,8 +343,12 @@ mod tests {
 
     #[test]
     fn a_refusal_may_be_about_the_domain() {
-        assert!(names_no_domain("permanent error (550): 5.1.2 <a@b>: no such domain"));
+        assert!(names_no_domain(
+            "permanent error (550): 5.1.2 <a@b>: no such domain"
+        ));
         assert!(names_no_domain("permanent error (556): 5.1.10 null MX"));
-        assert!(!names_no_domain("permanent error (550): 5.1.1 no such user 5.1.20"));
+        assert!(!names_no_domain(
+            "permanent error (550): 5.1.1 no such user 5.1.20"
+        ));
     }
 }
