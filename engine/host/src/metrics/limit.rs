@@ -1,5 +1,7 @@
 //! The limits that a stranger can reach, by the names under which refusals are counted.
 
+use rdv_proto::session::{Excess, ProposalExcess};
+
 macro_rules! limits {
     ($($(#[$doc:meta])* $variant:ident = $label:literal,)*) => {
         /// A limit that a stranger can reach. What is over it is refused, with an error of the protocol where there is one, and counted.
@@ -158,6 +160,33 @@ limits! {
     NamesPerEmail = "names_per_email",
     /// Confirmation mails of one account.
     Mails = "mails",
+}
+
+impl From<ProposalExcess> for Limit {
+    fn from(excess: ProposalExcess) -> Self {
+        match excess {
+            ProposalExcess::PerCookie => Self::ProposalsPerCookie,
+            ProposalExcess::First => Self::Proposals,
+            ProposalExcess::ToOne => Self::ProposalsToOne,
+            _ => Self::OpenProposals,
+        }
+    }
+}
+
+impl From<Excess> for Limit {
+    fn from(excess: Excess) -> Self {
+        match excess {
+            Excess::FramesBeforeSignOn => Self::FramesBeforeSignOn,
+            Excess::Items => Self::Items,
+            Excess::Rate(2) => Self::RateEdits,
+            Excess::Rate(3) => Self::RateMessages,
+            Excess::Rate(4) => Self::RateSearch,
+            Excess::Rate(5) => Self::RateChat,
+            Excess::Rate(_) => Self::RateGeneral,
+            Excess::Overrun => Self::RateDisconnect,
+            _ => Self::Field,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 mod account;
 mod buddy;
 mod duties;
+mod excess;
 mod feedbag;
 mod guests;
 mod icbm;
@@ -21,6 +22,7 @@ mod sign_on;
 
 pub use account::{AccountSignOn, Admission, Party, Proof, Sessions};
 pub use duties::{BustedBlock, Carried, carry};
+pub use excess::{Excess, ProposalExcess};
 pub use guests::Guests;
 pub use icbm::DEFAULT_PARAMETERS;
 pub use numbers::{Numbers, ReclaimError, Token};
