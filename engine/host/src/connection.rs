@@ -74,6 +74,7 @@ impl Arrival {
                 ..RateTable::OURS
             },
             rates_old: limits.rates_old,
+            error_url: Default::default(),
         };
         let (mut reading, writing) = tokio::io::split(stream);
         let (queue, outgoing) = queue(limits.queue_messages, limits.queue_bytes);
@@ -245,7 +246,7 @@ impl Client {
                 Output::SignOn(wish) => self.sign_on_guest(&wish),
                 Output::Authenticate(sign_on) => self.authenticate(sign_on).await,
                 Output::Redeem { cookie, sessions } => self.redeem(&cookie, sessions).await,
-                Output::Relay { request_id } => self.tell_relay(request_id),
+                Output::Relay { request_id, .. } => self.tell_relay(request_id),
                 other => match &self.seat {
                     // Without a seat the session asks for nothing but one.
                     None => return Some(Ended::Gone),

@@ -202,6 +202,7 @@ fn last_subgroup(foodgroup: Foodgroup) -> u16 {
         Foodgroup::LOCATE => 0x17,
         Foodgroup::BUDDY => 0x11,
         Foodgroup::ICBM => 0x19,
+        Foodgroup::ADMIN => 0x09,
         Foodgroup::PD => 0x0D,
         Foodgroup::STATS => 0x04,
         Foodgroup::FEEDBAG => 0x1A,

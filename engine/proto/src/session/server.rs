@@ -6,17 +6,18 @@
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
-use super::account::{Party, Sessions};
+use super::account::{Admission, Party, Sessions};
+use super::admin::Asked;
 use super::excess::Excess;
-use super::oservice::{OFFERED, OFFERED_TO_GUESTS};
+use super::oservice::{OFFERED, OFFERED_ON_ADMIN, OFFERED_TO_GUESTS};
 use super::output::{Output, SessionConfig};
 use super::rate::Verdict;
 use super::rates::Rates;
-use super::sign_on::Asked;
+use super::sign_on;
 use crate::limits;
 use crate::wire::error::DecodeError;
 use crate::wire::flap::{Channel, Frame};
@@ -50,15 +51,25 @@ pub(super) enum Stage {
     /// The client must sign on; so many frames came.
     SigningOn(u32),
     /// The caller is asked whether the client may come in.
-    Asking(Asked),
+    Asking(sign_on::Asked),
     SignedOn(Box<Member>),
     /// Nothing counts any more.
     Closed,
 }
 
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Service {
+    /// Presence, messages, and all else that being signed on means.
+    Bos,
+    /// The account's administration of itself.
+    Admin,
+}
+
 /// A client that is signed on.
 #[derive(Debug)]
 pub(super) struct Member {
+    pub(super) service: Service,
     pub(super) party: Party,
     pub(super) name: ScreenName,
     pub(super) since_unix_s: u32,
@@ -67,11 +78,13 @@ pub(super) struct Member {
     pub(super) rates: Rates,
     /// What the client declared of each foodgroup.
     pub(super) versions: Versions,
+    /// What it asks of its account.
+    pub(super) asked: Asked,
 }
 
 impl Member {
     pub(super) fn offered(&self) -> &'static [(Foodgroup, u16)] {
-        offered_to(self.party)
+        offered_to(self.service, self.party)
     }
 
     /// Version of foodgroup 0x0001 that the client declared.
@@ -80,10 +93,11 @@ impl Member {
     }
 }
 
-fn offered_to(party: Party) -> &'static [(Foodgroup, u16)] {
-    match party {
-        Party::Guest => &OFFERED_TO_GUESTS,
-        Party::Ours | Party::Old => &OFFERED,
+fn offered_to(service: Service, party: Party) -> &'static [(Foodgroup, u16)] {
+    match (service, party) {
+        (Service::Admin, _) => &OFFERED_ON_ADMIN,
+        (Service::Bos, Party::Guest) => &OFFERED_TO_GUESTS,
+        (Service::Bos, Party::Ours | Party::Old) => &OFFERED,
     }
 }
 
@@ -124,6 +138,12 @@ impl Session {
     /// What kind of client it is, once signed on.
     pub fn party(&self) -> Option<Party> {
         self.member().map(|member| member.party)
+    }
+
+    /// Whether the connection is one for the administration of an account.
+    pub fn is_admin(&self) -> bool {
+        self.member()
+            .is_some_and(|member| member.service == Service::Admin)
     }
 
     /// The name, once signed on.
@@ -171,18 +191,31 @@ impl Session {
 
     /// The host ends the session. The reason is TLV 0x0009 of the sign-off, for clients that know it.
     pub fn sign_off(&mut self, reason: Option<u16>) {
+        let tlvs = TlvList::new();
+        self.sign_off_with(&match reason {
+            Some(reason) => tlvs.with_u16(tlv::SIGN_OFF_REASON, reason),
+            None => tlvs,
+        });
+    }
+
+    /// The host goes down. A client of ours is told to come back at a moment of its own until `within` is over, in whole seconds;
+    /// an old one just sees the end.
+    pub fn sign_off_for_a_while(&mut self, within: Duration) {
+        let tlvs = TlvList::new();
+        let seconds = u16::try_from(within.as_secs()).unwrap_or(u16::MAX);
+        self.sign_off_with(&match self.party() {
+            Some(Party::Guest | Party::Ours) => tlvs.with_u16(tlv::RETURN_WITHIN, seconds),
+            Some(Party::Old) | None => tlvs,
+        });
+    }
+
+    fn sign_off_with(&mut self, tlvs: &TlvList) {
         let first_generation = self
             .member()
             .is_some_and(|member| is_first_generation(member.party, member.sessions));
         match first_generation {
             true => self.push(Output::BareSignOff),
-            false => {
-                let mut tlvs = TlvList::new();
-                if let Some(reason) = reason {
-                    tlvs = tlvs.with_u16(tlv::SIGN_OFF_REASON, reason);
-                }
-                self.send_tlvs(Channel::SIGN_OFF, &tlvs);
-            }
+            false => self.send_tlvs(Channel::SIGN_OFF, tlvs),
         }
         self.close();
     }
@@ -195,10 +228,19 @@ impl Session {
         let known = offered.iter().any(|(group, _)| *group == snac.foodgroup);
         match snac.foodgroup {
             _ if snac.subgroup == ERROR => {}
+            Foodgroup::ADMIN if !known => {
+                // It has a connection of its own, if not for guests.
+                let code = match self.is_guest() {
+                    true => ErrorCode::INSUFFICIENT_RIGHTS,
+                    false => ErrorCode::SERVICE_UNAVAILABLE,
+                };
+                self.send_error(snac.foodgroup, snac.request_id, code);
+            }
             other if !known => {
                 self.send_error(other, snac.request_id, ErrorCode::NOT_SUPPORTED_BY_HOST);
             }
             Foodgroup::OSERVICE => self.oservice(now, snac),
+            Foodgroup::ADMIN => self.admin_snac(snac),
             Foodgroup::LOCATE => self.locate(snac),
             Foodgroup::BUDDY => self.buddy(snac),
             Foodgroup::ICBM => self.icbm(snac),
@@ -245,26 +287,22 @@ impl Session {
         }
     }
 
-    pub(super) fn enter(
-        &mut self,
-        party: Party,
-        name: ScreenName,
-        sessions: Sessions,
-        since_unix_s: u32,
-    ) {
+    pub(super) fn enter(&mut self, service: Service, party: Party, admission: Admission) {
         let table = match party {
             Party::Guest | Party::Ours => &self.config.rates,
             Party::Old => &self.config.rates_old,
         };
-        let rates = Rates::new(table, party, offered_to(party), self.opened);
+        let rates = Rates::new(table, party, offered_to(service, party), self.opened);
         self.stage = Stage::SignedOn(Box::new(Member {
+            service,
             party,
-            name,
-            since_unix_s,
+            name: admission.name,
+            since_unix_s: admission.since_unix_s,
             online: false,
-            sessions,
+            sessions: admission.sessions,
             rates,
             versions: Versions::default(),
+            asked: Asked::default(),
         }));
         self.host_online();
     }
