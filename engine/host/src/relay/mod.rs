@@ -143,7 +143,7 @@ pub(crate) async fn serve(listener: TcpListener, meeting: Meeting, stop: watch::
         in_all: usize::MAX,
     });
     accept(listener, stop, |stream, peer, arrived| {
-        let _paced = Arc::clone(&gate).enter(arrived, peer.ip())?;
+        let _paced = gate.enter(arrived, peer.ip()).ok()?;
         let local = stream.local_addr().ok()?;
         let meeting = meeting.clone();
         Some(async move { meeting.serve(stream, peer, local).await })
