@@ -15,7 +15,7 @@ use super::login;
 use super::password::Password;
 use super::presence::{Presence, PresenceEvent};
 use super::session::Found;
-use super::{Client, OscarError};
+use super::{AccountAdmin, AdminError, Client, OscarError};
 use crate::random;
 use crate::signaling::{BoxFuture, Incoming, RelayDirectory, RelayInfo, Signaling, SignalingError};
 use crate::transport::Route;
@@ -105,6 +105,9 @@ pub struct Account {
     keeper: Keeper<Client>,
     presence: Arc<Presence>,
     watched: watch::Sender<Vec<ScreenName>>,
+    settings: AccountSettings,
+    /// The one in the settings, or a newer one.
+    password: watch::Sender<Password>,
 }
 
 impl Account {
@@ -116,8 +119,10 @@ impl Account {
         let presence = Arc::new(Presence::new());
         let first = sign_on(&settings, &presence).await?;
         let watched = watch::Sender::new(Vec::new());
+        let password = watch::Sender::new(settings.password.clone());
         let back = SignOnAgain {
-            settings,
+            settings: settings.clone(),
+            password: password.subscribe(),
             presence: presence.clone(),
             watched: watched.subscribe(),
         };
@@ -125,7 +130,18 @@ impl Account {
             keeper: Keeper::new(first, back),
             presence,
             watched,
+            settings,
+            password,
         })
+    }
+
+    /// Opens the service that manages the account itself, beside the connection that we have. A password that is changed there
+    /// is the one with which we come back.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    pub async fn admin(&self) -> Result<AccountAdmin, AdminError> {
+        AccountAdmin::beside(&self.settings, self.client(), self.password.clone()).await
     }
 
     /// The connection that we have, or had last: for what is known about the host.
@@ -236,6 +252,7 @@ async fn sign_on(
 /// The way back.
 struct SignOnAgain {
     settings: AccountSettings,
+    password: watch::Receiver<Password>,
     presence: Arc<Presence>,
     watched: watch::Receiver<Vec<ScreenName>>,
 }
@@ -246,6 +263,7 @@ impl Return for SignOnAgain {
     fn dial(&mut self) -> BoxFuture<'_, Result<Client, OscarError>> {
         Box::pin(async {
             self.presence.forget();
+            self.settings.password = self.password.borrow().clone();
             let client = sign_on(&self.settings, &self.presence).await?;
             let watched = self.watched.borrow().clone();
             if !watched.is_empty() {

@@ -37,9 +37,36 @@ const BESIDE_OTHERS: u8 = 1;
 /// Port of an old host that names none.
 const OLD_PORT: u16 = 5190;
 
+/// An account that is to be made.
+pub(super) struct NewAccount {
+    /// Its mail address, or nothing.
+    pub(super) email: String,
+}
+
 /// Signs on; the caller sets the deadline.
 pub(super) async fn sign_on(
     settings: &AccountSettings,
+    presence: Arc<Presence>,
+) -> Result<Client, OscarError> {
+    enter(settings, None, presence).await
+}
+
+/// Makes the account and signs on; the caller sets the deadline.
+///
+/// # Errors
+/// [`OscarError::NoAccountsMade`] at hosts that are not of our kind, or that are not spoken to over TLS: the password would be
+/// readable.
+pub(super) async fn create(
+    settings: &AccountSettings,
+    new: &NewAccount,
+    presence: Arc<Presence>,
+) -> Result<Client, OscarError> {
+    enter(settings, Some(new), presence).await
+}
+
+async fn enter(
+    settings: &AccountSettings,
+    new: Option<&NewAccount>,
     presence: Arc<Presence>,
 ) -> Result<Client, OscarError> {
     let demand = match settings.old_host {
@@ -56,7 +83,7 @@ pub(super) async fn sign_on(
 
     // The password itself goes to nobody but the host whose key was checked.
     if secure && takes_password(&challenge) {
-        writer.queue_snac(&password_login(settings));
+        writer.queue_snac(&password_login(settings, new));
         let reply = answer(&mut reader, &mut writer, bucp::LOGIN_REPLY).await?;
         let mut answers = Answers::default();
         answers.take_snac(&reply, Instant::now().into_std())?;
@@ -66,6 +93,9 @@ pub(super) async fn sign_on(
         let signed_on = exchange(&mut reader, &mut writer, answers).await?;
         tracing::debug!(host = %settings.host, "signed on");
         return Ok(Client::start(signed_on, host, reader, writer, presence));
+    }
+    if new.is_some() {
+        return Err(OscarError::NoAccountsMade);
     }
     if !settings.old_host {
         return Err(OscarError::OldSignOnOnly);
@@ -102,14 +132,17 @@ fn takes_password(challenge: &Challenge) -> bool {
     welcome.is_some_and(|value| value[..] == [1])
 }
 
-fn password_login(settings: &AccountSettings) -> Snac {
-    let tlvs = TlvList::new()
+fn password_login(settings: &AccountSettings, new: Option<&NewAccount>) -> Snac {
+    let mut tlvs = TlvList::new()
         .with(tlv::SCREEN_NAME, settings.name.as_str().as_bytes().to_vec())
         .with(
             tlv::PASSWORD,
             settings.password.reveal().as_bytes().to_vec(),
         )
         .with(tlv::MULTIPLE_SESSIONS, vec![BESIDE_OTHERS]);
+    if let Some(new) = new {
+        tlvs.push(tlv::CREATE_ACCOUNT, new.email.as_bytes().to_vec());
+    }
     login(tlvs)
 }
 
@@ -166,7 +199,7 @@ impl Ticket {
 }
 
 /// Old hosts name addresses without brackets and sometimes without a port.
-fn with_port(address: &str) -> String {
+pub(super) fn with_port(address: &str) -> String {
     if address.contains(':') {
         address.to_owned()
     } else {
