@@ -7,7 +7,7 @@ use bytes::Bytes;
 use rdv_proto::wire::signon::LoginErrorCode;
 use rdv_proto::wire::text::ScreenName;
 use tokio::sync::{broadcast, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::keeper::{Keeper, Return, Standing};
@@ -118,6 +118,28 @@ impl Account {
     pub async fn connect(settings: AccountSettings) -> Result<Self, OscarError> {
         let presence = Arc::new(Presence::new());
         let first = sign_on(&settings, &presence).await?;
+        Ok(Self::keep(first, settings, presence))
+    }
+
+    /// Makes the account at a host of our kind, with a mail address if one is given, and signs on to it.
+    ///
+    /// # Errors
+    /// [`OscarError::Refused`] if the host makes no accounts for strangers, or not this one; [`OscarError::NoAccountsMade`] if it
+    /// is none of our kind; and those of [`Account::connect`].
+    pub async fn create(
+        settings: AccountSettings,
+        email: Option<&str>,
+    ) -> Result<Self, OscarError> {
+        let presence = Arc::new(Presence::new());
+        let email = email.unwrap_or_default();
+        let made = login::create(&settings, email, presence.clone());
+        let first = timeout(settings.limit, made)
+            .await
+            .map_err(|_| OscarError::Timeout)??;
+        Ok(Self::keep(first, settings, presence))
+    }
+
+    fn keep(first: Client, settings: AccountSettings, presence: Arc<Presence>) -> Self {
         let watched = watch::Sender::new(Vec::new());
         let password = watch::Sender::new(settings.password.clone());
         let back = SignOnAgain {
@@ -126,13 +148,13 @@ impl Account {
             presence: presence.clone(),
             watched: watched.subscribe(),
         };
-        Ok(Self {
+        Self {
             keeper: Keeper::new(first, back),
             presence,
             watched,
             settings,
             password,
-        })
+        }
     }
 
     /// Opens the service that manages the account itself, beside the connection that we have. A password that is changed there
@@ -243,8 +265,7 @@ async fn sign_on(
     settings: &AccountSettings,
     presence: &Arc<Presence>,
 ) -> Result<Client, OscarError> {
-    let deadline = Instant::now() + settings.limit;
-    timeout_at(deadline, login::sign_on(settings, presence.clone()))
+    timeout(settings.limit, login::sign_on(settings, presence.clone()))
         .await
         .map_err(|_| OscarError::Timeout)?
 }

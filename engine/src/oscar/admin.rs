@@ -23,10 +23,9 @@ mod tests;
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use rdv_proto::wire::admin::{
     AdminErrorCode, ChangeRequest, ConfirmReply, ConfirmRequest, ConfirmStatus, DeleteReply,
-    DeleteRequest, InfoQuery, ReplyBlock, subgroup, tag,
+    DeleteRequest, InfoQuery, Registration, ReplyBlock, subgroup, tag,
 };
 use rdv_proto::wire::text::ScreenName;
 use tokio::sync::watch;
@@ -38,10 +37,9 @@ use self::talk::{Talk, block, refusal};
 use super::account::AccountSettings;
 use super::client::Client;
 use super::error::OscarError;
-use super::login::{self, NewAccount};
+use super::login;
 use super::password::Password;
 use super::presence::Presence;
-use rdv_proto::wire::admin::Registration;
 
 /// An account as its owner manages it. Ask what there is to ask, then drop it or [`AccountAdmin::close`] it: hosts do not keep
 /// idle connections of this kind for long.
@@ -66,26 +64,6 @@ impl AccountAdmin {
             let presence = Arc::new(Presence::new());
             let client = login::sign_on(settings, presence).await?;
             Self::at(settings, Arc::new(client), true, None).await
-        })
-        .await
-    }
-
-    /// Makes the account of the settings at a host of our kind, with that mail address if any, and signs it off again. Gives
-    /// the name as the host formats it.
-    ///
-    /// # Errors
-    /// [`AdminError::Host`]; with [`OscarError::Refused`] if the host makes no accounts for strangers, or not this one, and with
-    /// [`OscarError::NoAccountsMade`] if it cannot.
-    pub async fn create(
-        settings: &AccountSettings,
-        email: Option<&str>,
-    ) -> Result<Client, AdminError> {
-        within(settings, async {
-            let new = NewAccount {
-                email: email.unwrap_or_default().to_owned(),
-            };
-            let presence = Arc::new(Presence::new());
-            Ok(login::create(settings, &new, presence).await?)
         })
         .await
     }
@@ -234,11 +212,7 @@ impl AccountAdmin {
         block(&answered, field)
     }
 
-    async fn change(
-        &mut self,
-        field: u16,
-        wish: ChangeRequest,
-    ) -> Result<ReplyBlock, AdminError> {
+    async fn change(&mut self, field: u16, wish: ChangeRequest) -> Result<ReplyBlock, AdminError> {
         let answered = self.talk.ask(
             subgroup::INFO_CHANGE_REQUEST,
             wish.encode(),
@@ -253,7 +227,7 @@ impl AccountAdmin {
             .talk
             .ask(asked, wish.encode(), subgroup::ACCT_CONFIRM_REPLY)
             .await?;
-        let reply = confirm_reply(&answered)?;
+        let reply = ConfirmReply::decode(&answered)?;
         if let Some(code) = reply.error() {
             return Err(refusal(code, &reply.tlvs));
         }
@@ -270,11 +244,6 @@ impl fmt::Debug for AccountAdmin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AccountAdmin").finish_non_exhaustive()
     }
-}
-
-/// A known host puts a TLV of tag 0 and length 0 behind the status, which reads as any other.
-fn confirm_reply(body: &Bytes) -> Result<ConfirmReply, AdminError> {
-    Ok(ConfirmReply::decode(body)?)
 }
 
 /// Within the time that a sign-on may take.

@@ -37,12 +37,6 @@ const BESIDE_OTHERS: u8 = 1;
 /// Port of an old host that names none.
 const OLD_PORT: u16 = 5190;
 
-/// An account that is to be made.
-pub(super) struct NewAccount {
-    /// Its mail address, or nothing.
-    pub(super) email: String,
-}
-
 /// Signs on; the caller sets the deadline.
 pub(super) async fn sign_on(
     settings: &AccountSettings,
@@ -51,22 +45,23 @@ pub(super) async fn sign_on(
     enter(settings, None, presence).await
 }
 
-/// Makes the account and signs on; the caller sets the deadline.
+/// Makes the account, with a mail address or an empty one, and signs on; the caller sets the deadline.
 ///
 /// # Errors
 /// [`OscarError::NoAccountsMade`] at hosts that are not of our kind, or that are not spoken to over TLS: the password would be
 /// readable.
 pub(super) async fn create(
     settings: &AccountSettings,
-    new: &NewAccount,
+    email: &str,
     presence: Arc<Presence>,
 ) -> Result<Client, OscarError> {
-    enter(settings, Some(new), presence).await
+    enter(settings, Some(email), presence).await
 }
 
+/// `new`: the mail address of an account that is to be made.
 async fn enter(
     settings: &AccountSettings,
-    new: Option<&NewAccount>,
+    new: Option<&str>,
     presence: Arc<Presence>,
 ) -> Result<Client, OscarError> {
     let demand = match settings.old_host {
@@ -132,7 +127,7 @@ fn takes_password(challenge: &Challenge) -> bool {
     welcome.is_some_and(|value| value[..] == [1])
 }
 
-fn password_login(settings: &AccountSettings, new: Option<&NewAccount>) -> Snac {
+fn password_login(settings: &AccountSettings, new: Option<&str>) -> Snac {
     let mut tlvs = TlvList::new()
         .with(tlv::SCREEN_NAME, settings.name.as_str().as_bytes().to_vec())
         .with(
@@ -140,8 +135,8 @@ fn password_login(settings: &AccountSettings, new: Option<&NewAccount>) -> Snac 
             settings.password.reveal().as_bytes().to_vec(),
         )
         .with(tlv::MULTIPLE_SESSIONS, vec![BESIDE_OTHERS]);
-    if let Some(new) = new {
-        tlvs.push(tlv::CREATE_ACCOUNT, new.email.as_bytes().to_vec());
+    if let Some(email) = new {
+        tlvs.push(tlv::CREATE_ACCOUNT, email.as_bytes().to_vec());
     }
     login(tlvs)
 }

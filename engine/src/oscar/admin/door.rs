@@ -115,11 +115,7 @@ async fn hear_or_go_on(
 ///
 /// # Errors
 /// [`OscarError::Refused`] (the cookie was not taken), [`OscarError::Closed`] or [`OscarError::Protocol`].
-async fn hear(
-    reader: &mut Reader,
-    writer: &mut Writer,
-    subgroup: u16,
-) -> Result<Snac, OscarError> {
+async fn hear(reader: &mut Reader, writer: &mut Writer, subgroup: u16) -> Result<Snac, OscarError> {
     loop {
         let Some(frame) = read_or_write(reader, writer).await? else {
             continue;

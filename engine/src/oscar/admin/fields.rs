@@ -49,7 +49,10 @@ pub enum Confirmation {
 }
 
 pub(super) fn name_in(block: &ReplyBlock) -> Result<ScreenName, AdminError> {
-    let told = block.tlvs.first(tag::FORMAT).ok_or(AdminError::Unanswered)?;
+    let told = block
+        .tlvs
+        .first(tag::FORMAT)
+        .ok_or(AdminError::Unanswered)?;
     Ok(ScreenName::from_bytes(told)?)
 }
 

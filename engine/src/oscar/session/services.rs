@@ -13,7 +13,6 @@ use super::{QUESTIONS, Session};
 use crate::oscar::login::with_port;
 use crate::oscar::sign_on::{is_address, oservice, oservice_snac};
 
-
 /// Where a service is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::oscar) struct ServiceAt {
@@ -83,11 +82,7 @@ mod tests {
     use super::*;
 
     fn reply(tlvs: TlvList) -> Snac {
-        oservice_snac(
-            oservice::SERVICE_REPLY,
-            7,
-            ServiceReply { tlvs }.encode(),
-        )
+        oservice_snac(oservice::SERVICE_REPLY, 7, ServiceReply { tlvs }.encode())
     }
 
     fn said(snac: &Snac) -> Option<Result<ServiceAt, ErrorCode>> {
