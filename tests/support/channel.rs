@@ -6,7 +6,7 @@ use bytes::Bytes;
 use rdv::ScreenName;
 use rdv::signaling::memory::MemoryChannel;
 use rdv::signaling::{BoxFuture, Incoming, RelayDirectory, RelayInfo, Signaling, SignalingError};
-use rdv_proto::wire::rendezvous::{Message, MessageKind, tag};
+use rdv_proto::wire::rendezvous::{Cookie, Message, MessageKind, tag};
 use rdv_proto::wire::signal::Signal;
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;

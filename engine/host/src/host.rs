@@ -20,6 +20,7 @@ use crate::gate::{Gate, GateLimits};
 use crate::identity::Identity;
 use crate::limits::Limits;
 use crate::listener::{accept, addresses, listen};
+use crate::metrics::Metrics;
 use crate::offer::{Place, RelayOffer};
 use crate::people::People;
 use crate::random::random;
@@ -48,6 +49,7 @@ pub(crate) struct Shared {
     /// The own relay, if it is reached on the host's port.
     pub(crate) meeting: Option<Meeting>,
     pub(crate) stun: Stun,
+    pub(crate) metrics: Metrics,
 }
 
 /// A host that listens, but does not answer yet.
@@ -108,7 +110,8 @@ impl Host {
             config.stun_limits,
         );
         let limits = config.limits;
-        let people = People::new(limits);
+        let metrics = Metrics::new();
+        let people = People::new(limits, metrics.clone());
         let residents: Arc<dyn Residents> = people.clone();
         let relay = (!relay_addrs.is_empty()).then(|| {
             let access = Access::Tickets(key.clone());
@@ -118,6 +121,7 @@ impl Host {
                 public_v4,
                 Some(residents.clone()),
                 stun.clone(),
+                metrics.clone(),
             )
         });
         let gate = Gate::new(GateLimits {
@@ -129,12 +133,12 @@ impl Host {
         let shared = Arc::new(Shared {
             limits,
             tls: identity.tls,
-            router: Router::new(config.numbers, limits),
+            router: Router::new(config.numbers, limits, metrics.clone()),
             people,
             reception: config
                 .accounts
                 .clone()
-                .map(|accounts| Reception::new(accounts, limits)),
+                .map(|accounts| Reception::new(accounts, limits, metrics.clone())),
             accounts: config.accounts,
             cookies: Cookies::new(limits.cookie_life, limits.cookies),
             museum: config.museum,
@@ -152,6 +156,7 @@ impl Host {
                 .filter(|_| same_port)
                 .map(|(meeting, _)| meeting.clone()),
             stun,
+            metrics,
         });
         Ok(Self {
             listeners,
@@ -189,6 +194,11 @@ impl Host {
         self.fingerprint
     }
 
+    /// What the host counts about itself, its relay included.
+    pub fn metrics(&self) -> Metrics {
+        self.shared.metrics.clone()
+    }
+
     /// Serves until `shutdown` resolves; then tells the clients, and ends.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let (stop, stopped) = watch::channel(false);
@@ -213,7 +223,11 @@ impl Host {
             let (shared, stopped) = (Arc::clone(&self.shared), stopped.clone());
             loops.spawn(async move {
                 accept(listener, stopped.clone(), |stream, peer, arrived| {
-                    let pass = shared.gate.enter(arrived, peer.ip())?;
+                    let pass = shared
+                        .gate
+                        .enter(arrived, peer.ip())
+                        .inspect_err(|limit| shared.metrics.refused(*limit))
+                        .ok()?;
                     let (shared, stopped) = (Arc::clone(&shared), stopped.clone());
                     Some(door::enter(
                         shared, stream, peer, arrived, number, pass, stopped,
