@@ -21,22 +21,27 @@ use crate::identity::Identity;
 use crate::limits::Limits;
 use crate::listener::{accept, addresses, listen};
 use crate::offer::{Place, RelayOffer};
+use crate::edits::Edits;
 use crate::people::People;
 use crate::random::random;
 use crate::reception::Reception;
 use crate::relay::{Desk, Meeting, Residents};
 use crate::router::Router;
+use crate::routing::{InProcess, Routes};
+use crate::stored::Stored;
 use crate::stun::{Missing, Stun};
 
 /// What all connections of a host share.
 pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) tls: Arc<rustls::ServerConfig>,
-    /// Guests.
-    pub(crate) router: Arc<Router>,
-    /// Accounts that are signed on.
-    pub(crate) people: Arc<People>,
+    /// Who is signed on, guests and accounts.
+    pub(crate) routes: Routes,
     pub(crate) accounts: Option<Accounts>,
+    /// By which lists of accounts are looked at in turn.
+    pub(crate) edits: Edits,
+    /// Messages for accounts that are away.
+    pub(crate) stored: Option<Stored>,
     /// There is one if there are accounts.
     pub(crate) reception: Option<Reception>,
     pub(crate) cookies: Cookies,
@@ -123,8 +128,15 @@ impl Host {
         let shared = Arc::new(Shared {
             limits,
             tls: identity.tls,
-            router: Router::new(config.numbers, limits),
-            people,
+            routes: Routes::new(Arc::new(InProcess {
+                guests: Router::new(config.numbers, limits),
+                people,
+            })),
+            edits: Edits::default(),
+            stored: config.accounts.clone().map(|accounts| {
+                let messages = Arc::new(accounts.clone());
+                Stored::new(accounts, messages)
+            }),
             reception: config
                 .accounts
                 .clone()
