@@ -9,6 +9,7 @@ use rdv_proto::pace::Origin;
 use rdv_proto::session::{
     AccountSignOn, Admission, Output, Party, RateTable, Session, SessionConfig, Sessions, Wish,
 };
+use rdv_proto::wire::error::DecodeError;
 use rdv_proto::wire::flap::Frame;
 use rdv_proto::wire::signon::LoginErrorCode;
 use rdv_proto::wire::snac::HOST_REQUEST;
@@ -24,6 +25,7 @@ use crate::feedbag;
 use crate::gate::Pass;
 use crate::host::Shared;
 use crate::mailbox::Mailbox;
+use crate::metrics::{Kind, Limit, SignedOn};
 use crate::queue::{Queue, queue};
 use crate::random::random;
 use crate::routing::{Entrant, Resident, Seat, Word};
@@ -75,6 +77,7 @@ impl Arrival {
                 ..RateTable::OURS
             },
             rates_old: limits.rates_old,
+            error_url: Default::default(),
         };
         let (mut reading, writing) = tokio::io::split(stream);
         let (queue, outgoing) = queue(limits.queue_messages, limits.queue_bytes);
@@ -85,6 +88,7 @@ impl Arrival {
             news: Arc::default(),
             seat: None,
             in_hand: None,
+            counted: None,
             pass: Some(self.pass),
             shared: self.shared,
             local: self.local,
@@ -98,6 +102,7 @@ impl Arrival {
             ended = client.read_from(&mut reading, self.stop) => ended,
             _ = &mut writer => Ended::Gone,
             () = overflow.notified() => {
+                client.shared.metrics.refused(Limit::Queue);
                 debug!("a client did not keep up and was cut off");
                 Ended::Gone
             }
@@ -105,6 +110,7 @@ impl Arrival {
         // From here on nobody reaches this client; the number of a guest waits for it.
         client.seat = None;
         client.in_hand = None;
+        client.counted = None;
         if let Ended::Farewell = ended {
             client.queue.close();
             let farewell = async {
@@ -129,6 +135,7 @@ struct Client {
     seat: Option<Seat>,
     /// Stored messages that it was given.
     in_hand: Option<InHand>,
+    counted: Option<SignedOn>,
     pass: Option<Pass>,
     shared: Arc<Shared>,
     local: SocketAddr,
@@ -153,11 +160,15 @@ impl Client {
             loop {
                 match Frame::decode(&mut buffer, self.session.payload_max()) {
                     Ok(None) => break,
+                    Err(DecodeError::BadLength { .. }) => return self.over(Limit::Frame),
                     Err(_) => return Ended::Gone,
                     Ok(Some(frame)) => {
                         last_frame = Instant::now();
                         self.session.handle_frame(last_frame, frame);
-                        let deadline = self.deadline(opened, last_frame);
+                        if let Some(excess) = self.session.excess() {
+                            self.shared.metrics.refused(excess.into());
+                        }
+                        let (deadline, limit) = self.deadline(opened, last_frame);
                         let ended = tokio::select! {
                             carried = timeout_at(deadline.into(), self.carry_out()) => carried,
                             _ = stop.wait_for(|stop| *stop) => return self.dismiss(),
@@ -165,13 +176,13 @@ impl Client {
                         match ended {
                             Ok(None) => {}
                             Ok(Some(ended)) => return ended,
-                            Err(_) => return self.dismiss(),
+                            Err(_) => return self.over(limit),
                         }
                     }
                 }
             }
             buffer.reserve(READ);
-            let deadline = self.deadline(opened, last_frame);
+            let (deadline, limit) = self.deadline(opened, last_frame);
             let news = Arc::clone(&self.news);
             let read = tokio::select! {
                 read = timeout_at(deadline.into(), stream.read_buf(&mut buffer)) => Some(read),
@@ -187,9 +198,15 @@ impl Client {
             match read {
                 Ok(Ok(1..)) => self.heard(Instant::now()).await,
                 Ok(Ok(0) | Err(_)) => return Ended::Gone,
-                Err(_) => return self.dismiss(),
+                Err(_) => return self.over(limit),
             }
         }
+    }
+
+    /// Sends the client away for a limit.
+    fn over(&mut self, limit: Limit) -> Ended {
+        self.shared.metrics.refused(limit);
+        self.dismiss()
     }
 
     /// Sends the client away.
@@ -216,7 +233,9 @@ impl Client {
     /// The client said something, at `read`: so it has taken what it was given.
     async fn heard(&mut self, read: Instant) {
         let while_ = self.shared.limits.stored_proof;
-        let taken = self.in_hand.take_if(|in_hand| in_hand.is_taken(read, while_));
+        let taken = self
+            .in_hand
+            .take_if(|in_hand| in_hand.is_taken(read, while_));
         if let (Some(taken), Some(stored)) = (taken, &self.shared.stored) {
             stored.done(taken).await;
         }
@@ -236,15 +255,18 @@ impl Client {
         self.session.stored_all(request_id);
     }
 
-    /// Absolute: single bytes do not move it.
-    fn deadline(&self, opened: Instant, last_frame: Instant) -> Instant {
+    /// Absolute: single bytes do not move it. The limit that it stands for comes with it.
+    fn deadline(&self, opened: Instant, last_frame: Instant) -> (Instant, Limit) {
         let limits = &self.shared.limits;
+        let sign_on = (self.arrived + limits.sign_on, Limit::SignOnTime);
         match self.session.party() {
-            Some(Party::Old) if self.session.is_online() => last_frame + limits.silence_old,
-            _ if self.session.is_online() => last_frame + limits.silence,
-            Some(Party::Ours | Party::Old) => self.arrived + limits.set_up,
-            _ if self.session.is_greeted() => self.arrived + limits.sign_on,
-            _ => (self.arrived + limits.sign_on).min(opened + limits.first_frame),
+            Some(Party::Old) if self.session.is_online() => {
+                (last_frame + limits.silence_old, Limit::Silence)
+            }
+            _ if self.session.is_online() => (last_frame + limits.silence, Limit::Silence),
+            Some(Party::Ours | Party::Old) => (self.arrived + limits.set_up, Limit::SetUp),
+            _ if self.session.is_greeted() => sign_on,
+            _ => sign_on.min((opened + limits.first_frame, Limit::FirstFrame)),
         }
     }
 
@@ -255,9 +277,10 @@ impl Client {
             match output {
                 Output::Send(channel, data) => {
                     // A long answer goes out as fast as the client reads; what others send does not wait for that.
-                    if self.queue.wait_for_room(stall).await.is_none()
-                        || !self.queue.push(channel, data)
-                    {
+                    if self.queue.wait_for_room(stall).await.is_none() {
+                        return Some(self.stalled());
+                    }
+                    if !self.queue.push(channel, data) {
                         return Some(Ended::Gone);
                     }
                 }
@@ -268,7 +291,7 @@ impl Client {
                 Output::SignOn(wish) => self.sign_on_guest(wish).await,
                 Output::Authenticate(sign_on) => self.authenticate(sign_on).await,
                 Output::Redeem { cookie, sessions } => self.redeem(&cookie, sessions).await,
-                Output::Relay { request_id } => self.tell_relay(request_id),
+                Output::Relay { request_id, .. } => self.tell_relay(request_id),
                 Output::Stored { request_id } => self.hand_out(request_id).await,
                 other => {
                     // Without a seat the session asks for nothing but one.
@@ -276,20 +299,21 @@ impl Client {
                         return Some(Ended::Gone);
                     };
                     let Some(account) = seat.account() else {
-                        serve_guest(&mut self.session, seat, other).await;
+                        serve_guest(&mut self.session, seat, &self.shared.metrics, other).await;
                         continue;
                     };
                     let keeping = Keeping {
                         accounts: self.shared.accounts.as_ref(),
                         edits: &self.shared.edits,
                         stored: self.shared.stored.as_ref(),
+                        metrics: &self.shared.metrics,
                     };
                     let who = (seat, account);
                     let mut shown = serve_account(&mut self.session, who, keeping, other).await;
                     while !shown.is_empty() {
                         let room = self.queue.wait_for_room(stall).await;
                         let Some(room) = room else {
-                            return Some(Ended::Gone);
+                            return Some(self.stalled());
                         };
                         let later = shown.split_off(shown.len().min(room));
                         seat.presence(Word::Show(shown)).await;
@@ -298,10 +322,22 @@ impl Client {
                 }
             }
         }
-        if let Some(in_hand) = self.in_hand.as_mut().filter(|in_hand| in_hand.is_unwritten()) {
+        if let Some(in_hand) = self
+            .in_hand
+            .as_mut()
+            .filter(|in_hand| in_hand.is_unwritten())
+        {
             in_hand.queued(self.queue.mark());
         }
         None
+    }
+
+    /// The client reads nothing, or is gone.
+    fn stalled(&self) -> Ended {
+        if !self.queue.is_closed() {
+            self.shared.metrics.refused(Limit::Stall);
+        }
+        Ended::Gone
     }
 
     async fn sign_on_guest(&mut self, wish: Wish) {
@@ -313,11 +349,11 @@ impl Client {
                 let (name, token) = (seat.name().clone(), seat.token.as_ref());
                 self.session.signed_on(name, token, seat.since_unix_s);
                 self.seat = Some(seat);
+                self.counted = Some(self.shared.metrics.signed_on(Kind::Guest));
                 self.pass = None;
             }
             Err(code) => {
-                debug!(?code, "a guest was refused");
-                self.session.refused(code);
+                self.refuse(code);
             }
         }
     }
@@ -366,7 +402,10 @@ impl Client {
                 let address = SocketAddr::new(here, self.local.port()).to_string();
                 self.session.sent_on(address, cookie);
             }
-            None => self.refuse(LoginErrorCode::UNAVAILABLE),
+            None => {
+                self.shared.metrics.refused(Limit::Cookies);
+                self.refuse(LoginErrorCode::UNAVAILABLE);
+            }
         }
     }
 
@@ -426,6 +465,11 @@ impl Client {
                     since_unix_s: seat.since_unix_s,
                 });
                 self.seat = Some(seat);
+                let kind = match party {
+                    Party::Old => Kind::Old,
+                    _ => Kind::Account,
+                };
+                self.counted = Some(self.shared.metrics.signed_on(kind));
                 self.pass = None;
             }
             Err(code) => self.refuse(code),
@@ -434,6 +478,9 @@ impl Client {
 
     fn refuse(&mut self, code: LoginErrorCode) {
         debug!(?code, "a sign-on was refused");
+        self.shared
+            .metrics
+            .sign_on_refused(code.name().unwrap_or("other"));
         self.session.refused(code);
     }
 
@@ -441,8 +488,8 @@ impl Client {
         let Some(seat) = &self.seat else { return };
         let name = seat.name();
         let relay = self.shared.relay.as_ref().and_then(|relay| {
-            let ticket = relay.ticket(name)?;
-            Some((relay.address_for(self.local)?, ticket))
+            let ticket = relay.ticket(name, None)?;
+            Some((relay.address_for(self.local, &[])?, ticket))
         });
         self.session.relay(request_id, relay);
     }

@@ -82,9 +82,7 @@ async fn change(
             id: item.id,
         },
     });
-    let statuses = accounts
-        .change_feedbag(account, changes.collect())
-        .await?;
+    let statuses = accounts.change_feedbag(account, changes.collect()).await?;
     let lists = lists(accounts, account).await?;
     let done = items.into_iter().zip(&statuses);
     let done = done.filter(|(_, status)| **status == FeedbagStatus::Done);

@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use crate::limits::Limits;
 use crate::mailbox::{Mailbox, Recipient, SIGNED_ON_ELSEWHERE, Taken, payload_size};
+use crate::metrics::{Limit, Metrics};
 use crate::random::random;
 use crate::routing::{Address, Kind, Parcel, Registered, RouteError, Seen, Word};
 use crate::time::unix_s;
@@ -28,6 +29,7 @@ const CAPABILITIES_MAX: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Router {
     limits: Limits,
+    metrics: Metrics,
     state: Mutex<State>,
 }
 
@@ -61,9 +63,10 @@ struct OriginUse {
 }
 
 impl Router {
-    pub(crate) fn new(numbers: RangeInclusive<u16>, limits: Limits) -> Arc<Self> {
+    pub(crate) fn new(numbers: RangeInclusive<u16>, limits: Limits, metrics: Metrics) -> Arc<Self> {
         Arc::new(Self {
             limits,
+            metrics,
             state: Mutex::new(State {
                 clients: BTreeMap::new(),
                 numbers: Numbers::new(numbers, limits.number_grace),
@@ -85,39 +88,43 @@ impl Router {
     ) -> Result<Registered, LoginErrorCode> {
         let mut state = self.lock();
         state.sweep(now);
-        let full = state.clients.len() >= self.limits.clients;
+        if state.clients.len() >= self.limits.clients {
+            return Err(self.over(Limit::Clients, LoginErrorCode::UNAVAILABLE));
+        }
         let using = state.origin(origin, &self.limits);
-        if full || using.guests >= self.limits.guests_per_address {
-            return Err(LoginErrorCode::TOO_MANY_FROM_ADDRESS);
+        if using.guests >= self.limits.guests_per_address {
+            let code = LoginErrorCode::TOO_MANY_FROM_ADDRESS;
+            return Err(self.over(Limit::GuestsPerAddress, code));
         }
         let (name, number, token) = match wish {
             Wish::Number { life } => {
                 if !using.numbers.take(now) {
-                    return Err(LoginErrorCode::ADDRESS_RATE_LIMITED);
+                    let code = LoginErrorCode::ADDRESS_RATE_LIMITED;
+                    return Err(self.over(Limit::Numbers, code));
                 }
                 let life = (*life).min(self.limits.number_life_max);
                 let (token, draw) = draw_number().ok_or(LoginErrorCode::UNAVAILABLE)?;
                 let number = state
                     .numbers
                     .allocate(now, life, draw, token.clone())
-                    .ok_or(LoginErrorCode::UNAVAILABLE)?;
+                    .ok_or_else(|| self.over(Limit::NumbersTaken, LoginErrorCode::UNAVAILABLE))?;
                 (number_name(number)?, Some(number), Some(token))
             }
             Wish::Join => {
                 let (name, token) = draw_guest().ok_or(LoginErrorCode::UNAVAILABLE)?;
                 if !state.guests.enter(now, &name, token.clone()) {
-                    return Err(LoginErrorCode::UNAVAILABLE);
+                    return Err(self.over(Limit::Clients, LoginErrorCode::UNAVAILABLE));
                 }
                 (name, None, Some(token))
             }
             Wish::Reclaim { number, token } => {
-                state.take_back(now, origin, &self.limits, |state| {
+                self.take_back(&mut state, now, origin, |state| {
                     state.numbers.reclaim(now, *number, token)
                 })?;
                 (number_name(*number)?, Some(*number), kept(token))
             }
             Wish::Return { name, token } => {
-                state.take_back(now, origin, &self.limits, |state| {
+                self.take_back(&mut state, now, origin, |state| {
                     state.guests.reclaim(now, name, token)
                 })?;
                 (name.clone(), None, kept(token))
@@ -204,6 +211,36 @@ impl Router {
         }
     }
 
+    /// Lets somebody take back what it had; a failure counts for its address.
+    fn take_back(
+        &self,
+        state: &mut State,
+        now: Instant,
+        origin: Origin,
+        take: impl FnOnce(&mut State) -> Result<(), ReclaimError>,
+    ) -> Result<(), LoginErrorCode> {
+        let limits = &self.limits;
+        if !state.origin(origin, limits).attempts.has(now) {
+            let code = LoginErrorCode::ADDRESS_RATE_LIMITED;
+            return Err(self.over(Limit::SignOnsPerAddress, code));
+        }
+        take(state).map_err(|error| {
+            state.origin(origin, limits).attempts.take(now);
+            match error {
+                ReclaimError::Refused => LoginErrorCode::WRONG_PASSWORD,
+                ReclaimError::TooOften => {
+                    self.over(Limit::TakeBacks, LoginErrorCode::ACCOUNT_RATE_LIMITED)
+                }
+            }
+        })
+    }
+
+    /// Counts a refusal for a limit.
+    fn over<T>(&self, limit: Limit, told: T) -> T {
+        self.metrics.refused(limit);
+        told
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -211,20 +248,17 @@ impl Router {
     /// Puts a message into the queue of its recipient.
     ///
     /// Unknown, offline, spoken for and used up are one error. The name of the sender is that of its seat (S-34).
-    fn deliver(
-        &self,
-        now: Instant,
-        from: &Address,
-        outbound: Outbound,
-    ) -> Result<(), ErrorCode> {
+    fn deliver(&self, now: Instant, from: &Address, outbound: Outbound) -> Result<(), ErrorCode> {
         let message = outbound.message;
         let rendezvous = outbound
             .rendezvous
             .ok_or(ErrorCode::NOT_SUPPORTED_BY_HOST)?;
         let mut state = self.lock();
         let begins = rendezvous.begins();
-        if rendezvous.proposes() && !state.enter_proposal(now, from, &message, begins) {
-            return Err(ErrorCode::REQUEST_DENIED);
+        if rendezvous.proposes() {
+            state
+                .enter_proposal(now, from, &message, begins)
+                .map_err(|limit| self.over(limit, ErrorCode::REQUEST_DENIED))?;
         }
         let number = as_number(&message.recipient);
         if let Some(number) = number {
@@ -238,7 +272,7 @@ impl Router {
             if !knows {
                 let origin = state.own(from).ok_or(ErrorCode::NOT_LOGGED_ON)?.origin;
                 if !state.origin(origin, &self.limits).attempts.take(now) {
-                    return Err(ErrorCode::REQUEST_DENIED);
+                    return Err(self.over(Limit::NumberTries, ErrorCode::REQUEST_DENIED));
                 }
             }
             if !may {
@@ -263,9 +297,14 @@ impl Router {
             sender,
             tlvs: message.tlvs,
         };
-        match recipient.recipient.deliver(&to_client, size, &to_client.encode()) {
+        match recipient
+            .recipient
+            .deliver(&to_client, size, &to_client.encode())
+        {
             Taken::Yes => {}
-            Taken::TooLarge => return Err(ErrorCode::REFUSED_BY_CLIENT),
+            Taken::TooLarge => {
+                return Err(self.over(Limit::MessageSize, ErrorCode::REFUSED_BY_CLIENT));
+            }
             Taken::Lost => return Err(ErrorCode::RESPONSES_LOST),
         }
         if let (Some(number), true) = (number, rendezvous.proposes()) {
@@ -306,46 +345,27 @@ impl State {
         })
     }
 
-    /// Lets somebody take back what it had; a failure counts for its address.
-    fn take_back(
-        &mut self,
-        now: Instant,
-        origin: Origin,
-        limits: &Limits,
-        take: impl FnOnce(&mut Self) -> Result<(), ReclaimError>,
-    ) -> Result<(), LoginErrorCode> {
-        if !self.origin(origin, limits).attempts.has(now) {
-            return Err(LoginErrorCode::ADDRESS_RATE_LIMITED);
-        }
-        take(self).map_err(|error| {
-            self.origin(origin, limits).attempts.take(now);
-            match error {
-                ReclaimError::Refused => LoginErrorCode::WRONG_PASSWORD,
-                ReclaimError::TooOften => LoginErrorCode::ACCOUNT_RATE_LIMITED,
-            }
-        })
-    }
-
-    /// Counts a proposal; false when it is one too many.
+    /// Counts a proposal; the limit for which it is one too many.
     fn enter_proposal(
         &mut self,
         now: Instant,
         from: &Address,
         message: &MessageToHost,
         begins: bool,
-    ) -> bool {
+    ) -> Result<(), Limit> {
         let client = self.clients.get_mut(&from.name);
-        client
-            .filter(|client| client.id == from.id)
-            .is_some_and(|client| {
-                let (to, cookie) = (&message.recipient, message.cookie);
-                let entry = Entry {
-                    by: from.id,
-                    begins,
-                    stranger: true,
-                };
-                client.book.enter(now, to, cookie, entry)
-            })
+        // Who was displaced has no book any more.
+        let client = client.filter(|client| client.id == from.id);
+        let client = client.ok_or(Limit::OpenProposals)?;
+        let entry = Entry {
+            by: from.id,
+            begins,
+            stranger: true,
+        };
+        let entered = client
+            .book
+            .enter(now, &message.recipient, message.cookie, entry);
+        entered.map_err(Limit::from)
     }
 
     fn own(&self, from: &Address) -> Option<&Client> {

@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rdv_proto::pace::Origin;
 use rdv_proto::session::{
     FeedbagEdit, Lists, LocateChange, NamesChange, Outbound, Refusal, Sessions, Shown,
     StatusChange, Token, Wish,
@@ -18,7 +19,6 @@ use rdv_proto::wire::icbm::{ClientError, ClientEvent};
 use rdv_proto::wire::signon::{IcbmParameters, InfoQuery, InfoReply, Item, LoginErrorCode};
 use rdv_proto::wire::snac::ErrorCode;
 use rdv_proto::wire::text::ScreenName;
-use rdv_proto::pace::Origin;
 use tracing::warn;
 
 use crate::accounts::AccountId;
@@ -43,11 +43,8 @@ pub(crate) trait Routing: fmt::Debug + Send + Sync {
     fn unregister(&self, address: &Address);
 
     /// Carries something from one to the other.
-    fn route<'a>(
-        &'a self,
-        from: &'a Address,
-        parcel: Parcel,
-    ) -> Answer<'a, Result<(), RouteError>>;
+    fn route<'a>(&'a self, from: &'a Address, parcel: Parcel)
+    -> Answer<'a, Result<(), RouteError>>;
 
     /// Takes in what is new about somebody, or says what is known.
     fn presence(&self, of: Subject, word: Word) -> Answer<'_, Result<Seen, Unreachable>>;
@@ -72,10 +69,7 @@ pub(crate) enum Kind {
 
 /// Somebody who comes in.
 pub(crate) enum Entrant {
-    Guest {
-        wish: Wish,
-        from: Origin,
-    },
+    Guest { wish: Wish, from: Origin },
     Account(Resident),
 }
 
@@ -242,9 +236,7 @@ impl Routing for InProcess {
                 Kind::Guest => self.guests.word(&address, word),
                 Kind::Account(_) => self.people.word(now, &address, word),
             },
-            Subject::Account(account, name) => {
-                self.people.word_about(now, account, &name, word)
-            }
+            Subject::Account(account, name) => self.people.word_about(now, account, &name, word),
             Subject::Everybody => self.people.who_is_on(),
         };
         Box::pin(ready(Ok(seen)))
@@ -305,7 +297,10 @@ impl Routes {
 
     /// All accounts that are signed on.
     pub(crate) async fn accounts(&self) -> Vec<(AccountId, ScreenName)> {
-        let seen = self.routing.presence(Subject::Everybody, Word::WhoIsOn).await;
+        let seen = self
+            .routing
+            .presence(Subject::Everybody, Word::WhoIsOn)
+            .await;
         match seen.unwrap_or_else(failed) {
             Seen::Accounts(accounts) => accounts,
             _ => Vec::new(),
@@ -314,7 +309,10 @@ impl Routes {
 
     async fn about(&self, account: AccountId, name: &ScreenName, word: Word) -> Seen {
         let subject = Subject::Account(account, name.clone());
-        self.routing.presence(subject, word).await.unwrap_or_else(failed)
+        self.routing
+            .presence(subject, word)
+            .await
+            .unwrap_or_else(failed)
     }
 }
 

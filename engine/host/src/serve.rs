@@ -10,6 +10,7 @@ use tracing::debug;
 use crate::accounts::{AccountId, Accounts};
 use crate::edits::Edits;
 use crate::feedbag;
+use crate::metrics::{Message, Metrics};
 use crate::people::blocked;
 use crate::routing::{Parcel, RouteError, Seat, Seen, Word};
 use crate::stored::Stored;
@@ -20,10 +21,16 @@ pub(crate) struct Keeping<'a> {
     pub(crate) accounts: Option<&'a Accounts>,
     pub(crate) edits: &'a Edits,
     pub(crate) stored: Option<&'a Stored>,
+    pub(crate) metrics: &'a Metrics,
 }
 
 /// Does what the session of a guest wants done.
-pub(crate) async fn serve_guest(session: &mut Session, seat: &Seat, output: Output) {
+pub(crate) async fn serve_guest(
+    session: &mut Session,
+    seat: &Seat,
+    metrics: &Metrics,
+    output: Output,
+) {
     let word = match output {
         Output::Online => Word::Online,
         Output::Locate(change) => Word::Locate(change),
@@ -39,6 +46,7 @@ pub(crate) async fn serve_guest(session: &mut Session, seat: &Seat, output: Outp
                 RouteError::NotThere => ErrorCode::NOT_LOGGED_ON.into(),
                 RouteError::Refused(refusal) => refusal,
             };
+            metrics.message(kind_of(&outbound, routed.is_ok()));
             return report(session, &outbound, routed.map_err(refused));
         }
         // The session asks nothing else for a guest.
@@ -98,6 +106,9 @@ pub(crate) async fn serve_account(
         }
         Output::Deliver(outbound) => {
             let delivered = deliver(seat, keeping, &outbound).await;
+            keeping
+                .metrics
+                .message(kind_of(&outbound, delivered.is_ok()));
             report(session, &outbound, delivered);
             return Vec::new();
         }
@@ -134,6 +145,15 @@ async fn deliver(seat: &Seat, keeping: Keeping<'_>, outbound: &Outbound) -> Resu
             Some(stored) if outbound.may_be_stored() => stored.keep(seat.name(), outbound).await,
             _ => Err(blocked(outbound)),
         },
+    }
+}
+
+fn kind_of(outbound: &Outbound, is_delivered: bool) -> Message {
+    match &outbound.rendezvous {
+        _ if !is_delivered => Message::Refused,
+        Some(rendezvous) if rendezvous.begins() => Message::Proposal,
+        Some(_) => Message::Rendezvous,
+        None => Message::Text,
     }
 }
 

@@ -7,6 +7,7 @@ use rdv_proto::wire::text::ScreenName;
 
 use super::{People, State, User};
 use crate::accounts::AccountId;
+use crate::metrics::Limit;
 use crate::routing::{Seen, Word};
 
 impl People {
@@ -52,8 +53,14 @@ impl People {
     /// The accounts that are signed on.
     pub(crate) fn who_is_on(&self) -> Seen {
         let state = self.lock();
-        let on = state.users.iter().filter(|(_, user)| !user.instances.is_empty());
-        Seen::Accounts(on.map(|(name, user)| (user.account, name.clone())).collect())
+        let on = state
+            .users
+            .iter()
+            .filter(|(_, user)| !user.instances.is_empty());
+        Seen::Accounts(
+            on.map(|(name, user)| (user.account, name.clone()))
+                .collect(),
+        )
     }
 
     fn has_room(
@@ -64,8 +71,12 @@ impl People {
         sessions: Sessions,
     ) -> bool {
         let user = state.user(account, name);
-        sessions.displaces()
-            || user.is_none_or(|user| user.instances.len() < self.limits.sign_ons_per_account)
+        let has_room = sessions.displaces()
+            || user.is_none_or(|user| user.instances.len() < self.limits.sign_ons_per_account);
+        if !has_room {
+            self.metrics.refused(Limit::SignOnsPerAccount);
+        }
+        has_room
     }
 }
 

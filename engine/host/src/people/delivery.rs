@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::{Instance, Place, State, User};
 use crate::mailbox::{Taken, payload_size};
+use crate::metrics::Limit;
 use crate::routing::RouteError;
 
 impl Place<'_> {
@@ -27,8 +28,9 @@ impl Place<'_> {
         let mut state = self.people.lock();
         if let Some(rendezvous) = &outbound.rendezvous
             && rendezvous.proposes()
-            && !state.enter_proposal(now, *self, message, rendezvous.begins())
+            && let Err(limit) = state.enter_proposal(now, *self, message, rendezvous.begins())
         {
+            self.people.metrics.refused(limit);
             return Err(ErrorCode::REQUEST_DENIED.into());
         }
         let sender = state.users.get(self.name).ok_or(RouteError::NotThere)?;
@@ -50,7 +52,12 @@ impl Place<'_> {
             check_service(recipient, rendezvous)?;
         }
         let info = sender.info_with(now, self.id);
-        send(&targets, sender, self.id, &info, outbound)?;
+        if let Err(refusal) = send(&targets, sender, self.id, &info, outbound) {
+            if refusal == ErrorCode::REFUSED_BY_CLIENT.into() {
+                self.people.metrics.refused(Limit::MessageSize);
+            }
+            return Err(refusal.into());
+        }
         state.delivered(now, *self, outbound);
         Ok(())
     }
@@ -104,26 +111,27 @@ pub(crate) fn blocked(outbound: &Outbound) -> Refusal {
 }
 
 impl State {
-    /// Counts a proposal; false when it is one too many.
+    /// Counts a proposal; the limit for which it is one too many.
     fn enter_proposal(
         &mut self,
         now: Instant,
         from: Place<'_>,
         message: &MessageToHost,
         begins: bool,
-    ) -> bool {
+    ) -> Result<(), Limit> {
         let to = &message.recipient;
         let other = self.users.get(to);
         let is_known = other.is_some_and(|user| user.knows(from.name) && user.allows(from.name));
-        let Some(user) = self.users.get_mut(from.name) else {
-            return false;
-        };
+        let user = self.users.get_mut(from.name);
+        // Who was displaced has no book any more.
+        let user = user.ok_or(Limit::OpenProposals)?;
         let entry = Entry {
             by: from.id,
             begins,
             stranger: !is_known,
         };
-        user.book.enter(now, to, message.cookie, entry)
+        let entered = user.book.enter(now, to, message.cookie, entry);
+        entered.map_err(Limit::from)
     }
 
     fn pair(&self, from: &ScreenName, to: &ScreenName) -> Option<(&User, &User)> {

@@ -11,9 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rdv_proto::pace::Origin;
-use rdv_proto::session::{
-    Lists, LocateChange, Privacy, ProposalBook, Shown, StatusChange,
-};
+use rdv_proto::session::{Lists, LocateChange, Privacy, ProposalBook, Shown, StatusChange};
 use rdv_proto::wire::signon::LoginErrorCode;
 use rdv_proto::wire::snac::Foodgroup;
 use rdv_proto::wire::text::ScreenName;
@@ -21,6 +19,7 @@ use rdv_proto::wire::text::ScreenName;
 use crate::accounts::AccountId;
 use crate::limits::Limits;
 use crate::mailbox::{Mailbox, Recipient, SIGNED_ON_ELSEWHERE};
+use crate::metrics::{Limit, Metrics};
 use crate::relay::Residents;
 use crate::routing::{Address, Kind, Parcel, Registered, Resident, RouteError, Seen, Word};
 use crate::time::unix_s;
@@ -36,6 +35,7 @@ const REMEMBER: Duration = Duration::from_secs(600);
 #[derive(Debug)]
 pub(crate) struct People {
     limits: Limits,
+    metrics: Metrics,
     state: Mutex<State>,
 }
 
@@ -91,9 +91,10 @@ struct Place<'a> {
 }
 
 impl People {
-    pub(crate) fn new(limits: Limits) -> Arc<Self> {
+    pub(crate) fn new(limits: Limits, metrics: Metrics) -> Arc<Self> {
         Arc::new(Self {
             limits,
+            metrics,
             state: Mutex::default(),
         })
     }
@@ -109,7 +110,8 @@ impl People {
         let mut state = self.lock();
         state.sweep(now);
         if state.owners.len() >= self.limits.clients {
-            return Err(LoginErrorCode::TOO_MANY_FROM_ADDRESS);
+            self.metrics.refused(Limit::Clients);
+            return Err(LoginErrorCode::UNAVAILABLE);
         }
         let namesake = state.users.get(name);
         let is_another = namesake.is_some_and(|user| user.account != account);
@@ -132,6 +134,7 @@ impl People {
         let used: Vec<u8> = user.instances.iter().map(|one| one.shown.number).collect();
         let most = u8::try_from(self.limits.sign_ons_per_account).unwrap_or(u8::MAX);
         let Some(number) = (1..=most).find(|number| !used.contains(number)) else {
+            self.metrics.refused(Limit::SignOnsPerAccount);
             return Err(LoginErrorCode::ADDRESS_RATE_LIMITED);
         };
         user.lists = entrant.lists;

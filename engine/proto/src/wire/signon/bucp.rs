@@ -180,7 +180,7 @@ macro_rules! tlv_body {
         #[derive(Clone, Default, PartialEq, Eq)]
         pub struct $name {
             /// In the order of the wire; the first of a tag counts.
-            pub tlvs: TlvList,
+            pub tlvs: $crate::wire::tlv::TlvList,
         }
 
         /// Shows tags and lengths only: digests, tokens and tickets are among the values.
@@ -196,21 +196,21 @@ macro_rules! tlv_body {
             /// Reads a body.
             ///
             /// # Errors
-            /// As [`TlvList::decode_rest`].
-            pub fn decode(body: &Bytes) -> Result<Self, DecodeError> {
-                TlvList::decode_rest(body.clone()).map(|tlvs| Self { tlvs })
+            /// As [`crate::wire::tlv::TlvList::decode_rest`].
+            pub fn decode(body: &::bytes::Bytes) -> Result<Self, $crate::wire::error::DecodeError> {
+                $crate::wire::tlv::TlvList::decode_rest(body.clone()).map(|tlvs| Self { tlvs })
             }
 
             /// The body's bytes.
-            pub fn encode(&self) -> Bytes {
-                let mut out = BytesMut::new();
+            pub fn encode(&self) -> ::bytes::Bytes {
+                let mut out = ::bytes::BytesMut::new();
                 self.tlvs.encode_rest(&mut out);
                 out.freeze()
             }
         }
     };
 }
-pub(super) use tlv_body;
+pub(in crate::wire) use tlv_body;
 
 tlv_body! {
     /// 0x0017/0x0006, a client asks for the challenge of [`tlv::SCREEN_NAME`].
