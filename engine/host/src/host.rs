@@ -142,10 +142,11 @@ impl Host {
                 people,
             })),
             edits: Edits::default(),
-            stored: config.accounts.clone().map(|accounts| {
-                let messages = Arc::new(accounts.clone());
-                Stored::new(accounts, messages)
-            }),
+            stored: config
+                .accounts
+                .clone()
+                .zip(config.message_store)
+                .map(|(accounts, messages)| Stored::new(accounts, messages)),
             reception: config
                 .accounts
                 .clone()
