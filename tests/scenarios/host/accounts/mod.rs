@@ -6,6 +6,7 @@ mod frames;
 mod instances;
 mod lists;
 mod messages;
+mod offline;
 mod presence;
 mod relay;
 mod sign_on;
