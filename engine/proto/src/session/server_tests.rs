@@ -245,7 +245,7 @@ fn a_profile_beyond_what_was_announced_is_denied() {
 #[test]
 fn services_that_are_not_there_are_refused() {
     let mut session = account(start());
-    for service in ["0018", "000d", "0007"] {
+    for service in ["0018", "000d", "0010"] {
         let error = vec![(1, 1, crate::wire::hex("0006"))];
         assert_eq!(answers(&mut session, 1, 4, service), error);
     }
