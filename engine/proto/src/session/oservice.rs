@@ -124,7 +124,7 @@ impl Session {
             0x04 | 0x0E | 0x11 | 0x14 | 0x1E if self.is_admin() => self.send_invalid(snac),
             0x04 => match ServiceRequest::decode(&snac.body) {
                 Ok(request) => self.service_request(id, &request),
-                Err(_) => self.send_busted(snac),
+                Err(error) => self.busted(snac, error),
             },
             0x06 => {
                 let Some(member) = self.member() else { return };
@@ -144,20 +144,20 @@ impl Session {
             0x11 | 0x14 | 0x1E if self.is_guest() => {}
             0x11 => match Reader::new(&snac.body, "idle time").u32() {
                 Ok(seconds) => self.push(Output::Idle(Duration::from_secs(seconds.into()))),
-                Err(_) => self.send_busted(snac),
+                Err(error) => self.busted(snac, error),
             },
             0x14 => match Reader::new(&snac.body, "privacy flags").u32() {
                 Ok(flags) => self.push(Output::Status(StatusChange {
                     shows_idle: Some(flags & SHOWS_IDLE != 0),
                     ..StatusChange::default()
                 })),
-                Err(_) => self.send_busted(snac),
+                Err(error) => self.busted(snac, error),
             },
             // A frame against silence.
             0x16 => {}
             0x17 => match Versions::decode(&snac.body) {
                 Ok(versions) => self.agree_on(id, versions),
-                Err(_) => self.send_busted(snac),
+                Err(error) => self.busted(snac, error),
             },
             0x1E => match TlvList::decode_rest(snac.body.clone()) {
                 Ok(tlvs) => {
@@ -168,7 +168,7 @@ impl Session {
                     }));
                     self.push(Output::OwnInfo { request_id: id });
                 }
-                Err(_) => self.send_busted(snac),
+                Err(error) => self.busted(snac, error),
             },
             _ => self.send_invalid(snac),
         }

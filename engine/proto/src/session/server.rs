@@ -12,12 +12,14 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 
 use super::account::{Admission, Party, Sessions};
 use super::admin::Asked;
+use super::excess::Excess;
 use super::oservice::{OFFERED, OFFERED_ON_ADMIN, OFFERED_TO_GUESTS};
 use super::output::{Output, SessionConfig};
 use super::rate::Verdict;
 use super::rates::Rates;
 use super::sign_on;
 use crate::limits;
+use crate::wire::error::DecodeError;
 use crate::wire::flap::{Channel, Frame};
 use crate::wire::signon::{Hello, RateReply, Versions, tlv};
 use crate::wire::snac::{ERROR, ErrorCode, Foodgroup, HOST_REQUEST, Snac, SnacError};
@@ -37,6 +39,8 @@ pub struct Session {
     /// The challenge, until it is answered.
     pub(super) asked: Option<Bytes>,
     opened: Instant,
+    /// What the last frame went over.
+    pub(super) excess: Option<Excess>,
     outputs: VecDeque<Output>,
 }
 
@@ -105,6 +109,7 @@ impl Session {
             challenge: Some(config.challenge),
             asked: None,
             opened: now,
+            excess: None,
             outputs: VecDeque::new(),
             config,
         };
@@ -157,6 +162,7 @@ impl Session {
 
     /// Takes in a frame that came at `now`. Drain [`Session::poll_output`] before the next one.
     pub fn handle_frame(&mut self, now: Instant, frame: Frame) {
+        self.excess = None;
         match (&mut self.stage, frame.channel) {
             (Stage::Closed, _) => {}
             (_, Channel::SIGN_OFF) => self.close(),
@@ -165,6 +171,7 @@ impl Session {
             (Stage::SigningOn(frames), Channel::DATA) => {
                 *frames += 1;
                 if *frames > FRAMES_BEFORE_SIGN_ON {
+                    self.note(Excess::FramesBeforeSignOn);
                     return self.close();
                 }
                 match Snac::decode(frame.data) {
@@ -179,6 +186,11 @@ impl Session {
             (Stage::SignedOn(_), _) => {}
             _ => self.close(),
         }
+    }
+
+    /// The limit that the last frame went over, if it did.
+    pub fn excess(&self) -> Option<Excess> {
+        self.excess
     }
 
     /// What to do next; none: wait for a frame.
@@ -272,10 +284,12 @@ impl Session {
         match counted.verdict {
             Verdict::Clear | Verdict::Alert => true,
             Verdict::Limited => {
+                self.note(Excess::Rate(counted.class));
                 self.send_error(snac.foodgroup, snac.request_id, ErrorCode::RATE_TO_HOST);
                 false
             }
             Verdict::Disconnect => {
+                self.note(Excess::Overrun);
                 self.sign_off(None);
                 false
             }
@@ -337,6 +351,23 @@ impl Session {
     pub(super) fn send_error(&mut self, foodgroup: Foodgroup, request_id: u32, code: ErrorCode) {
         let body = SnacError::new(code).encode();
         self.send_snac(foodgroup, ERROR, request_id, body);
+    }
+
+    /// The frame went over a limit.
+    pub(super) fn note(&mut self, excess: Excess) {
+        self.excess = Some(excess);
+    }
+
+    /// Answers a message that could not be read.
+    pub(super) fn busted(&mut self, snac: &Snac, error: DecodeError) {
+        self.excess = Excess::of(error);
+        self.send_busted(snac);
+    }
+
+    /// Answers a message with a field that is too long.
+    pub(super) fn too_long(&mut self, snac: &Snac) {
+        self.note(Excess::Field);
+        self.send_busted(snac);
     }
 
     pub(super) fn send_busted(&mut self, snac: &Snac) {
