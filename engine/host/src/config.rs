@@ -2,13 +2,16 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use rdv_proto::relay::RelayLimits;
 use rdv_proto::responder::ResponderLimits;
 
 use crate::accounts::Accounts;
+use crate::admin::AdminConfig;
 use crate::identity::IdentitySource;
 use crate::limits::Limits;
+use crate::mail::Mailer;
 
 /// Settings of a [`Host`](crate::Host).
 #[derive(Clone, Debug)]
@@ -29,6 +32,10 @@ pub struct HostConfig {
     pub ticket_key: Option<[u8; 32]>,
     /// Who may sign on with a password. None: guests alone are served.
     pub accounts: Option<Accounts>,
+    /// What owners may do with their accounts.
+    pub admin: AdminConfig,
+    /// Who carries confirmation mails. None: addresses are taken as they are told.
+    pub mailer: Option<Arc<dyn Mailer>>,
     /// Let clients from before MD5 sign-on in. Anybody on the way can read their passwords, so these should be good for nothing else.
     pub museum: bool,
     /// What the host bears.
@@ -51,6 +58,8 @@ impl Default for HostConfig {
             relay_public: None,
             ticket_key: None,
             accounts: None,
+            admin: AdminConfig::default(),
+            mailer: None,
             museum: false,
             limits: Limits::default(),
             relay_limits: RelayLimits::default(),

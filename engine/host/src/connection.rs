@@ -403,7 +403,9 @@ impl Client {
 
     fn refuse(&mut self, code: LoginErrorCode) {
         debug!(?code, "a sign-on was refused");
-        self.shared.metrics.sign_on_refused(code.name().unwrap_or("other"));
+        self.shared
+            .metrics
+            .sign_on_refused(code.name().unwrap_or("other"));
         self.session.refused(code);
     }
 

@@ -22,6 +22,7 @@
 //! ```
 
 pub mod accounts;
+mod admin;
 mod config;
 mod connection;
 mod cookies;
@@ -33,6 +34,7 @@ mod host;
 mod identity;
 mod limits;
 mod listener;
+pub mod mail;
 mod metrics;
 mod offer;
 mod people;
@@ -46,6 +48,7 @@ mod serve;
 mod stun;
 mod time;
 
+pub use admin::{AdminConfig, Frozen, Registration};
 pub use config::{HostConfig, RelayConfig, RelaySource};
 pub use error::HostError;
 pub use host::{Host, HostHandle};
