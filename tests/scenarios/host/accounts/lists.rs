@@ -118,7 +118,7 @@ async fn a_list_has_an_end() {
 }
 
 /// Puts somebody onto the list of those who may not see or write to this one.
-pub(super) async fn block(client: &mut OldClient, name: &str) {
+pub(super) async fn block(client: &mut OldClient, name: &'static str) {
     edit(client, INSERT, vec![item(ItemClass::DENY, name, 9)]).await;
 }
 
