@@ -11,7 +11,7 @@ use rdv_proto::wire::signon::LoginErrorCode;
 use rdv_proto::wire::text::ScreenName;
 use tracing::{debug, warn};
 
-use crate::accounts::{Account, Accounts, AccountsError, Verdict};
+use crate::accounts::{Account, Accounts, AccountsError, State as AccountState, Verdict};
 use crate::limits::Limits;
 
 /// Names and addresses of which failures are remembered, each.
@@ -84,7 +84,7 @@ impl Reception {
     pub(crate) async fn find(&self, name: &ScreenName) -> Result<Account, LoginErrorCode> {
         let found = self.accounts.find(name).await.map_err(unavailable)?;
         match found {
-            Some(account) if !account.disabled => Ok(account),
+            Some(account) if account.state == AccountState::Active => Ok(account),
             _ => Err(LoginErrorCode::BAD_COOKIE),
         }
     }
@@ -98,6 +98,8 @@ impl Reception {
             return match verdict.map_err(unavailable)? {
                 Verdict::Right { account, .. } => Ok(account),
                 Verdict::Disabled => Err(LoginErrorCode::SUSPENDED),
+                Verdict::Deleted => Err(LoginErrorCode::DELETED),
+                Verdict::Expired => Err(LoginErrorCode::EXPIRED),
                 Verdict::Wrong => Err(LoginErrorCode::WRONG_PASSWORD),
             };
         }
@@ -113,8 +115,12 @@ impl Reception {
         // Asked for in any case: it takes as long for all.
         let account = self.accounts.find(name).await.map_err(unavailable)?;
         match account.filter(|_| known) {
-            Some(account) if account.disabled => Err(LoginErrorCode::SUSPENDED),
-            Some(account) => Ok(account),
+            Some(account) => match account.state {
+                AccountState::Active => Ok(account),
+                AccountState::Disabled => Err(LoginErrorCode::SUSPENDED),
+                AccountState::Deleted => Err(LoginErrorCode::DELETED),
+                AccountState::Expired => Err(LoginErrorCode::EXPIRED),
+            },
             None => Err(LoginErrorCode::WRONG_PASSWORD),
         }
     }
