@@ -50,19 +50,6 @@ impl People {
         }
     }
 
-    /// The accounts that are signed on.
-    pub(crate) fn who_is_on(&self) -> Seen {
-        let state = self.lock();
-        let on = state
-            .users
-            .iter()
-            .filter(|(_, user)| !user.instances.is_empty());
-        Seen::Accounts(
-            on.map(|(name, user)| (user.account, name.clone()))
-                .collect(),
-        )
-    }
-
     fn has_room(
         &self,
         state: &State,
