@@ -20,6 +20,8 @@ use crate::signaling::{BoxFuture, Incoming, RelayDirectory, RelayInfo, Signaling
 use crate::transport::Route;
 use crate::trust::HostTrust;
 
+/// The users of a host that was killed come back over this time: to check a password takes a host its while.
+const SPREAD: Duration = Duration::from_secs(4);
 /// Longest pause before coming back: a host that is there again sees all of its users within 10 s.
 const PAUSE_MAX: Duration = Duration::from_secs(8);
 /// How long one sign-on may take unless said otherwise.
@@ -308,6 +310,10 @@ impl Return for SignOnAgain {
 
     fn patience(&self) -> Option<Duration> {
         None
+    }
+
+    fn spread(&self) -> Option<Duration> {
+        Some(SPREAD)
     }
 
     fn longest_pause(&self, _away: Duration) -> Duration {

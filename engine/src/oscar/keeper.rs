@@ -73,6 +73,10 @@ pub(super) trait Return: Send + 'static {
     fn longest_pause(&self, _away: Duration) -> Duration {
         PAUSE_MAX
     }
+    /// Over which time those who lost the same host at the same moment spread at first, if it did not say so itself.
+    fn spread(&self) -> Option<Duration> {
+        None
+    }
     /// Where chance comes from.
     fn random(&self) -> u16 {
         u16::from_be_bytes(random::bytes())
@@ -299,7 +303,8 @@ impl<R: Return> Task<R> {
         network: &mut Watch,
     ) -> Result<R::Connection, OscarError> {
         let lost = Instant::now();
-        let mut within = within.map(|within| within.min(AWAY_MAX));
+        let within = within.map(|within| within.min(AWAY_MAX));
+        let mut within = within.or(self.back.spread());
         loop {
             let random = self.back.random();
             let next = match within.take() {

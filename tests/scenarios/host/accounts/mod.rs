@@ -9,6 +9,7 @@ mod messages;
 mod offline;
 mod presence;
 mod relay;
+mod sessions;
 mod sign_on;
 
 use std::net::SocketAddr;

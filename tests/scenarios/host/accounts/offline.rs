@@ -114,7 +114,7 @@ fn sub_code(error: &SnacError) -> Option<u16> {
 
 fn words(message: &MessageToClient) -> String {
     let fragments = message.tlvs.first(icbm::tlv::MESSAGE).unwrap();
-    String::from_utf8(fragments[16 - 1..].to_vec()).unwrap()
+    String::from_utf8(fragments[16..].to_vec()).unwrap()
 }
 
 fn now_unix_s() -> u32 {
