@@ -141,6 +141,7 @@ impl Host {
                 public_v4,
                 Some(residents.clone()),
                 stun.clone(),
+                metrics.clone(),
             )
         });
         let gate = Gate::new(GateLimits {

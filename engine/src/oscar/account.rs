@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rdv_proto::wire::rendezvous::Cookie;
 use rdv_proto::wire::signon::LoginErrorCode;
 use rdv_proto::wire::text::ScreenName;
 use tokio::sync::{broadcast, watch};
@@ -261,6 +262,17 @@ impl RelayDirectory for Account {
             self.keeper
                 .with(|connection| async move { connection.relay().await }),
         )
+    }
+
+    fn relay_for(
+        &self,
+        cookie: Cookie,
+        avoid: Vec<String>,
+    ) -> BoxFuture<'_, Result<Option<RelayInfo>, SignalingError>> {
+        Box::pin(self.keeper.with(move |connection| {
+            let avoid = avoid.clone();
+            async move { connection.relay_for(cookie, avoid).await }
+        }))
     }
 }
 

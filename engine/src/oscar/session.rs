@@ -12,7 +12,7 @@ use rdv_proto::wire::error::DecodeError;
 use rdv_proto::wire::flap::{Channel, Frame};
 use rdv_proto::wire::icbm::IcbmError;
 use rdv_proto::wire::rendezvous::Cookie;
-use rdv_proto::wire::signon::tlv;
+use rdv_proto::wire::signon::{ServiceRequest, tlv};
 use rdv_proto::wire::snac::{self, Foodgroup, Snac};
 use rdv_proto::wire::text::ScreenName;
 use rdv_proto::wire::tlv::TlvList;
@@ -65,7 +65,7 @@ pub(super) enum Found {
 /// What the application wants, in its order.
 pub(super) enum Command {
     Send(Outgoing),
-    Relay(oneshot::Sender<Option<RelayInfo>>),
+    Relay(ServiceRequest, oneshot::Sender<Option<RelayInfo>>),
     Service(Foodgroup, services::Answer),
     Find(ScreenName, oneshot::Sender<Found>),
     Watch(Vec<ScreenName>),
@@ -273,7 +273,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
             Happening::Command(Some(Command::Find(name, answer))) => {
                 self.next = Some(Next::Find(name, answer));
             }
-            Happening::Command(Some(Command::Relay(answer))) => self.ask_for_relay(answer),
+            Happening::Command(Some(Command::Relay(request, answer))) => {
+                self.ask_for_relay(&request, answer);
+            }
             Happening::Command(Some(Command::Service(foodgroup, answer))) => {
                 self.ask_for_service(foodgroup, answer);
             }
@@ -404,13 +406,17 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
         id
     }
 
-    fn ask_for_relay(&mut self, answer: oneshot::Sender<Option<RelayInfo>>) {
+    fn ask_for_relay(
+        &mut self,
+        request: &ServiceRequest,
+        answer: oneshot::Sender<Option<RelayInfo>>,
+    ) {
         self.relay_questions
             .retain(|(_, waiting)| !waiting.is_closed());
         if self.relay_questions.len() < QUESTIONS {
             let id = self.new_id();
             self.begin_write();
-            self.writer.queue_snac(&relay_request(id));
+            self.writer.queue_snac(&relay_request(id, request));
             self.relay_questions.push_back((id, answer));
         }
     }

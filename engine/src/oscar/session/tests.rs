@@ -371,8 +371,12 @@ async fn a_relay_is_asked_for_and_told_to_whom_asked() {
     let mut both = Both::new(64 * 1024);
     for known in [true, false] {
         let (answer, answered) = oneshot::channel();
-        assert!(both.commands.send(Command::Relay(answer)).await.is_ok());
+        let cookie = Cookie(*b"TRYST01\0");
+        let request = ServiceRequest::for_relay(cookie, ["gone.example:5190"]);
+        let question = Command::Relay(request.clone(), answer);
+        assert!(both.commands.send(question).await.is_ok());
         let asked = both.host_hears_snac().await;
+        assert_eq!(asked.body, request.encode());
         let reply = TlvList::new()
             .with_u16(0x000D, 0x044A)
             .with(0x0005, "relay.example:5190");
