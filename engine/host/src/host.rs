@@ -11,33 +11,41 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tracing::info;
 
-use crate::accounts::Accounts;
+use crate::accounts::{Accounts, MessageStore};
 use crate::config::{HostConfig, RelaySource};
 use crate::cookies::Cookies;
 use crate::door;
+use crate::drain::{Drain, DrainConfig};
+use crate::edits::Edits;
 use crate::error::HostError;
 use crate::gate::{Gate, GateLimits};
+use crate::health::Health;
 use crate::identity::Identity;
 use crate::limits::Limits;
-use crate::listener::{accept, addresses, listen};
+use crate::listener::{Sockets, accept, addresses, open_or_adopt};
 use crate::metrics::Metrics;
 use crate::offer::{Place, RelayOffer};
+use crate::operator::watch_accounts;
 use crate::people::People;
 use crate::random::random;
 use crate::reception::Reception;
 use crate::relay::{Desk, Meeting, Residents, Roster};
 use crate::router::Router;
+use crate::routing::{InProcess, Routes};
+use crate::stored::Stored;
 use crate::stun::{Missing, Stun};
 
 /// What all connections of a host share.
 pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) tls: Arc<rustls::ServerConfig>,
-    /// Guests.
-    pub(crate) router: Arc<Router>,
-    /// Accounts that are signed on.
-    pub(crate) people: Arc<People>,
+    /// Who is signed on, guests and accounts.
+    pub(crate) routes: Routes,
     pub(crate) accounts: Option<Accounts>,
+    /// By which lists of accounts are looked at in turn.
+    pub(crate) edits: Edits,
+    /// Messages for accounts that are away.
+    pub(crate) stored: Option<Stored>,
     /// There is one if there are accounts.
     pub(crate) reception: Option<Reception>,
     pub(crate) cookies: Cookies,
@@ -50,6 +58,7 @@ pub(crate) struct Shared {
     pub(crate) meeting: Option<Meeting>,
     pub(crate) stun: Stun,
     pub(crate) metrics: Metrics,
+    pub(crate) drain: Drain,
 }
 
 /// A host that listens, but does not answer yet.
@@ -60,6 +69,8 @@ pub struct Host {
     stun_missing: Vec<Missing>,
     fingerprint: [u8; 32],
     shared: Arc<Shared>,
+    /// The sockets are somebody else's, and stay open when the host ends.
+    sockets_stay: bool,
     /// The own relay and the desk of it.
     relay: Option<(Meeting, Desk)>,
 }
@@ -70,18 +81,27 @@ impl Host {
     /// # Errors
     /// [`HostError`]: nothing listens then.
     pub async fn bind(config: HostConfig) -> Result<Self, HostError> {
+        Self::bind_to(config, Sockets::default()).await
+    }
+
+    /// As [`Host::bind`], with sockets that listen already where there are some.
+    ///
+    /// # Errors
+    /// As [`Host::bind`].
+    pub async fn bind_to(config: HostConfig, sockets: Sockets) -> Result<Self, HostError> {
+        let sockets_stay = !sockets.host.is_empty();
         if config.numbers.is_empty() || *config.numbers.start() == 0 || *config.numbers.end() > 9999
         {
             return Err(HostError::Numbers);
         }
         let identity = Identity::load(&config.identity)?;
-        let listeners = listen(&config.listen)?;
+        let listeners = open_or_adopt(sockets.host, &config.listen)?;
         let key = TicketKey::new(match config.ticket_key {
             Some(key) => key,
             None => random()?,
         });
         let relay_listeners = match &config.relay {
-            RelaySource::Listen(addresses) => listen(addresses)?,
+            RelaySource::Listen(addresses) => open_or_adopt(sockets.relay, addresses)?,
             _ => Vec::new(),
         };
         let (place, relay_addrs) = match &config.relay {
@@ -133,8 +153,16 @@ impl Host {
         let shared = Arc::new(Shared {
             limits,
             tls: identity.tls,
-            router: Router::new(config.numbers, limits, metrics.clone()),
-            people,
+            routes: Routes::new(Arc::new(InProcess {
+                guests: Router::new(config.numbers, limits, metrics.clone()),
+                people,
+            })),
+            edits: Edits::default(),
+            stored: config.accounts.clone().map(|accounts| {
+                let own = || Arc::new(accounts.clone()) as Arc<dyn MessageStore>;
+                let messages = config.message_store.clone().unwrap_or_else(own);
+                Stored::new(accounts, messages)
+            }),
             reception: config
                 .accounts
                 .clone()
@@ -157,6 +185,7 @@ impl Host {
                 .map(|(meeting, _)| meeting.clone()),
             stun,
             metrics,
+            drain: Drain::new(),
         });
         Ok(Self {
             listeners,
@@ -165,6 +194,7 @@ impl Host {
             stun_missing,
             fingerprint: identity.fingerprint,
             shared,
+            sockets_stay,
             relay,
         })
     }
@@ -199,9 +229,29 @@ impl Host {
         self.shared.metrics.clone()
     }
 
+    /// For whoever wants to know whether the host can do its work.
+    pub fn health(&self) -> Health {
+        Health::new(Arc::clone(&self.shared))
+    }
+
     /// Serves until `shutdown` resolves; then tells the clients, and ends.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        self.run_draining(std::future::pending(), shutdown).await;
+    }
+
+    /// Serves until `drain` resolves, then goes down as it says; or until `end` resolves, then at once.
+    ///
+    /// While it drains, nobody signs on any more and no session of the relay is begun, pairs of the relay go on, and then the clients
+    /// leave. Sockets that were handed over are closed here at once: who connects now waits for the next host.
+    pub async fn run_draining(
+        self,
+        drain: impl Future<Output = DrainConfig>,
+        end: impl Future<Output = ()>,
+    ) {
         let (stop, stopped) = watch::channel(false);
+        let (close, closed) = watch::channel(false);
+        let shared = Arc::clone(&self.shared);
+        let own_relay = self.relay.as_ref().map(|(meeting, _)| meeting.clone());
         let mut loops = JoinSet::new();
         if let Some((meeting, desk)) = self.relay {
             loops.spawn(desk.run(stopped.clone()));
@@ -209,7 +259,7 @@ impl Host {
                 loops.spawn(crate::relay::serve(
                     listener,
                     meeting.clone(),
-                    stopped.clone(),
+                    closed.clone(),
                 ));
             }
         }
@@ -217,27 +267,52 @@ impl Host {
         {
             loops.spawn(Arc::clone(roster).watch(stopped.clone()));
         }
+        if let Some(accounts) = self.shared.accounts.clone() {
+            let routes = self.shared.routes.clone();
+            loops.spawn(watch_accounts(accounts, routes, stopped.clone()));
+        }
         loops.spawn(self.shared.stun.clone().serve(stopped.clone()));
         let farewell = self.shared.limits.farewell;
         for (number, listener) in self.listeners.into_iter().enumerate() {
-            let (shared, stopped) = (Arc::clone(&self.shared), stopped.clone());
+            let (shared, closed) = (Arc::clone(&self.shared), closed.clone());
             loops.spawn(async move {
-                accept(listener, stopped.clone(), |stream, peer, arrived| {
+                accept(listener, closed, |stream, peer, arrived| {
                     let pass = shared
                         .gate
                         .enter(arrived, peer.ip())
                         .inspect_err(|limit| shared.metrics.refused(*limit))
                         .ok()?;
-                    let (shared, stopped) = (Arc::clone(&shared), stopped.clone());
+                    let (shared, leave) = (Arc::clone(&shared), shared.drain.leave());
                     Some(door::enter(
-                        shared, stream, peer, arrived, number, pass, stopped,
+                        shared, stream, peer, arrived, number, pass, leave,
                     ))
                 })
                 .await;
             });
         }
         info!("host is up");
-        shutdown.await;
+        let down = async {
+            let config = drain.await;
+            info!("host begins nothing new");
+            shared.metrics.draining();
+            shared.drain.begin();
+            if self.sockets_stay {
+                close.send_replace(true);
+            }
+            if let Some(meeting) = own_relay {
+                meeting.drain().await;
+                timeout(config.relay_time, meeting.idle()).await.ok();
+            }
+            shared.drain.sign_off(config.sign_off_spread);
+            let leaving = config.sign_off_spread + farewell;
+            timeout(leaving, shared.drain.is_empty()).await.ok();
+        };
+        tokio::select! {
+            () = down => {}
+            () = end => {}
+        }
+        shared.drain.down();
+        close.send_replace(true);
         stop.send_replace(true);
         timeout(farewell, async {
             while loops.join_next().await.is_some() {}
@@ -253,12 +328,23 @@ impl Host {
     /// Outside of a tokio runtime.
     pub fn spawn(self) -> HostHandle {
         let (stop, stopped) = oneshot::channel();
+        let (drain, drained) = oneshot::channel();
+        let drained = async {
+            match drained.await {
+                Ok(config) => config,
+                // The handle was dropped, or stopped the host at once.
+                Err(_) => std::future::pending().await,
+            }
+        };
         HostHandle {
             local_addrs: self.local_addrs(),
             relay_addrs: self.relay_addrs(),
             fingerprint: self.fingerprint,
+            metrics: self.metrics(),
+            health: self.health(),
             stop: Some(stop),
-            task: Some(tokio::spawn(self.run(async {
+            drain: Some(drain),
+            task: Some(tokio::spawn(self.run_draining(drained, async {
                 // A handle that is gone is a call to stop as well.
                 let _: Result<(), _> = stopped.await;
             }))),
@@ -281,7 +367,10 @@ pub struct HostHandle {
     local_addrs: Vec<SocketAddr>,
     relay_addrs: Vec<SocketAddr>,
     fingerprint: [u8; 32],
+    metrics: Metrics,
+    health: Health,
     stop: Option<oneshot::Sender<()>>,
+    drain: Option<oneshot::Sender<DrainConfig>>,
     task: Option<JoinHandle<()>>,
 }
 
@@ -299,6 +388,31 @@ impl HostHandle {
     /// As [`Host::fingerprint`].
     pub fn fingerprint(&self) -> [u8; 32] {
         self.fingerprint
+    }
+
+    /// As [`Host::metrics`].
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// As [`Host::health`].
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Begins to go down; the host serves those that are on until it has.
+    pub fn begin_drain(&mut self, config: DrainConfig) {
+        if let Some(drain) = self.drain.take() {
+            drain.send(config).ok();
+        }
+    }
+
+    /// Goes down, and returns when all is.
+    pub async fn drain(mut self, config: DrainConfig) {
+        self.begin_drain(config);
+        if let Some(task) = self.task.take() {
+            task.await.ok();
+        }
     }
 
     /// Tells the clients, and returns when all is down.

@@ -317,6 +317,14 @@ impl Connection for Client {
         match self.ending.get()? {
             Ending::SignedOnElsewhere => Some(OscarError::SignedOnElsewhere),
             Ending::AccountDeleted => Some(OscarError::AccountDeleted),
+            Ending::Away(_) => None,
+        }
+    }
+
+    fn return_within(&self) -> Option<Duration> {
+        match self.ending.get()? {
+            Ending::Away(within) => Some(*within),
+            Ending::SignedOnElsewhere | Ending::AccountDeleted => None,
         }
     }
 

@@ -80,8 +80,12 @@ pub(super) enum Command {
 enum End {
     #[error("signed off")]
     SignedOff,
-    #[error("the host signed us off, reason {0:?}")]
-    Dismissed(Option<u16>),
+    #[error("the host signed us off, reason {reason:?}")]
+    Dismissed {
+        reason: Option<u16>,
+        /// It goes, and wants to see us again within so many seconds.
+        return_within_s: Option<u16>,
+    },
     #[error("connection lost: {0:?}")]
     Lost(Option<std::io::Error>),
     #[error("not OSCAR: {0}")]
@@ -94,11 +98,13 @@ enum End {
     Stalled,
 }
 
-/// Why a host ended a session for good.
+/// Why a host ended a session, if it matters for coming back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
     SignedOnElsewhere,
     AccountDeleted,
+    /// It goes down, and wants to see its clients again within this time, not all at once.
+    Away(Duration),
 }
 
 /// What waits for its turn in its rate class.
@@ -148,7 +154,7 @@ pub(super) struct Queues {
     pub(super) leaving: watch::Receiver<bool>,
     /// Who is there.
     pub(super) presence: Arc<Presence>,
-    /// Set before the task ends if the host ended it for good.
+    /// Set before the task ends if the host ended it.
     pub(super) ending: Arc<OnceLock<Ending>>,
 }
 
@@ -232,8 +238,16 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
             ..
         } = queues;
         let reason = match end {
-            End::Dismissed(Some(1)) => Some(Ending::SignedOnElsewhere),
-            End::Dismissed(Some(2)) => Some(Ending::AccountDeleted),
+            End::Dismissed {
+                reason: Some(1), ..
+            } => Some(Ending::SignedOnElsewhere),
+            End::Dismissed {
+                reason: Some(2), ..
+            } => Some(Ending::AccountDeleted),
+            End::Dismissed {
+                return_within_s: Some(seconds),
+                ..
+            } => Some(Ending::Away(Duration::from_secs(seconds.into()))),
             _ => None,
         };
         if let Some(reason) = reason {
@@ -430,7 +444,10 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
             Channel::DATA => self.take_snac(&Snac::decode(frame.data).map_err(End::Malformed)?),
             Channel::SIGN_OFF => {
                 let tlvs = TlvList::decode_rest(frame.data).unwrap_or_default();
-                return Err(End::Dismissed(small_number(&tlvs, tlv::SIGN_OFF_REASON)));
+                return Err(End::Dismissed {
+                    reason: small_number(&tlvs, tlv::SIGN_OFF_REASON),
+                    return_within_s: small_number(&tlvs, tlv::RETURN_WITHIN),
+                });
             }
             _ => {}
         }

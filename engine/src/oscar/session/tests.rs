@@ -467,3 +467,16 @@ async fn why_the_host_ends_it_is_kept() {
         assert_eq!(both.presence.capabilities(&name("bob")), None);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn when_the_host_wants_to_see_us_again_is_kept() {
+    let mut both = Both::new(64 * 1024);
+    let mut data = bytes::BytesMut::new();
+    let tlvs = TlvList::new().with_u16(rdv_proto::wire::signon::tlv::RETURN_WITHIN, 30);
+    tlvs.encode_rest(&mut data);
+    both.host_writer.queue(Channel::SIGN_OFF, data.freeze());
+    both.host_writer.drain().await.unwrap();
+    both.task.await.unwrap();
+    let away = Ending::Away(Duration::from_secs(30));
+    assert_eq!(both.ending.get().copied(), Some(away));
+}

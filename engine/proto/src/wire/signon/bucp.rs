@@ -3,6 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::tlv;
+use crate::wire::admin::AdminErrorCode;
 use crate::wire::codec::{Reader, put_string16, wire_enum};
 use crate::wire::error::DecodeError;
 use crate::wire::flap;
@@ -94,12 +95,21 @@ wire_enum! {
 }
 
 /// Data of the sign-on frame, the first of either side: `[FLAP version: u32 = 1][TLVs]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Hello {
     /// 1.
     pub version: u32,
     /// [`tlv::COOKIE`] on connections after the first.
     pub tlvs: TlvList,
+}
+
+/// Shows tags and lengths only: roasted passwords and cookies are among the values.
+impl std::fmt::Debug for Hello {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let shapes = self.tlvs.0.iter().map(|tlv| (tlv.tag, tlv.value.len()));
+        write!(f, "Hello {} ", self.version)?;
+        f.debug_map().entries(shapes).finish()
+    }
 }
 
 impl Hello {
@@ -264,6 +274,11 @@ impl LoginReply {
         screen_name(&self.tlvs)
     }
 
+    /// Which rule a new account breaks ([`tlv::CREATE_ACCOUNT`]); none if none was to be made, or if that is not why sign-on failed.
+    pub fn not_created(&self) -> Option<AdminErrorCode> {
+        self.tlvs.u16(tlv::CREATE_ACCOUNT).map(AdminErrorCode)
+    }
+
     /// Why sign-on failed; none if it did not.
     pub fn error(&self) -> Option<LoginErrorCode> {
         self.tlvs.u16(tlv::ERROR_CODE).map(LoginErrorCode)
@@ -341,6 +356,9 @@ mod tests {
                 .with(tlv::TOKEN, vec![0xCD; 16]),
         };
         assert_eq!(format!("{login:?}"), "Login {37: 16, 21061: 16}");
+        let mut hello = Hello::new();
+        hello.tlvs.push(tlv::ROASTED_PASSWORD, vec![0xAB; 6]);
+        assert_eq!(format!("{hello:?}"), "Hello 1 {2: 6}");
     }
 
     #[test]
