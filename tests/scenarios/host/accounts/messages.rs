@@ -264,19 +264,20 @@ async fn h_19_who_is_not_there_gets_nothing_and_the_sender_learns_whether_it_is_
     let town = Town::in_a_hurry().await;
     let mut alice = town.citizen("alice").await;
     town.account("bob").await;
+    // A text is; see `offline`.
+    let id = alice.text("bob", "for later").await;
+    let ack = alice.expect(Foodgroup::ICBM, 0x0C).await;
+    assert_eq!(ack.request_id, id);
     for to in ["bob", "nobody"] {
         let store = TlvList::new().with(icbm::tlv::STORE, Bytes::new());
         let id = alice.rendezvous(to, &proposal(&[FIRST]), store).await;
         let error = alice.expect_error(Foodgroup::ICBM, id, 4).await;
         assert!(error.tlvs.0.is_empty());
-        let id = alice.text(to, "for later").await;
-        let error = alice.expect_error(Foodgroup::ICBM, id, 4).await;
-        assert_eq!(
-            error.tlvs.u16(icbm::tlv::ERROR_SUB_CODE),
-            Some(0x0E),
-            "not kept"
-        );
     }
+    let id = alice.text("nobody", "for later").await;
+    let error = alice.expect_error(Foodgroup::ICBM, id, 4).await;
+    let sub_code = error.tlvs.u16(icbm::tlv::ERROR_SUB_CODE);
+    assert_eq!(sub_code, Some(0x0E), "not kept");
 }
 
 #[tokio::test]
