@@ -45,8 +45,13 @@ struct RelayTrouble {
 fn may_work_again(error: AttemptError) -> bool {
     match error {
         AttemptError::Relay(code) => ErrorCode(code).is_of_ours(),
+        // The other end of the session is at fault, or we are.
+        AttemptError::NotTls | AttemptError::Tls | AttemptError::WrongProof => false,
         AttemptError::NoRelay | AttemptError::Local => false,
-        _ => true,
+        AttemptError::Refused
+        | AttemptError::Unreachable
+        | AttemptError::TimedOut
+        | AttemptError::Closed => true,
     }
 }
 
