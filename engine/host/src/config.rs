@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rdv_proto::relay::RelayLimits;
 use rdv_proto::responder::ResponderLimits;
 
-use crate::accounts::Accounts;
+use crate::accounts::{Accounts, AdminStore};
 use crate::admin::AdminConfig;
 use crate::identity::IdentitySource;
 use crate::limits::Limits;
@@ -34,6 +34,8 @@ pub struct HostConfig {
     pub accounts: Option<Accounts>,
     /// What owners may do with their accounts.
     pub admin: AdminConfig,
+    /// Where owners change their accounts, if not in [`HostConfig::accounts`] itself. It must hold the same accounts.
+    pub admin_store: Option<Arc<dyn AdminStore>>,
     /// Who carries confirmation mails. None: addresses are taken as they are told.
     pub mailer: Option<Arc<dyn Mailer>>,
     /// Let clients from before MD5 sign-on in. Anybody on the way can read their passwords, so these should be good for nothing else.
@@ -59,12 +61,19 @@ impl Default for HostConfig {
             ticket_key: None,
             accounts: None,
             admin: AdminConfig::default(),
+            admin_store: None,
             mailer: None,
             museum: false,
             limits: Limits::default(),
             relay_limits: RelayLimits::default(),
             stun_limits: ResponderLimits::default(),
         }
+    }
+}
+
+impl std::fmt::Debug for dyn AdminStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AdminStore")
     }
 }
 

@@ -48,7 +48,7 @@ mod serve;
 mod stun;
 mod time;
 
-pub use admin::{AdminConfig, Frozen, Registration};
+pub use admin::{AdminConfig, Registration};
 pub use config::{HostConfig, RelayConfig, RelaySource};
 pub use error::HostError;
 pub use host::{Host, HostHandle};
