@@ -26,9 +26,10 @@ pub struct HostConfig {
     pub identity: IdentitySource,
     /// The address under which the world sees this machine, if not the one that clients connected to.
     pub public_address: Option<IpAddr>,
-    /// Where clients are told that the relay is, as `host:port`, if not where it listens.
+    /// Where clients are told that the host's own relay is, as `host:port`, if not where it listens.
     pub relay_public: Option<String>,
-    /// Key of the relay tickets. None: a random one, which suffices unless the relay is elsewhere.
+    /// Key of the relay tickets, see [`keep_relay_key`](crate::keep_relay_key). None: a random one, which suffices unless the
+    /// relay is elsewhere.
     pub ticket_key: Option<[u8; 32]>,
     /// Who may sign on with a password. None: guests alone are served.
     pub accounts: Option<Accounts>,
@@ -86,8 +87,9 @@ pub enum RelaySource {
     SamePort,
     /// Its own, on these addresses.
     Listen(Vec<SocketAddr>),
-    /// Another one at this `host:port`, which takes tickets made with [`HostConfig::ticket_key`] or is open.
-    Foreign(String),
+    /// Others, each at its `host:port`, which take tickets made with [`HostConfig::ticket_key`] or are open. Those that answer are
+    /// handed out in turn.
+    Foreign(Vec<String>),
 }
 
 /// Settings of a [`Relay`](crate::Relay) without a host around it.

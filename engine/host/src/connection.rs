@@ -414,8 +414,8 @@ impl Client {
             None => return,
         };
         let relay = self.shared.relay.as_ref().and_then(|relay| {
-            let ticket = relay.ticket(name)?;
-            Some((relay.address_for(self.local)?, ticket))
+            let ticket = relay.ticket(name, None)?;
+            Some((relay.address_for(self.local, &[])?, ticket))
         });
         self.session.relay(request_id, relay);
     }

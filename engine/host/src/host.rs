@@ -25,7 +25,7 @@ use crate::offer::{Place, RelayOffer};
 use crate::people::People;
 use crate::random::random;
 use crate::reception::Reception;
-use crate::relay::{Desk, Meeting, Residents};
+use crate::relay::{Desk, Meeting, Residents, Roster};
 use crate::router::Router;
 use crate::stun::{Missing, Stun};
 
@@ -91,9 +91,15 @@ impl Host {
                 let addresses = addresses(&relay_listeners);
                 (Some(Place::Ports(addresses.clone())), addresses)
             }
-            RelaySource::Foreign(address) => (Some(Place::Named(address.clone())), Vec::new()),
+            RelaySource::Foreign(addresses) => {
+                let roster = Arc::new(Roster::new(addresses.clone()));
+                (Some(Place::Elsewhere(roster)), Vec::new())
+            }
         };
-        let place = place.map(|place| config.relay_public.clone().map_or(place, Place::Named));
+        let place = place.map(|place| match (place, &config.relay_public) {
+            (place @ Place::Elsewhere(_), _) | (place, None) => place,
+            (_, Some(public)) => Place::Named(public.clone()),
+        });
         let public_v4 = config.public_address.and_then(|address| match address {
             IpAddr::V4(v4) => Some(v4),
             IpAddr::V6(_) => None,
@@ -142,6 +148,7 @@ impl Host {
                 public_address: config.public_address,
                 key,
                 ticket_life: limits.ticket_life,
+                ticket_budget: config.relay_limits.pair_bytes,
             }),
             meeting: relay
                 .as_ref()
@@ -204,6 +211,10 @@ impl Host {
                     stopped.clone(),
                 ));
             }
+        }
+        if let Some(Place::Elsewhere(roster)) = self.shared.relay.as_ref().map(|offer| &offer.place)
+        {
+            loops.spawn(Arc::clone(roster).watch(stopped.clone()));
         }
         loops.spawn(self.shared.stun.clone().serve(stopped.clone()));
         let farewell = self.shared.limits.farewell;

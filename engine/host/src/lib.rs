@@ -57,4 +57,4 @@ pub use limits::Limits;
 pub use metrics::{Limit, Metrics};
 pub use rdv_proto::relay::RelayLimits;
 pub use rdv_proto::responder::ResponderLimits;
-pub use relay::Relay;
+pub use relay::{Relay, RelayKeyError, keep_relay_key, read_relay_key};
