@@ -69,13 +69,13 @@ impl Connections {
         })
     }
 
-    /// Ends all of an account but one, which ends by itself.
-    pub(crate) fn expel_others(&self, seat: &AdminSeat, reason: u16) {
+    /// Ends all of an account but the one of that number, which ends by itself.
+    pub(crate) fn expel_others(&self, account: AccountId, id: u64, reason: u16) {
         let mut state = self.lock();
-        let Some(open) = state.open.get_mut(&seat.account) else {
+        let Some(open) = state.open.get_mut(&account) else {
             return;
         };
-        for other in open.extract_if(.., |one| one.id != seat.id) {
+        for other in open.extract_if(.., |one| one.id != id) {
             match other.bare_sign_off {
                 true => other.queue.push_bare_sign_off(),
                 false => other.queue.push(Channel::SIGN_OFF, because(reason)),
@@ -86,6 +86,13 @@ impl Connections {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl AdminSeat {
+    /// Its number.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
     }
 }
 

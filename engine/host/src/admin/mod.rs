@@ -18,3 +18,32 @@ pub use config::{AdminConfig, Registration};
 pub(crate) use connections::{AdminSeat, Connections};
 pub(crate) use desk::{Asker, Desk, Then};
 pub(crate) use registrar::{NotRegistered, Registrar};
+
+use std::sync::Arc;
+
+use crate::accounts::{Accounts, AdminStore};
+use crate::config::HostConfig;
+use crate::metrics::Metrics;
+
+/// All that a host needs for this.
+#[derive(Debug)]
+pub(crate) struct Administration {
+    pub(crate) desk: Desk,
+    pub(crate) connections: Arc<Connections>,
+    pub(crate) registrar: Arc<Registrar>,
+}
+
+impl Administration {
+    /// For these accounts.
+    pub(crate) fn new(accounts: &Accounts, config: &HostConfig, metrics: Metrics) -> Self {
+        let store = config.admin_store.clone();
+        let store = store.unwrap_or_else(|| Arc::new(accounts.clone()) as Arc<dyn AdminStore>);
+        let settings = Arc::new(config.admin.clone());
+        let desk = Desk::new(store, config.mailer.clone(), settings, metrics);
+        Self {
+            registrar: Arc::new(Registrar::new(accounts.clone(), desk.clone(), &config.limits)),
+            connections: Arc::default(),
+            desk,
+        }
+    }
+}
