@@ -7,7 +7,11 @@ use std::sync::Arc;
 use rdv_proto::relay::RelayLimits;
 use rdv_proto::responder::ResponderLimits;
 
+<<<<<<< HEAD
 use crate::accounts::{Accounts, AdminStore};
+=======
+use crate::accounts::{Accounts, MessageStore};
+>>>>>>> route
 use crate::admin::AdminConfig;
 use crate::identity::IdentitySource;
 use crate::limits::Limits;
@@ -33,6 +37,8 @@ pub struct HostConfig {
     pub ticket_key: Option<[u8; 32]>,
     /// Who may sign on with a password. None: guests alone are served.
     pub accounts: Option<Accounts>,
+    /// Where messages for accounts that are away are kept.
+    pub message_store: Option<Arc<dyn MessageStore>>,
     /// What owners may do with their accounts.
     pub admin: AdminConfig,
     /// Where owners change their accounts, if not in [`HostConfig::accounts`] itself. It must hold the same accounts.
@@ -61,6 +67,7 @@ impl Default for HostConfig {
             relay_public: None,
             ticket_key: None,
             accounts: None,
+            message_store: None,
             admin: AdminConfig::default(),
             admin_store: None,
             mailer: None,

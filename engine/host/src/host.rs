@@ -15,6 +15,7 @@ use crate::accounts::Accounts;
 use crate::config::{HostConfig, RelaySource};
 use crate::cookies::Cookies;
 use crate::door;
+use crate::edits::Edits;
 use crate::error::HostError;
 use crate::gate::{Gate, GateLimits};
 use crate::identity::Identity;
@@ -27,17 +28,21 @@ use crate::random::random;
 use crate::reception::Reception;
 use crate::relay::{Desk, Meeting, Residents, Roster};
 use crate::router::Router;
+use crate::routing::{InProcess, Routes};
+use crate::stored::Stored;
 use crate::stun::{Missing, Stun};
 
 /// What all connections of a host share.
 pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) tls: Arc<rustls::ServerConfig>,
-    /// Guests.
-    pub(crate) router: Arc<Router>,
-    /// Accounts that are signed on.
-    pub(crate) people: Arc<People>,
+    /// Who is signed on, guests and accounts.
+    pub(crate) routes: Routes,
     pub(crate) accounts: Option<Accounts>,
+    /// By which lists of accounts are looked at in turn.
+    pub(crate) edits: Edits,
+    /// Messages for accounts that are away.
+    pub(crate) stored: Option<Stored>,
     /// There is one if there are accounts.
     pub(crate) reception: Option<Reception>,
     pub(crate) cookies: Cookies,
@@ -132,8 +137,16 @@ impl Host {
         let shared = Arc::new(Shared {
             limits,
             tls: identity.tls,
-            router: Router::new(config.numbers, limits, metrics.clone()),
-            people,
+            routes: Routes::new(Arc::new(InProcess {
+                guests: Router::new(config.numbers, limits, metrics.clone()),
+                people,
+            })),
+            edits: Edits::default(),
+            stored: config
+                .accounts
+                .clone()
+                .zip(config.message_store)
+                .map(|(accounts, messages)| Stored::new(accounts, messages)),
             reception: config
                 .accounts
                 .clone()
