@@ -7,11 +7,7 @@ use std::sync::Arc;
 use rdv_proto::relay::RelayLimits;
 use rdv_proto::responder::ResponderLimits;
 
-<<<<<<< HEAD
-use crate::accounts::{Accounts, AdminStore};
-=======
-use crate::accounts::{Accounts, MessageStore};
->>>>>>> route
+use crate::accounts::{Accounts, AdminStore, MessageStore};
 use crate::admin::AdminConfig;
 use crate::identity::IdentitySource;
 use crate::limits::Limits;

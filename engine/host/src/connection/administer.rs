@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use rdv_proto::session::admin::AdminRequest;
 use rdv_proto::session::{Admission, NewAccount, Party, Sessions};
 use rdv_proto::wire::admin::AdminErrorCode;
@@ -32,10 +33,10 @@ impl Client {
         self.session.service(request_id, foodgroup, service);
     }
 
-    fn grant_admin(&self) -> Option<bytes::Bytes> {
+    fn grant_admin(&self) -> Option<Bytes> {
         self.shared.admin.as_ref()?;
         let granted = Granted {
-            account: self.account()?,
+            account: self.seat.as_ref()?.account()?,
             name: self.session.name()?.clone(),
             sessions: self.session.sessions()?,
             service: Service::Admin,
