@@ -4,7 +4,7 @@ mod administer;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use rdv_proto::pace::Origin;
@@ -17,12 +17,13 @@ use rdv_proto::wire::signon::LoginErrorCode;
 use rdv_proto::wire::snac::HOST_REQUEST;
 use rdv_proto::wire::text::ScreenName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::time::{timeout, timeout_at};
 use tracing::{debug, trace};
 
 use crate::accounts::Account;
 use crate::cookies::{Door, Granted, Service};
+use crate::drain::Leave;
 use crate::feedbag;
 use crate::gate::Pass;
 use crate::host::Shared;
@@ -52,7 +53,7 @@ pub(crate) struct Arrival {
     pub(crate) listener: usize,
     /// Over TLS: guests and those with a password may sign on.
     pub(crate) tls: bool,
-    pub(crate) stop: watch::Receiver<bool>,
+    pub(crate) stop: Leave,
 }
 
 enum Ended {
@@ -156,11 +157,7 @@ struct Client {
 }
 
 impl Client {
-    async fn read_from(
-        &mut self,
-        stream: &mut (impl AsyncRead + Unpin),
-        mut stop: watch::Receiver<bool>,
-    ) -> Ended {
+    async fn read_from(&mut self, stream: &mut (impl AsyncRead + Unpin), mut stop: Leave) -> Ended {
         let mut buffer = BytesMut::new();
         let opened = Instant::now();
         let mut last_frame = opened;
@@ -182,7 +179,7 @@ impl Client {
                         let (deadline, limit) = self.deadline(opened, last_frame);
                         let ended = tokio::select! {
                             carried = timeout_at(deadline.into(), self.carry_out()) => carried,
-                            _ = stop.wait_for(|stop| *stop) => return self.dismiss(),
+                            within = stop.asked() => return self.leave(within),
                         };
                         match ended {
                             Ok(None) => {}
@@ -198,7 +195,7 @@ impl Client {
             let read = tokio::select! {
                 read = timeout_at(deadline.into(), stream.read_buf(&mut buffer)) => Some(read),
                 () = news.notified() => None,
-                _ = stop.wait_for(|stop| *stop) => return self.dismiss(),
+                within = stop.asked() => return self.leave(within),
             };
             let Some(read) = read else {
                 match self.tell_news().await {
@@ -220,9 +217,22 @@ impl Client {
         self.dismiss()
     }
 
+    /// Sends the client away because the host goes down; it may come back within that time.
+    fn leave(&mut self, within: Option<Duration>) -> Ended {
+        match within {
+            Some(within) => self.session.sign_off_for_a_while(within),
+            None => self.session.sign_off(None),
+        }
+        self.last_words()
+    }
+
     /// Sends the client away.
     fn dismiss(&mut self) -> Ended {
         self.session.sign_off(None);
+        self.last_words()
+    }
+
+    fn last_words(&mut self) -> Ended {
         while let Some(output) = self.session.poll_output() {
             match output {
                 Output::Send(channel, data) => self.queue.push(channel, data),
@@ -299,6 +309,15 @@ impl Client {
                     self.queue.push_bare_sign_off();
                 }
                 Output::Close => return Some(Ended::Farewell),
+                // Who comes now would have to leave again at once.
+                Output::SignOn(_)
+                | Output::Authenticate(_)
+                | Output::CreateAccount { .. }
+                | Output::Redeem { .. }
+                    if self.shared.drain.is_on() =>
+                {
+                    self.refuse(LoginErrorCode::UNAVAILABLE);
+                }
                 Output::SignOn(wish) => self.sign_on_guest(wish).await,
                 Output::Authenticate(sign_on) => self.authenticate(sign_on).await,
                 Output::CreateAccount { sessions, account } => {

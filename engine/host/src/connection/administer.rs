@@ -81,7 +81,7 @@ impl Client {
         // What was changed is told to others even if the client is gone by then.
         let doing = tokio::spawn(async move {
             let admin = shared.admin.as_ref()?;
-            let is_draining = shared.is_draining();
+            let is_draining = shared.drain.is_on();
             let (answer, then) = admin.desk.answer(asker, request, is_draining).await;
             match &then {
                 Then::Nothing | Then::LockedOut => {}
