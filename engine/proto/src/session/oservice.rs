@@ -14,7 +14,6 @@ use crate::wire::signon::{
     HostOnline, RateSubscription, ServiceReply, ServiceRequest, UserList, Versions, tlv,
 };
 use crate::wire::snac::{ErrorCode, Foodgroup, HOST_REQUEST, Snac};
-use crate::wire::text::ScreenName;
 use crate::wire::tlv::TlvList;
 
 /// What this host offers to accounts, and in which version.
@@ -43,13 +42,6 @@ const REPORT_HOURS: u16 = 1200;
 const SHOWS_IDLE: u32 = 1;
 
 impl Session {
-    /// The client's own name is written otherwise from now on.
-    pub fn renamed(&mut self, name: ScreenName) {
-        if let Some(member) = self.member_mut() {
-            member.name = name;
-        }
-    }
-
     /// Answer to [`Output::OwnInfo`]: all sign-ons of the account.
     pub fn own_info<'a>(
         &mut self,
