@@ -439,14 +439,20 @@ impl Client {
             party: Party::Old,
         };
         match self.issue(granted) {
-            Some(cookie) => self.session.sent_on(self.next_address(), cookie),
+            Some(cookie) => {
+                let address = self.next_address();
+                self.session.sent_on(&account.name, address, cookie);
+            }
             None => self.refuse(LoginErrorCode::UNAVAILABLE),
         }
     }
 
     /// A cookie for another connection.
     fn issue(&self, granted: Granted) -> Option<Bytes> {
-        let cookie = self.shared.cookies.issue(Instant::now(), self.door, granted);
+        let cookie = self
+            .shared
+            .cookies
+            .issue(Instant::now(), self.door, granted);
         if cookie.is_none() {
             self.shared.metrics.refused(Limit::Cookies);
         }

@@ -66,7 +66,13 @@ impl Town {
     /// Begins to go down.
     pub(super) async fn drain(&mut self, config: DrainConfig) {
         self.host.begin_drain(config);
-        while !self.host.health().troubles().await.contains(&Unready::Draining) {
+        while !self
+            .host
+            .health()
+            .troubles()
+            .await
+            .contains(&Unready::Draining)
+        {
             tokio::task::yield_now().await;
         }
     }
