@@ -3,6 +3,8 @@
 
 mod accounts;
 mod client;
+#[cfg(target_os = "linux")]
+mod database;
 mod limits;
 mod logs;
 mod numbers;
