@@ -14,6 +14,7 @@ use tracing::info;
 use crate::accounts::Accounts;
 use crate::config::{HostConfig, RelaySource};
 use crate::cookies::Cookies;
+use crate::discreet::Discreet;
 use crate::door;
 use crate::drain::{Drain, DrainConfig};
 use crate::error::HostError;
@@ -53,6 +54,7 @@ pub(crate) struct Shared {
     pub(crate) stun: Stun,
     pub(crate) metrics: Metrics,
     pub(crate) drain: Drain,
+    pub(crate) log: Discreet,
 }
 
 /// A host that listens, but does not answer yet.
@@ -171,6 +173,7 @@ impl Host {
             stun,
             metrics,
             drain: Drain::new(),
+            log: Discreet::new(config.log),
         });
         Ok(Self {
             listeners,
@@ -285,7 +288,7 @@ impl Host {
                 timeout(config.relay_time, meeting.idle()).await.ok();
             }
             shared.drain.sign_off(config.sign_off_spread);
-            let leaving = config.sign_off_spread + farewell;
+            let leaving = config.sign_off_spread.saturating_add(farewell);
             timeout(leaving, shared.drain.is_empty()).await.ok();
         };
         tokio::select! {

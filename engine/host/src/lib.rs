@@ -26,6 +26,7 @@ mod admin;
 mod config;
 mod connection;
 mod cookies;
+mod discreet;
 mod door;
 mod drain;
 mod error;
@@ -52,6 +53,7 @@ mod time;
 
 pub use admin::{AdminConfig, Frozen, Registration};
 pub use config::{HostConfig, RelayConfig, RelaySource};
+pub use discreet::LogPolicy;
 pub use drain::DrainConfig;
 pub use error::HostError;
 pub use health::{Health, Unready};

@@ -32,6 +32,7 @@ use crate::config::RelayConfig;
 use crate::error::HostError;
 use crate::gate::{Gate, GateLimits};
 use crate::listener::{accept, addresses, open_or_adopt};
+use crate::metrics::Metrics;
 use crate::stun::{Missing, Stun};
 
 /// New connections per address.
@@ -62,6 +63,7 @@ pub struct Relay {
     meeting: Meeting,
     desk: Desk,
     stun: Stun,
+    metrics: Metrics,
     stun_missing: Vec<Missing>,
     /// The sockets are somebody else's, and stay open when the relay ends.
     sockets_stay: bool,
@@ -105,6 +107,7 @@ impl Relay {
             meeting,
             desk,
             stun,
+            metrics: Metrics::new(),
             stun_missing,
             sockets_stay,
         })
@@ -118,6 +121,11 @@ impl Relay {
     /// As [`Host::stun_addrs`](crate::Host::stun_addrs).
     pub fn stun_addrs(&self) -> Vec<SocketAddr> {
         self.stun.local_addrs()
+    }
+
+    /// What the relay counts about itself.
+    pub fn metrics(&self) -> Metrics {
+        self.metrics.clone()
     }
 
     /// As [`Host::stun_missing`](crate::Host::stun_missing).
@@ -149,6 +157,7 @@ impl Relay {
         }
         info!("relay is up");
         drain.await;
+        self.metrics.draining();
         if self.sockets_stay {
             close.send_replace(true);
         }
