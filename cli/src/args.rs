@@ -7,7 +7,6 @@ mod road;
 mod shared;
 mod transfers;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use rdv::ScreenName;
 
 pub(crate) use account::{AccountVerb, Contact, ContactVerb, Login};
 pub(crate) use doctor::Doctor;
-pub(crate) use host::{Host, HostVerb, Store, User, UserVerb};
+pub(crate) use host::{Host, HostVerb, LogForm, Ops, Relay, Store, User, UserVerb};
 pub(crate) use road::{RelayUse, Road, Through, Ways};
 pub(crate) use shared::{Shared, Sharing};
 pub(crate) use transfers::{Transfers, TransfersVerb};
@@ -194,14 +193,4 @@ impl From<IfExists> for rdv::IfExists {
             IfExists::Fail => Self::Fail,
         }
     }
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Relay {
-    /// Where to listen
-    #[arg(long, value_name = "ADDR:PORT", default_value = "[::]:5190")]
-    pub(crate) listen: Vec<SocketAddr>,
-    /// Serve everybody, without tickets
-    #[arg(long, required = true)]
-    pub(crate) open: bool,
 }

@@ -2,13 +2,19 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use rdv::{Fingerprint, show};
-use rdv_host::{Host, HostConfig, HostError, IdentitySource, Relay, RelayConfig, RelaySource};
+use rdv_host::mail::{Mailer, SmtpMailer};
+use rdv_host::{
+    Host, HostConfig, HostError, IdentitySource, Relay, RelayConfig, RelaySource, Sockets,
+};
 
 use crate::accounts;
 use crate::args;
+use crate::config::{self, Settings};
 use crate::exit::{Exit, Failure};
+use crate::ops::{self, Subject, systemd};
 use crate::stop::Stop;
 use crate::ui::Ui;
 
@@ -17,27 +23,37 @@ const PATH_SHOWN_MAX: usize = 400;
 /// Where old clients join a relay, whatever they are told.
 const LEGACY_RELAY_PORT: u16 = 5190;
 
-pub(crate) async fn host(args: args::Host, ui: &Ui, stop: Stop) -> Result<Exit, Failure> {
-    let url = accounts::url(&args.store)?;
-    let relay = match (args.relay_listen, args.relay) {
-        (Some(address), _) => RelaySource::Listen(vec![address]),
-        (None, Some(address)) => RelaySource::Foreign(vec![address]),
-        (None, None) => RelaySource::SamePort,
-    };
+pub(crate) async fn host(
+    args: args::Host,
+    verbose: u8,
+    sockets: Sockets,
+    ui: &Ui,
+    stop: Stop,
+) -> Result<Exit, Failure> {
+    let mut settings = Settings::load(args.store.config.as_deref())?;
+    settings.override_with_host(args);
+    ops::log::start(&settings.log, verbose);
+    let store = settings.store();
+    let url = accounts::url(&store)?;
     let config = HostConfig {
-        listen: args.listen,
-        relay,
-        identity: identity(
-            args.tls_cert.as_deref().zip(args.tls_key.as_deref()),
-            &args.store,
-        )?,
-        relay_public: args.relay_public,
-        public_address: args.public,
-        museum: args.museum,
+        listen: config::or_default(&settings.listen),
+        relay: relay_source(&settings, &sockets),
+        identity: identity(&settings)?,
+        relay_public: settings.relay.public.clone(),
+        ticket_key: relay_key(&settings, true)?,
+        public_address: settings.public,
+        numbers: settings.numbers.clone(),
+        museum: settings.museum,
         accounts: match &url {
             Some(url) => Some(accounts::open(url).await?),
             None => None,
         },
+        admin: settings.admin.clone(),
+        mailer: mailer(&settings)?,
+        log: settings.log.policy,
+        limits: settings.limits,
+        relay_limits: settings.relay_limits,
+        stun_limits: settings.stun_limits,
         ..HostConfig::default()
     };
     let served = match (&config.accounts, &url) {
@@ -51,15 +67,21 @@ pub(crate) async fn host(args: args::Host, ui: &Ui, stop: Stop) -> Result<Exit, 
         _ => "none, for there is no folder to keep them in; name a database with --db".to_owned(),
     };
     let relay_source = config.relay.clone();
-    let host = Host::bind(config)
+    let host = Host::bind_to(config, sockets)
         .await
         .map_err(|error| cannot_start(&error))?;
+    let subject = Subject {
+        metrics: host.metrics(),
+        health: Some(host.health()),
+    };
+    let metrics = ops::serve(&settings, subject).await?;
     for address in host.local_addrs() {
         ui.must_say(format!("Host on {address}"));
     }
     for address in host.relay_addrs() {
         ui.must_say(format!("Relay on {address}"));
     }
+    say_where_metrics_are(metrics, ui);
     say_where_stun_is_missing(host.stun_missing(), ui);
     ui.must_say(format!(
         "Fingerprint: {}",
@@ -67,12 +89,81 @@ pub(crate) async fn host(args: args::Host, ui: &Ui, stop: Stop) -> Result<Exit, 
     ));
     ui.must_say(format!("Accounts: {served}"));
     if url.is_some() {
-        for note in notes_for_old_clients(&relay_source, &host.relay_addrs(), args.museum) {
+        for note in notes_for_old_clients(&relay_source, &host.relay_addrs(), settings.museum) {
             ui.say(note);
         }
     }
     ui.say("Clients use it with --host HOST:PORT; to be sure of it on the first visit, with --host-key FINGERPRINT, too.");
-    run(stop, |asked| host.run(asked)).await
+    let down = ops::down(stop, settings.drain);
+    systemd::ready();
+    // To be stopped is how a server ends well.
+    host.run_draining(down.drain, down.end).await;
+    Ok(Exit::DONE)
+}
+
+fn relay_source(settings: &Settings, sockets: &Sockets) -> RelaySource {
+    let relay = &settings.relay;
+    if !relay.addresses.is_empty() {
+        RelaySource::Foreign(relay.addresses.clone())
+    } else if !relay.listen.is_empty() || !sockets.relay.is_empty() {
+        RelaySource::Listen(relay.listen.clone())
+    } else {
+        RelaySource::SamePort
+    }
+}
+
+/// The key of the tickets: that of the file, or, for relays elsewhere, the one in the host's folder, which is made if `make` says so. None:
+/// one for this run will do.
+pub(crate) fn relay_key(settings: &Settings, make: bool) -> Result<Option<[u8; 32]>, Failure> {
+    let failed = |error: rdv_host::RelayKeyError| Failure::new(Exit::FILES, chain(&error));
+    if let Some(file) = &settings.relay.key {
+        return rdv_host::read_relay_key(file).map(Some).map_err(failed);
+    }
+    if settings.relay.addresses.is_empty() || !make {
+        return Ok(None);
+    }
+    match accounts::folder(&settings.store())? {
+        Some(folder) => {
+            let (key, _) = rdv_host::keep_relay_key(&folder).map_err(failed)?;
+            Ok(Some(key))
+        }
+        None => Ok(None),
+    }
+}
+
+/// `rdv host relay-key`.
+pub(crate) fn show_relay_key(store: &args::Store, ui: &Ui) -> Result<Exit, Failure> {
+    let folder = accounts::folder(store)?.ok_or_else(|| {
+        Failure::new(
+            Exit::FILES,
+            "there is no home folder to keep the key in; name one with --state",
+        )
+    })?;
+    let (key, path) = rdv_host::keep_relay_key(&folder)
+        .map_err(|error| Failure::new(Exit::FILES, chain(&error)))?;
+    let digits: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    ui.payload(&digits)
+        .map_err(|error| Failure::new(Exit::FILES, format!("cannot write the key: {error}")))?;
+    ui.say(format!(
+        "This is the key in \"{}\". Put it into a file on each machine that runs a relay (chmod 600), for `rdv relay --key FILE`; whoever has it can use these relays.",
+        path.display()
+    ));
+    Ok(Exit::DONE)
+}
+
+fn mailer(settings: &Settings) -> Result<Option<Arc<dyn Mailer>>, Failure> {
+    let Some(mail) = &settings.mail else {
+        return Ok(None);
+    };
+    let mailer = SmtpMailer::new(mail)
+        .map_err(|error| Failure::new(Exit::USAGE, format!("mail: {}", chain(&error))))?;
+    Ok(Some(Arc::new(mailer)))
+}
+
+fn say_where_metrics_are(address: Option<SocketAddr>, ui: &Ui) {
+    if let Some(address) = address {
+        ui.must_say(format!("Metrics on http://{address}/metrics"));
+    }
 }
 
 fn say_where_stun_is_missing(missing: &[(SocketAddr, std::io::Error)], ui: &Ui) {
@@ -108,45 +199,81 @@ fn notes_for_old_clients(
     notes
 }
 
-pub(crate) async fn relay(args: args::Relay, ui: &Ui, stop: Stop) -> Result<Exit, Failure> {
-    let config = RelayConfig {
-        listen: args.listen,
-        open: args.open,
-        ..RelayConfig::default()
+pub(crate) async fn relay(
+    args: args::Relay,
+    verbose: u8,
+    sockets: Sockets,
+    ui: &Ui,
+    stop: Stop,
+) -> Result<Exit, Failure> {
+    let mut settings = Settings::load(args.config.as_deref())?;
+    settings.override_with_relay(args);
+    ops::log::start(&settings.log, verbose);
+    let ticket_key = match &settings.relay.key {
+        Some(file) => Some(
+            rdv_host::read_relay_key(file)
+                .map_err(|error| Failure::new(Exit::FILES, chain(&error)))?,
+        ),
+        None if settings.relay.open => None,
+        None => {
+            return Err(Failure::new(
+                Exit::USAGE,
+                "whom shall the relay serve? Name the key of the host with --key FILE (see `rdv host relay-key`), or say --open for everybody",
+            ));
+        }
     };
-    let relay = Relay::bind(config)
+    let open = ticket_key.is_none();
+    let public = settings.relay.public.as_deref().map(str::parse).transpose();
+    let config = RelayConfig {
+        listen: config::or_default(&settings.relay.listen),
+        open,
+        ticket_key,
+        public_address: public.map_err(|_| {
+            Failure::new(
+                Exit::USAGE,
+                "relay.public of a relay is the IPv4 address that old clients are told",
+            )
+        })?,
+        limits: settings.relay_limits,
+        stun_limits: settings.stun_limits,
+    };
+    let Sockets { host, relay } = sockets;
+    let relay = Relay::bind_to(config, host.into_iter().chain(relay).collect())
         .await
         .map_err(|error| cannot_start(&error))?;
+    let subject = Subject {
+        metrics: relay.metrics(),
+        health: None,
+    };
+    let metrics = ops::serve(&settings, subject).await?;
     for address in relay.local_addrs() {
         ui.must_say(format!("Relay on {address}"));
     }
+    say_where_metrics_are(metrics, ui);
     say_where_stun_is_missing(relay.stun_missing(), ui);
-    ui.must_say("Note: an open relay carries bytes for everybody who finds it.");
-    run(stop, |asked| relay.run(asked)).await
-}
-
-/// Runs until the process is asked to stop. To be stopped is how a server ends well.
-async fn run<F: Future<Output = ()>>(
-    mut stop: Stop,
-    serve: impl FnOnce(Asked) -> F,
-) -> Result<Exit, Failure> {
-    let asked: Asked = Box::pin(async move {
-        stop.asked().await;
-    });
-    serve(asked).await;
+    if open {
+        ui.must_say("Note: an open relay carries bytes for everybody who finds it.");
+    }
+    let relay_time = settings.drain.relay_time;
+    let down = ops::down(stop, settings.drain);
+    systemd::ready();
+    let drain = async {
+        // What there is to it is the time above.
+        let _ = down.drain.await;
+    };
+    relay.run_draining(drain, down.end, relay_time).await;
     Ok(Exit::DONE)
 }
 
-type Asked = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
-
-fn identity(pem: Option<(&Path, &Path)>, store: &args::Store) -> Result<IdentitySource, Failure> {
-    if let Some((certificate, key)) = pem {
+/// The certificate that was named, or the one in the host's folder.
+pub(crate) fn identity(settings: &Settings) -> Result<IdentitySource, Failure> {
+    if let (Some(certificate), Some(key)) = (&settings.tls_cert, &settings.tls_key) {
         return Ok(IdentitySource::Pem {
             certificate: read(certificate)?,
             key: read(key)?,
         });
     }
-    let folder = accounts::folder(store)?.ok_or_else(|| {
+    let folder = accounts::folder(&settings.store())?.ok_or_else(|| {
         Failure::new(
             Exit::FILES,
             "there is no home folder to keep the certificate in; name one with --state",
@@ -164,16 +291,21 @@ fn read(path: &Path) -> Result<String, Failure> {
     })
 }
 
-fn cannot_start(error: &HostError) -> Failure {
+/// An error, and what is behind it.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut sentence = error.to_string();
-    let mut source = std::error::Error::source(error);
+    let mut source = error.source();
     while let Some(cause) = source {
         sentence = format!("{sentence}: {cause}");
         source = cause.source();
     }
+    sentence
+}
+
+fn cannot_start(error: &HostError) -> Failure {
     let advice = match error {
         HostError::Listen { .. } => "; name another address with --listen",
         _ => "",
     };
-    Failure::new(Exit::HOST, format!("{sentence}{advice}"))
+    Failure::new(Exit::HOST, format!("{}{advice}", chain(error)))
 }

@@ -1,9 +1,10 @@
 //! The way down: first nothing new is begun, then the clients are told to leave, spread over some time, then all ends.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::random::random;
 
@@ -115,7 +116,7 @@ impl Leave {
                 } => {
                     let at = *self.at.get_or_insert_with(|| since + share(spread));
                     tokio::select! {
-                        () = tokio::time::sleep_until(at.into()) => return Some(within),
+                        () = tokio::time::sleep_until(at) => return Some(within),
                         changed = self.phase.changed() => changed.ok()?,
                     }
                 }
@@ -147,12 +148,12 @@ mod tests {
         let early = timeout(Duration::from_secs(60), leaves[0].asked()).await;
         assert!(early.is_err(), "nobody leaves before it is time");
         drain.sign_off(SPREAD);
-        let began = tokio::time::Instant::now();
+        let began = Instant::now();
         let mut times = Vec::new();
         for mut leave in leaves {
             times.push(tokio::spawn(async move {
                 assert_eq!(leave.asked().await, Some(SPREAD));
-                tokio::time::Instant::now()
+                Instant::now()
             }));
         }
         let mut halves = [0, 0];

@@ -62,6 +62,8 @@ pub use identity::IdentitySource;
 pub use limits::Limits;
 pub use listener::Sockets;
 pub use metrics::{Limit, Metrics};
+pub use rdv_proto::pace::Pace;
 pub use rdv_proto::relay::RelayLimits;
 pub use rdv_proto::responder::ResponderLimits;
+pub use rdv_proto::session::{ProposalLimits, RateClass, RateTable};
 pub use relay::{Relay, RelayKeyError, keep_relay_key, read_relay_key};
