@@ -45,7 +45,7 @@ pub(crate) async fn host(
         numbers: settings.numbers.clone(),
         museum: settings.museum,
         accounts: match &url {
-            Some(url) => Some(accounts::open(url).await?),
+            Some(url) => Some(accounts::open(url, &store).await?),
             None => None,
         },
         admin: settings.admin.clone(),
@@ -62,7 +62,10 @@ pub(crate) async fn host(
                 .count()
                 .await
                 .map_err(|error| accounts::failed(&error))?;
-            format!("{count}, in {}", show(url, PATH_SHOWN_MAX))
+            format!(
+                "{count}, in {}",
+                show(&rdv_host::accounts::Accounts::shown(url), PATH_SHOWN_MAX)
+            )
         }
         _ => "none, for there is no folder to keep them in; name a database with --db".to_owned(),
     };

@@ -99,13 +99,8 @@ pub(crate) enum LogForm {
 /// Where a host keeps what it must not forget.
 #[derive(Debug, Args)]
 pub(crate) struct Store {
-    /// The database of accounts; without it `host.db` in the folder of --state
-    #[arg(
-        long,
-        value_name = "sqlite:PATH",
-        env = "RDV_HOST_DB",
-        hide_env_values = true
-    )]
+    /// The database of accounts, sqlite:PATH or postgres://USER@HOST/DATABASE; without it `host.db` in the folder of --state
+    #[arg(long, value_name = "URL", env = "RDV_HOST_DB", hide_env_values = true)]
     pub(crate) db: Option<String>,
     /// The host's folder, for the certificate that was made and for accounts; without it one in the home folder
     #[arg(long, value_name = "DIR", env = "RDV_HOST_STATE")]

@@ -87,7 +87,7 @@ async fn things(settings: &Settings) -> Vec<String> {
         if path.is_some_and(|path| !path.exists() && path.parent().is_some_and(|up| up.is_dir())) {
             return Ok(());
         }
-        let accounts = accounts::open(&url).await?;
+        let accounts = accounts::open(&url, &store).await?;
         let count = accounts.count().await;
         count.map(|_| ()).map_err(|error| accounts::failed(&error))
     };

@@ -214,9 +214,7 @@ impl Settings {
             self.tls_cert = args.tls_cert;
             self.tls_key = args.tls_key;
         }
-        // Another folder has another database, unless both are named.
-        let db = self.db.take().filter(|_| args.store.state.is_none());
-        self.db = args.store.db.or(db);
+        self.db = args.store.db.or(self.db.take());
         self.state = args.store.state.or(self.state.take());
         self.museum |= args.museum;
         self.override_with_ops(args.ops);
@@ -242,11 +240,9 @@ impl Settings {
 /// Where the accounts are, if the file says so and nothing else does.
 pub(crate) fn completed(store: &args::Store) -> Result<args::Store, Failure> {
     let settings = Settings::load(store.config.as_deref())?;
-    let state = store.state.clone();
     Ok(args::Store {
-        // Another folder has another database, unless both are named.
-        db: store.db.clone().or(settings.db.filter(|_| state.is_none())),
-        state: state.or(settings.state),
+        db: store.db.clone().or(settings.db),
+        state: store.state.clone().or(settings.state),
         config: None,
     })
 }
