@@ -14,6 +14,7 @@ use crate::accounts;
 use crate::args;
 use crate::config::{self, Settings};
 use crate::exit::{Exit, Failure};
+use crate::ops::log::Teller;
 use crate::ops::{self, Subject, systemd};
 use crate::stop::Stop;
 use crate::ui::Ui;
@@ -33,6 +34,7 @@ pub(crate) async fn host(
     let mut settings = Settings::load(args.store.config.as_deref())?;
     settings.override_with_host(args);
     ops::log::start(&settings.log, verbose);
+    let log = Teller::new(&settings.log, ui);
     let store = settings.store();
     let url = accounts::url(&store)?;
     let config = HostConfig {
@@ -79,24 +81,24 @@ pub(crate) async fn host(
     };
     let metrics = ops::serve(&settings, subject).await?;
     for address in host.local_addrs() {
-        ui.must_say(format!("Host on {address}"));
+        log.must_say(format!("Host on {address}"));
     }
     for address in host.relay_addrs() {
-        ui.must_say(format!("Relay on {address}"));
+        log.must_say(format!("Relay on {address}"));
     }
-    say_where_metrics_are(metrics, ui);
-    say_where_stun_is_missing(host.stun_missing(), ui);
-    ui.must_say(format!(
+    say_where_metrics_are(metrics, &log);
+    say_where_stun_is_missing(host.stun_missing(), &log);
+    log.must_say(format!(
         "Fingerprint: {}",
         Fingerprint::of(&host.fingerprint())
     ));
-    ui.must_say(format!("Accounts: {served}"));
+    log.must_say(format!("Accounts: {served}"));
     if url.is_some() {
         for note in notes_for_old_clients(&relay_source, &host.relay_addrs(), settings.museum) {
-            ui.say(note);
+            log.say(note);
         }
     }
-    ui.say("Clients use it with --host HOST:PORT; to be sure of it on the first visit, with --host-key FINGERPRINT, too.");
+    log.say("Clients use it with --host HOST:PORT; to be sure of it on the first visit, with --host-key FINGERPRINT, too.");
     let down = ops::down(stop, settings.drain);
     systemd::ready();
     // To be stopped is how a server ends well.
@@ -163,15 +165,15 @@ fn mailer(settings: &Settings) -> Result<Option<Arc<dyn Mailer>>, Failure> {
     Ok(Some(Arc::new(mailer)))
 }
 
-fn say_where_metrics_are(address: Option<SocketAddr>, ui: &Ui) {
+fn say_where_metrics_are(address: Option<SocketAddr>, log: &Teller<'_>) {
     if let Some(address) = address {
-        ui.must_say(format!("Metrics on http://{address}/metrics"));
+        log.must_say(format!("Metrics on http://{address}/metrics"));
     }
 }
 
-fn say_where_stun_is_missing(missing: &[(SocketAddr, std::io::Error)], ui: &Ui) {
+fn say_where_stun_is_missing(missing: &[(SocketAddr, std::io::Error)], log: &Teller<'_>) {
     for (address, error) in missing {
-        ui.must_say(format!(
+        log.must_say(format!(
             "Note: UDP port {} cannot be used ({error}); clients cannot ask there how the world sees them, so that fewer of them meet directly.",
             address.port()
         ));
@@ -212,6 +214,7 @@ pub(crate) async fn relay(
     let mut settings = Settings::load(args.config.as_deref())?;
     settings.override_with_relay(args);
     ops::log::start(&settings.log, verbose);
+    let log = Teller::new(&settings.log, ui);
     let ticket_key = match &settings.relay.key {
         Some(file) => Some(
             rdv_host::read_relay_key(file)
@@ -250,12 +253,12 @@ pub(crate) async fn relay(
     };
     let metrics = ops::serve(&settings, subject).await?;
     for address in relay.local_addrs() {
-        ui.must_say(format!("Relay on {address}"));
+        log.must_say(format!("Relay on {address}"));
     }
-    say_where_metrics_are(metrics, ui);
-    say_where_stun_is_missing(relay.stun_missing(), ui);
+    say_where_metrics_are(metrics, &log);
+    say_where_stun_is_missing(relay.stun_missing(), &log);
     if open {
-        ui.must_say("Note: an open relay carries bytes for everybody who finds it.");
+        log.must_say("Note: an open relay carries bytes for everybody who finds it.");
     }
     let relay_time = settings.drain.relay_time;
     let down = ops::down(stop, settings.drain);
