@@ -17,6 +17,7 @@ mod ops;
 mod receive;
 mod record;
 mod records;
+mod relay;
 mod road;
 mod send;
 mod send_to;
@@ -101,14 +102,14 @@ async fn run(cli: Cli, sockets: Result<Sockets, Failure>) -> Exit {
         Verb::Host(host) => match host.verb {
             Some(HostVerb::User(user)) => users::run(user, &mut ui).await,
             Some(HostVerb::CheckConfig { file }) => config::check(file, &ui).await,
-            Some(HostVerb::RelayKey { store }) => serve::show_relay_key(&store, &ui),
+            Some(HostVerb::RelayKey { store }) => relay::show_key(&store, &ui),
             None => match sockets {
                 Ok(sockets) => serve::host(host, cli.global.verbose, sockets, &ui, stop).await,
                 Err(failure) => Err(failure),
             },
         },
         Verb::Relay(relay) => match sockets {
-            Ok(sockets) => serve::relay(relay, cli.global.verbose, sockets, &ui, stop).await,
+            Ok(sockets) => relay::run(relay, cli.global.verbose, sockets, &ui, stop).await,
             Err(failure) => Err(failure),
         },
         Verb::Doctor(args) => doctor::run(args, &ui, &mut stop).await,

@@ -1,4 +1,4 @@
-//! `rdv host` and `rdv relay`.
+//! `rdv host`.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use rdv::{Fingerprint, show};
 use rdv_host::mail::{Mailer, SmtpMailer};
-use rdv_host::{
-    Host, HostConfig, HostError, IdentitySource, Relay, RelayConfig, RelaySource, Sockets,
-};
+use rdv_host::{Host, HostConfig, HostError, IdentitySource, RelaySource, Sockets};
 
 use crate::accounts;
 use crate::args;
@@ -16,6 +14,7 @@ use crate::config::{self, Settings};
 use crate::exit::{Exit, Failure};
 use crate::ops::log::Teller;
 use crate::ops::{self, Subject, systemd};
+use crate::relay;
 use crate::stop::Stop;
 use crate::ui::Ui;
 
@@ -39,10 +38,10 @@ pub(crate) async fn host(
     let url = accounts::url(&store)?;
     let config = HostConfig {
         listen: config::or_default(&settings.listen),
-        relay: relay_source(&settings, &sockets),
+        relay: relay::source(&settings, &sockets),
         identity: identity(&settings)?,
         relay_public: settings.relay.public.clone(),
-        ticket_key: relay_key(&settings, true)?,
+        ticket_key: relay::key_of_host(&settings, true)?,
         public_address: settings.public,
         numbers: settings.numbers.clone(),
         museum: settings.museum,
@@ -106,56 +105,6 @@ pub(crate) async fn host(
     Ok(Exit::DONE)
 }
 
-fn relay_source(settings: &Settings, sockets: &Sockets) -> RelaySource {
-    let relay = &settings.relay;
-    if !relay.addresses.is_empty() {
-        RelaySource::Foreign(relay.addresses.clone())
-    } else if !relay.listen.is_empty() || !sockets.relay.is_empty() {
-        RelaySource::Listen(relay.listen.clone())
-    } else {
-        RelaySource::SamePort
-    }
-}
-
-/// The key of the tickets: that of the file, or, for relays elsewhere, the one in the host's folder, which is made if `make` says so. None:
-/// one for this run will do.
-pub(crate) fn relay_key(settings: &Settings, make: bool) -> Result<Option<[u8; 32]>, Failure> {
-    let failed = |error: rdv_host::RelayKeyError| Failure::new(Exit::FILES, chain(&error));
-    if let Some(file) = &settings.relay.key {
-        return rdv_host::read_relay_key(file).map(Some).map_err(failed);
-    }
-    if settings.relay.addresses.is_empty() || !make {
-        return Ok(None);
-    }
-    match accounts::folder(&settings.store())? {
-        Some(folder) => {
-            let (key, _) = rdv_host::keep_relay_key(&folder).map_err(failed)?;
-            Ok(Some(key))
-        }
-        None => Ok(None),
-    }
-}
-
-/// `rdv host relay-key`.
-pub(crate) fn show_relay_key(store: &args::Store, ui: &Ui) -> Result<Exit, Failure> {
-    let folder = accounts::folder(store)?.ok_or_else(|| {
-        Failure::new(
-            Exit::FILES,
-            "there is no home folder to keep the key in; name one with --state",
-        )
-    })?;
-    let (key, path) = rdv_host::keep_relay_key(&folder)
-        .map_err(|error| Failure::new(Exit::FILES, chain(&error)))?;
-    let digits: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
-    ui.payload(&digits)
-        .map_err(|error| Failure::new(Exit::FILES, format!("cannot write the key: {error}")))?;
-    ui.say(format!(
-        "This is the key in \"{}\". Put it into a file on each machine that runs a relay (chmod 600), for `rdv relay --key FILE`; whoever has it can use these relays.",
-        path.display()
-    ));
-    Ok(Exit::DONE)
-}
-
 fn mailer(settings: &Settings) -> Result<Option<Arc<dyn Mailer>>, Failure> {
     let Some(mail) = &settings.mail else {
         return Ok(None);
@@ -165,13 +114,16 @@ fn mailer(settings: &Settings) -> Result<Option<Arc<dyn Mailer>>, Failure> {
     Ok(Some(Arc::new(mailer)))
 }
 
-fn say_where_metrics_are(address: Option<SocketAddr>, log: &Teller<'_>) {
+pub(crate) fn say_where_metrics_are(address: Option<SocketAddr>, log: &Teller<'_>) {
     if let Some(address) = address {
         log.must_say(format!("Metrics on http://{address}/metrics"));
     }
 }
 
-fn say_where_stun_is_missing(missing: &[(SocketAddr, std::io::Error)], log: &Teller<'_>) {
+pub(crate) fn say_where_stun_is_missing(
+    missing: &[(SocketAddr, std::io::Error)],
+    log: &Teller<'_>,
+) {
     for (address, error) in missing {
         log.must_say(format!(
             "Note: UDP port {} cannot be used ({error}); clients cannot ask there how the world sees them, so that fewer of them meet directly.",
@@ -202,73 +154,6 @@ fn notes_for_old_clients(
         );
     }
     notes
-}
-
-pub(crate) async fn relay(
-    args: args::Relay,
-    verbose: u8,
-    sockets: Sockets,
-    ui: &Ui,
-    stop: Stop,
-) -> Result<Exit, Failure> {
-    let mut settings = Settings::load(args.config.as_deref())?;
-    settings.override_with_relay(args);
-    ops::log::start(&settings.log, verbose);
-    let log = Teller::new(&settings.log, ui);
-    let ticket_key = match &settings.relay.key {
-        Some(file) => Some(
-            rdv_host::read_relay_key(file)
-                .map_err(|error| Failure::new(Exit::FILES, chain(&error)))?,
-        ),
-        None if settings.relay.open => None,
-        None => {
-            return Err(Failure::new(
-                Exit::USAGE,
-                "whom shall the relay serve? Name the key of the host with --key FILE (see `rdv host relay-key`), or say --open for everybody",
-            ));
-        }
-    };
-    let open = ticket_key.is_none();
-    let public = settings.relay.public.as_deref().map(str::parse).transpose();
-    let config = RelayConfig {
-        listen: config::or_default(&settings.relay.listen),
-        open,
-        ticket_key,
-        public_address: public.map_err(|_| {
-            Failure::new(
-                Exit::USAGE,
-                "relay.public of a relay is the IPv4 address that old clients are told",
-            )
-        })?,
-        limits: settings.relay_limits,
-        stun_limits: settings.stun_limits,
-    };
-    let Sockets { host, relay } = sockets;
-    let relay = Relay::bind_to(config, host.into_iter().chain(relay).collect())
-        .await
-        .map_err(|error| cannot_start(&error))?;
-    let subject = Subject {
-        metrics: relay.metrics(),
-        health: None,
-    };
-    let metrics = ops::serve(&settings, subject).await?;
-    for address in relay.local_addrs() {
-        log.must_say(format!("Relay on {address}"));
-    }
-    say_where_metrics_are(metrics, &log);
-    say_where_stun_is_missing(relay.stun_missing(), &log);
-    if open {
-        log.must_say("Note: an open relay carries bytes for everybody who finds it.");
-    }
-    let relay_time = settings.drain.relay_time;
-    let down = ops::down(stop, settings.drain);
-    systemd::ready();
-    let drain = async {
-        // What there is to it is the time above.
-        let _ = down.drain.await;
-    };
-    relay.run_draining(drain, down.end, relay_time).await;
-    Ok(Exit::DONE)
 }
 
 /// The certificate that was named, or the one in the host's folder.
@@ -308,7 +193,7 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     sentence
 }
 
-fn cannot_start(error: &HostError) -> Failure {
+pub(crate) fn cannot_start(error: &HostError) -> Failure {
     let advice = match error {
         HostError::Listen { .. } => "; name another address with --listen",
         _ => "",

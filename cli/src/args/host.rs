@@ -20,8 +20,8 @@ pub(crate) struct Host {
     /// Run a relay on this address, too; without it the relay shares the port of the host
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) relay_listen: Vec<SocketAddr>,
-    /// Name a relay that runs elsewhere instead of running one; several take turns
-    #[arg(long, value_name = "ADDR:PORT", conflicts_with = "relay_listen")]
+    /// Name a relay that runs elsewhere instead of running one; may be given again, those that answer are used in turn
+    #[arg(long, value_name = "ADDR:PORT", conflicts_with_all = ["relay_listen", "relay_public"])]
     pub(crate) relay: Vec<String>,
     /// The key that relays elsewhere check tickets with; without it the one of `rdv host relay-key`
     #[arg(long, value_name = "FILE")]
@@ -66,6 +66,9 @@ pub(crate) struct Relay {
     /// Serve everybody, without tickets
     #[arg(long)]
     pub(crate) open: bool,
+    /// The IPv4 address of this machine as the world sees it, if clients connect to another
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) public: Option<std::net::Ipv4Addr>,
     /// Read settings from this file; flags count more
     #[arg(long, value_name = "FILE", env = "RDV_RELAY_CONFIG")]
     pub(crate) config: Option<PathBuf>,

@@ -10,6 +10,7 @@ use super::read::Trouble;
 use crate::accounts;
 use crate::exit::{Exit, Failure};
 use crate::ops;
+use crate::relay;
 use crate::serve;
 use crate::ui::Ui;
 
@@ -68,7 +69,7 @@ async fn things(settings: &Settings) -> Vec<String> {
         note(allowed.map_err(|failure| format!("metrics.listen: {}", failure.sentence)));
     }
     note(
-        serve::relay_key(settings, false)
+        relay::key_of_host(settings, false)
             .map(|_| ())
             .map_err(|failure| format!("relay.key: {}", failure.sentence)),
     );

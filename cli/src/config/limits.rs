@@ -41,6 +41,7 @@ pub(super) fn fill(limits: &mut Limits, table: &mut Table<'_>) {
         queue_messages COUNT,
         queue_bytes BYTES_HERE,
         ticket_life TIME,
+        stored_proof TIME,
     } else {
         rate_general,
         rate_icbm,

@@ -225,6 +225,8 @@ impl Settings {
         replace(&mut self.relay.listen, args.listen);
         self.relay.key = args.key.or(self.relay.key.take());
         self.relay.open |= args.open;
+        let public = args.public.map(|public| public.to_string());
+        self.relay.public = public.or(self.relay.public.take());
         self.override_with_ops(args.ops);
     }
 

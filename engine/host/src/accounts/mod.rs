@@ -11,6 +11,7 @@ mod database;
 mod error;
 mod feedbag;
 mod hash;
+mod journal;
 mod manage;
 mod messages;
 mod name;
@@ -36,6 +37,7 @@ pub use feedbag::{
     FEEDBAG_ITEMS_MAX, FEEDBAG_NAME_MAX, FEEDBAG_TLVS_MAX, Feedbag, FeedbagChange, FeedbagItem,
     FeedbagStatus,
 };
+pub(crate) use journal::{Effect, Journal};
 pub use manage::{Created, NewAccount};
 pub use name::NameError;
 pub use secret::Password;
