@@ -35,6 +35,8 @@ mod ops;
 mod programs;
 #[path = "cli/refusals.rs"]
 mod refusals;
+#[path = "cli/relays.rs"]
+mod relays;
 #[path = "cli/reports.rs"]
 mod reports;
 #[path = "cli/secrets.rs"]
