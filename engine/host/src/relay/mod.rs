@@ -63,7 +63,6 @@ pub struct Relay {
     meeting: Meeting,
     desk: Desk,
     stun: Stun,
-    metrics: Metrics,
     stun_missing: Vec<Missing>,
     /// The sockets are somebody else's, and stay open when the relay ends.
     sockets_stay: bool,
@@ -110,7 +109,6 @@ impl Relay {
             meeting,
             desk,
             stun,
-            metrics: Metrics::new(),
             stun_missing,
             sockets_stay,
         })
@@ -131,11 +129,6 @@ impl Relay {
         self.stun.local_addrs()
     }
 
-    /// What the relay counts about itself.
-    pub fn metrics(&self) -> Metrics {
-        self.metrics.clone()
-    }
-
     /// As [`Host::stun_missing`](crate::Host::stun_missing).
     pub fn stun_missing(&self) -> &[(SocketAddr, std::io::Error)] {
         &self.stun_missing
@@ -143,12 +136,12 @@ impl Relay {
 
     /// Serves until `shutdown` resolves; pairs get two seconds to end.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        self.run_draining(shutdown, std::future::ready(()), Duration::ZERO)
+        self.run_draining(shutdown, std::future::pending(), Duration::ZERO)
             .await;
     }
 
-    /// Serves until `drain` resolves; then nothing new is begun, and pairs go on until they end, `relay_time` is up, or `end`
-    /// resolves.
+    /// Serves until `drain` resolves; then nothing new is begun, and pairs go on until they end or `relay_time` is up. When `end`
+    /// resolves, it ends at once.
     pub async fn run_draining(
         self,
         drain: impl Future<Output = ()>,
@@ -164,17 +157,18 @@ impl Relay {
             loops.spawn(serve(listener, self.meeting.clone(), closed.clone()));
         }
         info!("relay is up");
-        drain.await;
-        self.metrics.draining();
-        if self.sockets_stay {
-            close.send_replace(true);
-        }
-        self.metrics.draining();
-        self.meeting.drain().await;
-        info!("relay begins nothing new");
+        let down = async {
+            drain.await;
+            self.metrics.draining();
+            if self.sockets_stay {
+                close.send_replace(true);
+            }
+            self.meeting.drain().await;
+            info!("relay begins nothing new");
+            timeout(relay_time, self.meeting.idle()).await.ok();
+        };
         tokio::select! {
-            () = self.meeting.idle() => {}
-            () = tokio::time::sleep(relay_time) => {}
+            () = down => {}
             () = end => {}
         }
         close.send_replace(true);
