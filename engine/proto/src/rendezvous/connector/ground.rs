@@ -12,7 +12,7 @@ use super::super::sealed::Whereabouts;
 use super::super::{
     AttemptError, AttemptId, LocalCandidate, Network, Output, Protocol, RelayCandidate, RelayPolicy,
 };
-use super::lanes::{Lane, Lanes, Way};
+use super::lanes::{Lane, Lanes, Stage, Way};
 use crate::wire::ars::ErrorCode;
 
 /// Our own side, from the first proposal on.
@@ -184,13 +184,14 @@ impl Ground {
         context.desk.failed(attempt, error);
         let lane = self.lanes.failed(attempt, error)?;
         self.forget_relay(&lane);
-        if lane.way == Way::Created {
+        // What breaks once both are there may be somebody's work: each attempt fails alone.
+        if lane.way == Way::Created && lane.stage == Stage::Opening {
             self.relay_trouble.failed = Some(error);
         }
         Some(lane)
     }
 
-    /// A relay session that could not be made, or that died before it was of use, is made anew: at once, then ever more seldom.
+    /// A relay session that could not be made, or that died before anybody joined it, is made anew: at once, then ever more seldom.
     /// `wanted`: there is nothing better.
     pub(super) fn mind_relay(&mut self, common: &Common, context: &mut Context<'_>, wanted: bool) {
         let trouble = &mut self.relay_trouble;
