@@ -80,7 +80,7 @@ impl City {
     }
 
     /// All is as before; what was refused can be had now.
-    async fn is_well_again(mut self) {
+    async fn recovers(mut self) {
         self.talks_on().await;
         let mut carol = self.carol().await.unwrap();
         carol.text("bob", "good morning").await;
@@ -168,7 +168,7 @@ async fn a_file_that_is_moved_away_while_people_are_on() {
     city.refuses_changes().await;
     city.talks_on().await;
     carry(away.path(), path.parent().unwrap());
-    city.is_well_again().await;
+    city.recovers().await;
 }
 
 #[tokio::test]
@@ -184,7 +184,7 @@ async fn a_file_that_another_program_has_locked() {
     city.carol().await.unwrap().leave().await;
     city.talks_on().await;
     holder.execute("ROLLBACK").await.unwrap();
-    city.is_well_again().await;
+    city.recovers().await;
 }
 
 #[tokio::test]
@@ -205,7 +205,7 @@ async fn a_disk_that_is_full() {
     city.carol().await.unwrap().leave().await;
     city.talks_on().await;
     fs::remove_file(filler).unwrap();
-    city.is_well_again().await;
+    city.recovers().await;
     drop(disk);
 }
 
@@ -222,7 +222,7 @@ async fn a_server_that_is_stopped_and_started_again() {
     city.refuses_changes().await;
     city.talks_on().await;
     cluster.start_again();
-    city.is_well_again().await;
+    city.recovers().await;
 }
 
 #[tokio::test]
@@ -240,7 +240,7 @@ async fn a_server_on_which_somebody_has_locked_the_accounts() {
     city.refuses_changes().await;
     city.talks_on().await;
     holder.execute("ROLLBACK").await.unwrap();
-    city.is_well_again().await;
+    city.recovers().await;
 }
 
 #[tokio::test]
@@ -264,7 +264,7 @@ async fn a_server_whose_disk_is_full() {
     city.carol().await.unwrap().leave().await;
     city.talks_on().await;
     fs::remove_file(filler).unwrap();
-    city.is_well_again().await;
+    city.recovers().await;
     drop(cluster);
     drop(disk);
 }
