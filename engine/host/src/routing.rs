@@ -3,6 +3,12 @@
 //! What goes in and comes out are names and values, nothing that the two sides hold together; every call may take its time, and
 //! may fail. So something that spans several machines can stand here, with one address on a bus for each user that is signed on.
 //! Here is the one that knows the clients of this process.
+//!
+//! Nothing that is kept here is worth more than the connections that it is about. What is remembered of those who left is gone with
+//! the process, and may be: the numbers and names of guests (for ten minutes; a code is told to one person, who is told another one;
+//! transfers that run do not need it), who has proposed what (a limit, which begins anew as for a new account, and which sign-on
+//! took something up, which no connection is left to ask about), and whom somebody has written to (spares a friend the limit for
+//! strangers). What must not be lost is in the database: accounts, their lists, and messages until a client has taken them.
 
 use std::fmt;
 use std::future::{Future, ready};
