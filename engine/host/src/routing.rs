@@ -165,8 +165,13 @@ pub(crate) enum Word {
     Renamed(ScreenName),
     /// It was confirmed, or is no longer.
     Confirmed(bool),
-    /// All its sign-ons end, TLV 0x0009 saying why if there is a word for it.
-    Expelled(Option<u16>),
+    /// Its sign-ons end: those that were there at some time since 1970, or all.
+    Expelled {
+        /// TLV 0x0009, if there is a word for it.
+        reason: Option<u16>,
+        /// Who came later stays.
+        at: Option<Duration>,
+    },
 }
 
 /// What is answered to a [`Word`].
@@ -297,7 +302,15 @@ impl Routes {
         name: &ScreenName,
         reason: impl Into<Option<u16>>,
     ) {
-        self.about(account, name, Word::Expelled(reason.into()))
+        let (reason, at) = (reason.into(), None);
+        self.about(account, name, Word::Expelled { reason, at })
+            .await;
+    }
+
+    /// Ends the sign-ons of an account that were there at a time since 1970, without a reason.
+    pub(crate) async fn expel_earlier(&self, account: AccountId, name: &ScreenName, at: Duration) {
+        let (reason, at) = (None, Some(at));
+        self.about(account, name, Word::Expelled { reason, at })
             .await;
     }
 
