@@ -8,6 +8,7 @@ use bytes::BytesMut;
 use rdv_proto::session::{
     AccountSignOn, Admission, Output, Party, RateTable, Session, SessionConfig, Sessions, Wish,
 };
+use rdv_proto::wire::error::DecodeError;
 use rdv_proto::wire::flap::Frame;
 use rdv_proto::wire::signon::LoginErrorCode;
 use rdv_proto::wire::text::ScreenName;
@@ -21,6 +22,7 @@ use crate::cookies::Granted;
 use crate::feedbag;
 use crate::gate::Pass;
 use crate::host::Shared;
+use crate::metrics::{Kind, Limit, SignedOn};
 use crate::people::{Entrant, Place};
 use crate::queue::{Queue, queue};
 use crate::random::random;
@@ -72,6 +74,7 @@ impl Arrival {
                 ..RateTable::OURS
             },
             rates_old: limits.rates_old,
+            error_url: Default::default(),
         };
         let (mut reading, writing) = tokio::io::split(stream);
         let (queue, outgoing) = queue(limits.queue_messages, limits.queue_bytes);
@@ -80,6 +83,7 @@ impl Arrival {
             session: Session::new(Instant::now(), config),
             queue,
             seat: None,
+            counted: None,
             pass: Some(self.pass),
             shared: self.shared,
             local: self.local,
@@ -93,12 +97,14 @@ impl Arrival {
             ended = client.read_from(&mut reading, self.stop) => ended,
             _ = &mut writer => Ended::Gone,
             () = overflow.notified() => {
+                client.shared.metrics.refused(Limit::Queue);
                 debug!("a client did not keep up and was cut off");
                 Ended::Gone
             }
         };
         // From here on nobody reaches this client; the number of a guest waits for it.
         client.seat = None;
+        client.counted = None;
         if let Ended::Farewell = ended {
             client.queue.close();
             let farewell = async {
@@ -119,6 +125,7 @@ struct Client {
     session: Session,
     queue: Queue,
     seat: Option<Seat>,
+    counted: Option<SignedOn>,
     pass: Option<Pass>,
     shared: Arc<Shared>,
     local: SocketAddr,
@@ -149,11 +156,15 @@ impl Client {
             loop {
                 match Frame::decode(&mut buffer, self.session.payload_max()) {
                     Ok(None) => break,
+                    Err(DecodeError::BadLength { .. }) => return self.over(Limit::Frame),
                     Err(_) => return Ended::Gone,
                     Ok(Some(frame)) => {
                         last_frame = Instant::now();
                         self.session.handle_frame(last_frame, frame);
-                        let deadline = self.deadline(opened, last_frame);
+                        if let Some(excess) = self.session.excess() {
+                            self.shared.metrics.refused(excess.into());
+                        }
+                        let (deadline, limit) = self.deadline(opened, last_frame);
                         let ended = tokio::select! {
                             carried = timeout_at(deadline.into(), self.carry_out()) => carried,
                             _ = stop.wait_for(|stop| *stop) => return self.dismiss(),
@@ -161,13 +172,13 @@ impl Client {
                         match ended {
                             Ok(None) => {}
                             Ok(Some(ended)) => return ended,
-                            Err(_) => return self.dismiss(),
+                            Err(_) => return self.over(limit),
                         }
                     }
                 }
             }
             buffer.reserve(READ);
-            let deadline = self.deadline(opened, last_frame);
+            let (deadline, limit) = self.deadline(opened, last_frame);
             let read = tokio::select! {
                 read = timeout_at(deadline.into(), stream.read_buf(&mut buffer)) => read,
                 _ = stop.wait_for(|stop| *stop) => return self.dismiss(),
@@ -175,9 +186,15 @@ impl Client {
             match read {
                 Ok(Ok(1..)) => {}
                 Ok(Ok(0) | Err(_)) => return Ended::Gone,
-                Err(_) => return self.dismiss(),
+                Err(_) => return self.over(limit),
             }
         }
+    }
+
+    /// Sends the client away for a limit.
+    fn over(&mut self, limit: Limit) -> Ended {
+        self.shared.metrics.refused(limit);
+        self.dismiss()
     }
 
     /// Sends the client away.
@@ -193,15 +210,18 @@ impl Client {
         Ended::Farewell
     }
 
-    /// Absolute: single bytes do not move it.
-    fn deadline(&self, opened: Instant, last_frame: Instant) -> Instant {
+    /// Absolute: single bytes do not move it. The limit that it stands for comes with it.
+    fn deadline(&self, opened: Instant, last_frame: Instant) -> (Instant, Limit) {
         let limits = &self.shared.limits;
+        let sign_on = (self.arrived + limits.sign_on, Limit::SignOnTime);
         match self.session.party() {
-            Some(Party::Old) if self.session.is_online() => last_frame + limits.silence_old,
-            _ if self.session.is_online() => last_frame + limits.silence,
-            Some(Party::Ours | Party::Old) => self.arrived + limits.set_up,
-            _ if self.session.is_greeted() => self.arrived + limits.sign_on,
-            _ => (self.arrived + limits.sign_on).min(opened + limits.first_frame),
+            Some(Party::Old) if self.session.is_online() => {
+                (last_frame + limits.silence_old, Limit::Silence)
+            }
+            _ if self.session.is_online() => (last_frame + limits.silence, Limit::Silence),
+            Some(Party::Ours | Party::Old) => (self.arrived + limits.set_up, Limit::SetUp),
+            _ if self.session.is_greeted() => sign_on,
+            _ => sign_on.min((opened + limits.first_frame, Limit::FirstFrame)),
         }
     }
 
@@ -212,9 +232,10 @@ impl Client {
             match output {
                 Output::Send(channel, data) => {
                     // A long answer goes out as fast as the client reads; what others send does not wait for that.
-                    if self.queue.wait_for_room(stall).await.is_none()
-                        || !self.queue.push(channel, data)
-                    {
+                    if self.queue.wait_for_room(stall).await.is_none() {
+                        return Some(self.stalled());
+                    }
+                    if !self.queue.push(channel, data) {
                         return Some(Ended::Gone);
                     }
                 }
@@ -225,7 +246,7 @@ impl Client {
                 Output::SignOn(wish) => self.sign_on_guest(&wish),
                 Output::Authenticate(sign_on) => self.authenticate(sign_on).await,
                 Output::Redeem { cookie, sessions } => self.redeem(&cookie, sessions).await,
-                Output::Relay { request_id } => self.tell_relay(request_id),
+                Output::Relay { request_id, .. } => self.tell_relay(request_id),
                 other => match &self.seat {
                     // Without a seat the session asks for nothing but one.
                     None => return Some(Ended::Gone),
@@ -236,7 +257,7 @@ impl Client {
                         let mut shown = &shown[..];
                         while !shown.is_empty() {
                             let Some(room) = self.queue.wait_for_room(stall).await else {
-                                return Some(Ended::Gone);
+                                return Some(self.stalled());
                             };
                             let (now, later) = shown.split_at(shown.len().min(room));
                             place.show(Instant::now(), now);
@@ -249,6 +270,14 @@ impl Client {
         None
     }
 
+    /// The client reads nothing, or is gone.
+    fn stalled(&self) -> Ended {
+        if !self.queue.is_closed() {
+            self.shared.metrics.refused(Limit::Stall);
+        }
+        Ended::Gone
+    }
+
     fn sign_on_guest(&mut self, wish: &Wish) {
         let queue = self.queue.clone();
         let router = &self.shared.router;
@@ -257,11 +286,11 @@ impl Client {
                 let (name, token) = (seat.name.clone(), seat.token.as_ref());
                 self.session.signed_on(name, token, seat.since_unix_s);
                 self.seat = Some(Seat::Guest(seat));
+                self.counted = Some(self.shared.metrics.signed_on(Kind::Guest));
                 self.pass = None;
             }
             Err(code) => {
-                debug!(?code, "a guest was refused");
-                self.session.refused(code);
+                self.refuse(code);
             }
         }
     }
@@ -301,7 +330,10 @@ impl Client {
                 let address = SocketAddr::new(here, self.local.port()).to_string();
                 self.session.sent_on(address, cookie);
             }
-            None => self.refuse(LoginErrorCode::UNAVAILABLE),
+            None => {
+                self.shared.metrics.refused(Limit::Cookies);
+                self.refuse(LoginErrorCode::UNAVAILABLE);
+            }
         }
     }
 
@@ -358,6 +390,11 @@ impl Client {
                     since_unix_s: place.since_unix_s,
                 });
                 self.seat = Some(Seat::Account(place));
+                let kind = match party {
+                    Party::Old => Kind::Old,
+                    _ => Kind::Account,
+                };
+                self.counted = Some(self.shared.metrics.signed_on(kind));
                 self.pass = None;
             }
             Err(code) => self.refuse(code),
@@ -366,6 +403,7 @@ impl Client {
 
     fn refuse(&mut self, code: LoginErrorCode) {
         debug!(?code, "a sign-on was refused");
+        self.shared.metrics.sign_on_refused(code.name().unwrap_or("other"));
         self.session.refused(code);
     }
 
@@ -376,8 +414,8 @@ impl Client {
             None => return,
         };
         let relay = self.shared.relay.as_ref().and_then(|relay| {
-            let ticket = relay.ticket(name)?;
-            Some((relay.address_for(self.local)?, ticket))
+            let ticket = relay.ticket(name, None)?;
+            Some((relay.address_for(self.local, &[])?, ticket))
         });
         self.session.relay(request_id, relay);
     }

@@ -20,11 +20,12 @@ use crate::gate::{Gate, GateLimits};
 use crate::identity::Identity;
 use crate::limits::Limits;
 use crate::listener::{accept, addresses, listen};
+use crate::metrics::Metrics;
 use crate::offer::{Place, RelayOffer};
 use crate::people::People;
 use crate::random::random;
 use crate::reception::Reception;
-use crate::relay::{Desk, Meeting, Residents};
+use crate::relay::{Desk, Meeting, Residents, Roster};
 use crate::router::Router;
 use crate::stun::{Missing, Stun};
 
@@ -48,6 +49,7 @@ pub(crate) struct Shared {
     /// The own relay, if it is reached on the host's port.
     pub(crate) meeting: Option<Meeting>,
     pub(crate) stun: Stun,
+    pub(crate) metrics: Metrics,
 }
 
 /// A host that listens, but does not answer yet.
@@ -89,9 +91,15 @@ impl Host {
                 let addresses = addresses(&relay_listeners);
                 (Some(Place::Ports(addresses.clone())), addresses)
             }
-            RelaySource::Foreign(address) => (Some(Place::Named(address.clone())), Vec::new()),
+            RelaySource::Foreign(addresses) => {
+                let roster = Arc::new(Roster::new(addresses.clone()));
+                (Some(Place::Elsewhere(roster)), Vec::new())
+            }
         };
-        let place = place.map(|place| config.relay_public.clone().map_or(place, Place::Named));
+        let place = place.map(|place| match (place, &config.relay_public) {
+            (place @ Place::Elsewhere(_), _) | (place, None) => place,
+            (_, Some(public)) => Place::Named(public.clone()),
+        });
         let public_v4 = config.public_address.and_then(|address| match address {
             IpAddr::V4(v4) => Some(v4),
             IpAddr::V6(_) => None,
@@ -102,7 +110,8 @@ impl Host {
             config.stun_limits,
         );
         let limits = config.limits;
-        let people = People::new(limits);
+        let metrics = Metrics::new();
+        let people = People::new(limits, metrics.clone());
         let residents: Arc<dyn Residents> = people.clone();
         let relay = (!relay_addrs.is_empty()).then(|| {
             let access = Access::Tickets(key.clone());
@@ -123,12 +132,12 @@ impl Host {
         let shared = Arc::new(Shared {
             limits,
             tls: identity.tls,
-            router: Router::new(config.numbers, limits),
+            router: Router::new(config.numbers, limits, metrics.clone()),
             people,
             reception: config
                 .accounts
                 .clone()
-                .map(|accounts| Reception::new(accounts, limits)),
+                .map(|accounts| Reception::new(accounts, limits, metrics.clone())),
             accounts: config.accounts,
             cookies: Cookies::new(limits.cookie_life, limits.cookies),
             museum: config.museum,
@@ -139,12 +148,14 @@ impl Host {
                 public_address: config.public_address,
                 key,
                 ticket_life: limits.ticket_life,
+                ticket_budget: config.relay_limits.pair_bytes,
             }),
             meeting: relay
                 .as_ref()
                 .filter(|_| same_port)
                 .map(|(meeting, _)| meeting.clone()),
             stun,
+            metrics,
         });
         Ok(Self {
             listeners,
@@ -182,6 +193,11 @@ impl Host {
         self.fingerprint
     }
 
+    /// What the host counts about itself, its relay included.
+    pub fn metrics(&self) -> Metrics {
+        self.shared.metrics.clone()
+    }
+
     /// Serves until `shutdown` resolves; then tells the clients, and ends.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let (stop, stopped) = watch::channel(false);
@@ -196,13 +212,21 @@ impl Host {
                 ));
             }
         }
+        if let Some(Place::Elsewhere(roster)) = self.shared.relay.as_ref().map(|offer| &offer.place)
+        {
+            loops.spawn(Arc::clone(roster).watch(stopped.clone()));
+        }
         loops.spawn(self.shared.stun.clone().serve(stopped.clone()));
         let farewell = self.shared.limits.farewell;
         for (number, listener) in self.listeners.into_iter().enumerate() {
             let (shared, stopped) = (Arc::clone(&self.shared), stopped.clone());
             loops.spawn(async move {
                 accept(listener, stopped.clone(), |stream, peer, arrived| {
-                    let pass = shared.gate.enter(arrived, peer.ip())?;
+                    let pass = shared
+                        .gate
+                        .enter(arrived, peer.ip())
+                        .inspect_err(|limit| shared.metrics.refused(*limit))
+                        .ok()?;
                     let (shared, stopped) = (Arc::clone(&shared), stopped.clone());
                     Some(door::enter(
                         shared, stream, peer, arrived, number, pass, stopped,

@@ -102,6 +102,11 @@ impl Queue {
         }
     }
 
+    /// Whether nobody writes any more what is in the queue.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.items.is_closed()
+    }
+
     /// Ends the connection after what is in the queue.
     pub(crate) fn close(&self) {
         if self.items.try_send(Item::Close).is_err() {

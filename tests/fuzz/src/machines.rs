@@ -23,6 +23,7 @@ pub fn host_session(data: &[u8]) {
         challenge: [7; 16],
         rates: RateTable::OURS,
         rates_old: RateTable::OLD,
+        error_url: Default::default(),
     };
     let mut session = Session::new(now, config);
     let mut buffer = BytesMut::from(data);
@@ -54,7 +55,7 @@ pub fn host_session(data: &[u8]) {
                     session.feedbag_changed(request_id, Vec::new());
                 }
                 Output::Deliver(outbound) => session.delivered(&outbound),
-                Output::Relay { request_id } => session.relay(request_id, None),
+                Output::Relay { request_id, .. } => session.relay(request_id, None),
                 Output::Close => closed = true,
                 _ => {}
             }

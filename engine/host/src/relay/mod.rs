@@ -4,12 +4,15 @@
 //! its own, and of a pair the creator's task copies.
 
 mod desk;
+mod key;
 mod meeting;
 mod pipe;
+mod roster;
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rdv_proto::pace::{Origin, Pace};
 use rdv_proto::relay::{Access, TicketKey};
@@ -21,7 +24,9 @@ use tokio::time::timeout;
 use tracing::info;
 
 pub(crate) use desk::Desk;
+pub use key::{RelayKeyError, keep_relay_key, read_relay_key};
 pub(crate) use meeting::Meeting;
+pub(crate) use roster::Roster;
 
 use crate::config::RelayConfig;
 use crate::error::HostError;
@@ -30,9 +35,9 @@ use crate::listener::{accept, addresses, listen};
 use crate::stun::{Missing, Stun};
 
 /// New connections per address.
-const CONNECTIONS: Pace = Pace::new(60, std::time::Duration::from_secs(3));
+const CONNECTIONS: Pace = Pace::new(60, Duration::from_secs(3));
 /// How long the pairs may go on after the end was asked for.
-const FAREWELL: std::time::Duration = std::time::Duration::from_secs(2);
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Those who use the host that a relay belongs to. Old clients have no tickets; they are known by name and address (S-37).
 pub(crate) trait Residents: Send + Sync {
@@ -107,6 +112,18 @@ impl Relay {
 
     /// Serves until `shutdown` resolves; pairs get two seconds to end.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        self.run_draining(shutdown, std::future::ready(()), Duration::ZERO)
+            .await;
+    }
+
+    /// Serves until `drain` resolves; then nothing new is begun, and pairs go on until they end, `relay_time` is up, or `end`
+    /// resolves.
+    pub async fn run_draining(
+        self,
+        drain: impl Future<Output = ()>,
+        end: impl Future<Output = ()>,
+        relay_time: Duration,
+    ) {
         let (stop, stopped) = watch::channel(false);
         let mut loops = JoinSet::new();
         loops.spawn(self.desk.run(stopped.clone()));
@@ -115,7 +132,14 @@ impl Relay {
             loops.spawn(serve(listener, self.meeting.clone(), stopped.clone()));
         }
         info!("relay is up");
-        shutdown.await;
+        drain.await;
+        self.meeting.drain().await;
+        info!("relay begins nothing new");
+        tokio::select! {
+            () = self.meeting.idle() => {}
+            () = tokio::time::sleep(relay_time) => {}
+            () = end => {}
+        }
         stop.send_replace(true);
         timeout(FAREWELL, async {
             while loops.join_next().await.is_some() {}
@@ -143,7 +167,7 @@ pub(crate) async fn serve(listener: TcpListener, meeting: Meeting, stop: watch::
         in_all: usize::MAX,
     });
     accept(listener, stop, |stream, peer, arrived| {
-        let _paced = Arc::clone(&gate).enter(arrived, peer.ip())?;
+        let _paced = gate.enter(arrived, peer.ip()).ok()?;
         let local = stream.local_addr().ok()?;
         let meeting = meeting.clone();
         Some(async move { meeting.serve(stream, peer, local).await })

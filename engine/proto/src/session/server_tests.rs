@@ -20,6 +20,7 @@ fn session(now: Instant) -> Session {
         challenge: [7; 16],
         rates: RateTable::OURS,
         rates_old: RateTable::OLD,
+        error_url: Bytes::new(),
     };
     Session::new(now, config)
 }

@@ -19,6 +19,7 @@ fn session(change: impl FnOnce(&mut SessionConfig)) -> Session {
         challenge: [0xA7; 16],
         rates: RateTable::OURS,
         rates_old: RateTable::OLD,
+        error_url: Bytes::new(),
     };
     change(&mut config);
     let mut session = Session::new(start(), config);

@@ -1,0 +1,1 @@
+//! The steps of an ADMIN connection, seen from the wire.
