@@ -1,5 +1,6 @@
 //! `rdv`: files from one person to another, from the command line.
 
+mod account;
 mod accounts;
 mod args;
 mod contact;
@@ -12,6 +13,7 @@ mod kept;
 mod keyboard;
 mod listen;
 mod login;
+mod password;
 mod receive;
 mod record;
 mod records;
@@ -35,7 +37,7 @@ use std::io::Write;
 
 use clap::{CommandFactory, Parser};
 
-use crate::args::{AccountVerb, Cli, ContactVerb, HostVerb, Verb};
+use crate::args::{Cli, ContactVerb, HostVerb, Verb};
 use crate::exit::{Exit, Failure};
 use crate::stop::Stop;
 use crate::ui::Ui;
@@ -74,8 +76,8 @@ async fn run(cli: Cli) -> Exit {
         Verb::Shared(shared) => shared.road.json,
         Verb::Doctor(doctor) => doctor.json,
         Verb::Transfers(transfers) => transfers.json,
-        Verb::Account(AccountVerb::List { json })
-        | Verb::Contact(ContactVerb::List { json, .. }) => *json,
+        Verb::Account(verb) => verb.json(),
+        Verb::Contact(ContactVerb::List { json, .. }) => *json,
         _ => false,
     };
     let mut ui = Ui::new(json, cli.global.quiet);
@@ -84,7 +86,7 @@ async fn run(cli: Cli) -> Exit {
         Verb::Send(send) => send::run(send, &mut ui, &mut stop).await,
         Verb::Receive(receive) => receive::run(receive, &mut ui, &mut stop).await,
         Verb::Shared(shared) => shared::run(shared, &mut ui, &mut stop).await,
-        Verb::Account(verb) => login::run(verb, &mut ui, &mut stop).await,
+        Verb::Account(verb) => account::run(verb, &mut ui, &mut stop).await,
         Verb::Contact(verb) => contact::run(verb, &ui),
         Verb::Host(host) => match host.verb {
             Some(HostVerb::User(user)) => users::run(user, &mut ui).await,

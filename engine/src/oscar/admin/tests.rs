@@ -551,3 +551,28 @@ async fn s_26_a_25_nothing_of_it_shows_a_password_or_an_address() {
     let (admin, ..) = at_our_host().await;
     assert_eq!(format!("{admin:?}"), "AccountAdmin { .. }");
 }
+
+#[tokio::test]
+async fn an_account_that_is_not_made_has_a_reason_of_its_own() {
+    let door = Door::secure().await;
+    let serve = async {
+        let mut host = door.open().await.unwrap();
+        let welcome = TlvList::new().with(tlv::NORMAL_SIGN_ON, vec![1]);
+        host.challenge(welcome).await;
+        host.expect(Foodgroup::BUCP, 0x02).await;
+        let taken = AdminErrorCode::VALIDATE_NICKNAME;
+        let no = TlvList::new()
+            .with_u16(tlv::ERROR_CODE, LoginErrorCode::BAD_INPUT.0)
+            .with_u16(tlv::CREATE_ACCOUNT, taken.0);
+        host.login_reply(no).await;
+        host
+    };
+    let settings = settings(&door);
+    let (refused, _host) =
+        soon(async { tokio::join!(Account::create(settings, None), serve) }).await;
+    let refused = refused.unwrap_err();
+    assert!(
+        matches!(refused, OscarError::NotCreated { code } if code == AdminErrorCode::VALIDATE_NICKNAME),
+        "{refused:?}"
+    );
+}
