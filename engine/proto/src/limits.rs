@@ -17,7 +17,7 @@ pub const ADMIN_TLVS: usize = 16;
 /// Relays that a client may name as failed in one request for another.
 pub const RELAYS_AVOIDED: usize = 4;
 /// Address of a relay in such a request, `host:port`, in bytes.
-pub const RELAY_ADDRESS: usize = 262;
+pub const RELAY_ADDRESS: usize = 255;
 /// Screen name, in bytes. The wire's length byte would allow 255.
 pub const SCREEN_NAME: usize = 64;
 /// INVITATION (tag 0x000C): bytes kept.

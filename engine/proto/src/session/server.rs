@@ -151,6 +151,15 @@ impl Session {
         self.member().map(|member| &member.name)
     }
 
+    /// The account is spelt like this from now on. Another name changes nothing.
+    pub fn renamed(&mut self, name: ScreenName) {
+        if let Some(member) = self.member_mut()
+            && member.name == name
+        {
+            member.name = name;
+        }
+    }
+
     /// Takes in a frame that came at `now`. Drain [`Session::poll_output`] before the next one.
     pub fn handle_frame(&mut self, now: Instant, frame: Frame) {
         self.excess = None;

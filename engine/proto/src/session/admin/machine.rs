@@ -7,7 +7,6 @@ use super::rules::{
 };
 use super::{AdminAnswer, AdminRequest, Change, FieldAnswer, Secret};
 use crate::limits;
-use crate::session::account::Party;
 use crate::session::output::Output;
 use crate::session::server::Session;
 use crate::wire::admin::{
@@ -213,7 +212,6 @@ impl Session {
     /// Whose connection it is, and which password such a client has.
     fn account(&self) -> Option<(ScreenName, PasswordForm)> {
         let member = self.member()?;
-        debug_assert_ne!(member.party, Party::Guest);
         let form = PasswordForm::of(member.party, &member.name);
         Some((member.name.clone(), form))
     }

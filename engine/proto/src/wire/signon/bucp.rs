@@ -3,6 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::tlv;
+use crate::wire::admin::AdminErrorCode;
 use crate::wire::codec::{Reader, put_string16, wire_enum};
 use crate::wire::error::DecodeError;
 use crate::wire::flap;
@@ -262,6 +263,11 @@ impl LoginReply {
     /// [`DecodeError::Missing`], or what is wrong with it.
     pub fn screen_name(&self) -> Result<ScreenName, DecodeError> {
         screen_name(&self.tlvs)
+    }
+
+    /// Which rule a new account breaks ([`tlv::CREATE_ACCOUNT`]); none if none was to be made, or if that is not why sign-on failed.
+    pub fn not_created(&self) -> Option<AdminErrorCode> {
+        self.tlvs.u16(tlv::CREATE_ACCOUNT).map(AdminErrorCode)
     }
 
     /// Why sign-on failed; none if it did not.

@@ -70,7 +70,8 @@ pub mod tlv {
     pub const PASSWORD: u16 = 0x524A;
     /// Ours, in a challenge: the host takes [`PASSWORD`], u8 1.
     pub const NORMAL_SIGN_ON: u16 = 0x524B;
-    /// Ours, beside [`PASSWORD`]: there is no such account yet, make it; the mail address, UTF-8, may be empty.
+    /// Ours, beside [`PASSWORD`]: there is no such account yet, make it; the mail address, UTF-8, may be empty. In the reply: which
+    /// rule the account breaks, u16.
     pub const CREATE_ACCOUNT: u16 = 0x524C;
     /// Ours, in 0x0007/0x0006: the code of the mail, ASCII.
     pub const CONFIRM_CODE: u16 = 0x524D;

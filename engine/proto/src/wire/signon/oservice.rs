@@ -262,6 +262,33 @@ mod tests {
     }
 
     #[test]
+    fn a_relay_is_asked_for_with_its_rendezvous_and_those_that_failed() {
+        let cookie = Cookie(*b"01234567");
+        let request = ServiceRequest::for_relay(cookie, ["a:1", "b:2"]);
+        let expected = hex("044a 524e 0008 3031323334353637 524f 0003 613a31 524f 0003 623a32");
+        assert_eq!(request.encode(), expected);
+        let request = ServiceRequest::decode(&expected).expect("a good request");
+        assert_eq!(request.cookie(), Some(cookie));
+        assert_eq!(request.avoid(), ["a:1", "b:2"]);
+        let six = ServiceRequest::for_relay(cookie, ["r:1"; 6]);
+        assert_eq!(
+            six.tlvs.all(tlv::AVOID_RELAY).count(),
+            limits::RELAYS_AVOIDED
+        );
+        // What strangers may say instead.
+        let mut odd = ServiceRequest::of(Foodgroup::ARS);
+        odd.tlvs.push(tlv::RENDEZVOUS_COOKIE, vec![7; 7]);
+        odd.tlvs.push(tlv::AVOID_RELAY, vec![0xFF]);
+        odd.tlvs
+            .push(tlv::AVOID_RELAY, vec![b'a'; limits::RELAY_ADDRESS + 1]);
+        (0..6).for_each(|_| odd.tlvs.push(tlv::AVOID_RELAY, &b"r:1"[..]));
+        assert_eq!(
+            (odd.cookie(), odd.avoid()),
+            (None, vec!["r:1".to_owned(); 4])
+        );
+    }
+
+    #[test]
     fn a_relay_is_asked_for_and_named() {
         let request = ServiceRequest {
             foodgroup: Foodgroup::ARS,
