@@ -9,6 +9,8 @@ mod desk;
 
 #[path = "cli/accounts.rs"]
 mod accounts;
+#[path = "cli/accounts_service.rs"]
+mod accounts_service;
 #[path = "cli/doctor.rs"]
 mod doctor;
 #[path = "cli/first_use.rs"]

@@ -25,6 +25,8 @@ use crate::ways;
 
 /// Longest name on a line.
 const NAME_SHOWN_MAX: usize = 64;
+/// When there is nothing to confirm.
+const ALREADY: &str = "The account is confirmed already.";
 /// Longest mail address on a line.
 const EMAIL_SHOWN_MAX: usize = 320;
 
@@ -250,9 +252,17 @@ async fn confirm(code: Option<&str>, at: &AccountAt, ui: &Ui) -> Result<(), Fail
     let status = match code {
         Some(code) => {
             let confirmed = open.admin.confirm_with(code).await;
-            confirmed.map_err(|error| words::code_not_taken(&open.kept.host, &error))?;
-            ui.say("Confirmed: the mail address is yours.");
-            "confirmed"
+            let host = &open.kept.host;
+            match confirmed.map_err(|error| words::code_not_taken(host, &error))? {
+                true => {
+                    ui.say("Confirmed: the mail address is yours.");
+                    "confirmed"
+                }
+                false => {
+                    ui.say(ALREADY);
+                    "already"
+                }
+            }
         }
         None => {
             let asked = open.admin.confirm().await;
@@ -262,7 +272,7 @@ async fn confirm(code: Option<&str>, at: &AccountAt, ui: &Ui) -> Result<(), Fail
                     "mail_sent"
                 }
                 Confirmation::Already => {
-                    ui.say("The account is confirmed already.");
+                    ui.say(ALREADY);
                     "already"
                 }
             }

@@ -21,6 +21,7 @@ pub mod old_peer;
 pub mod pair;
 #[cfg(target_os = "linux")]
 pub mod ports;
+pub mod post;
 #[cfg(target_os = "linux")]
 pub mod process;
 #[cfg(target_os = "linux")]

@@ -252,6 +252,8 @@ async fn confirmation_is_a_mail_first_and_a_code_then() {
         let asked_with = ConfirmRequest::decode(&asked.body).unwrap();
         assert_eq!(asked_with.code(), Some(&Bytes::from_static(b"otter-7")));
         host.answer(&asked, reply(0, url())).await;
+        let asked = host.asked(0x06).await;
+        host.answer(&asked, reply(0x1E, url())).await;
     };
     let ask = async {
         assert_eq!(admin.confirm().await.unwrap(), Confirmation::MailSent);
@@ -267,7 +269,8 @@ async fn confirmation_is_a_mail_first_and_a_code_then() {
             );
         }
         assert_eq!(admin.confirm().await.unwrap(), Confirmation::Already);
-        admin.confirm_with(" otter-7\n").await.unwrap();
+        assert!(admin.confirm_with(" otter-7\n").await.unwrap());
+        assert!(!admin.confirm_with("otter-8").await.unwrap());
     };
     soon(async { tokio::join!(ask, serve) }).await;
 }
