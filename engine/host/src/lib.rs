@@ -57,4 +57,5 @@ pub use limits::Limits;
 pub use metrics::{Limit, Metrics};
 pub use rdv_proto::relay::RelayLimits;
 pub use rdv_proto::responder::ResponderLimits;
+pub use rdv_proto::session::admin::rules::check_email;
 pub use relay::{Relay, RelayKeyError, keep_relay_key, read_relay_key};
