@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use rdv_proto::session::{
@@ -13,12 +13,12 @@ use rdv_proto::wire::flap::Frame;
 use rdv_proto::wire::signon::LoginErrorCode;
 use rdv_proto::wire::text::ScreenName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
-use tokio::sync::watch;
 use tokio::time::{timeout, timeout_at};
 use tracing::{debug, trace};
 
 use crate::accounts::Account;
 use crate::cookies::Granted;
+use crate::drain::Leave;
 use crate::feedbag;
 use crate::gate::Pass;
 use crate::host::Shared;
@@ -45,7 +45,7 @@ pub(crate) struct Arrival {
     pub(crate) listener: usize,
     /// Over TLS: guests and those with a password may sign on.
     pub(crate) tls: bool,
-    pub(crate) stop: watch::Receiver<bool>,
+    pub(crate) stop: Leave,
 }
 
 enum Ended {
@@ -141,11 +141,7 @@ enum Seat {
 }
 
 impl Client {
-    async fn read_from(
-        &mut self,
-        stream: &mut (impl AsyncRead + Unpin),
-        mut stop: watch::Receiver<bool>,
-    ) -> Ended {
+    async fn read_from(&mut self, stream: &mut (impl AsyncRead + Unpin), mut stop: Leave) -> Ended {
         let mut buffer = BytesMut::new();
         let opened = Instant::now();
         let mut last_frame = opened;
@@ -167,7 +163,7 @@ impl Client {
                         let (deadline, limit) = self.deadline(opened, last_frame);
                         let ended = tokio::select! {
                             carried = timeout_at(deadline.into(), self.carry_out()) => carried,
-                            _ = stop.wait_for(|stop| *stop) => return self.dismiss(),
+                            within = stop.asked() => return self.leave(within),
                         };
                         match ended {
                             Ok(None) => {}
@@ -181,7 +177,7 @@ impl Client {
             let (deadline, limit) = self.deadline(opened, last_frame);
             let read = tokio::select! {
                 read = timeout_at(deadline.into(), stream.read_buf(&mut buffer)) => read,
-                _ = stop.wait_for(|stop| *stop) => return self.dismiss(),
+                within = stop.asked() => return self.leave(within),
             };
             match read {
                 Ok(Ok(1..)) => {}
@@ -197,9 +193,22 @@ impl Client {
         self.dismiss()
     }
 
+    /// Sends the client away because the host goes down; it may come back within that time.
+    fn leave(&mut self, within: Option<Duration>) -> Ended {
+        match within {
+            Some(within) => self.session.sign_off_for_a_while(within),
+            None => self.session.sign_off(None),
+        }
+        self.last_words()
+    }
+
     /// Sends the client away.
     fn dismiss(&mut self) -> Ended {
         self.session.sign_off(None);
+        self.last_words()
+    }
+
+    fn last_words(&mut self) -> Ended {
         while let Some(output) = self.session.poll_output() {
             match output {
                 Output::Send(channel, data) => self.queue.push(channel, data),
@@ -243,6 +252,12 @@ impl Client {
                     self.queue.push_bare_sign_off();
                 }
                 Output::Close => return Some(Ended::Farewell),
+                // Who comes now would have to leave again at once.
+                Output::SignOn(_) | Output::Authenticate(_) | Output::Redeem { .. }
+                    if self.shared.drain.is_on() =>
+                {
+                    self.refuse(LoginErrorCode::UNAVAILABLE);
+                }
                 Output::SignOn(wish) => self.sign_on_guest(&wish),
                 Output::Authenticate(sign_on) => self.authenticate(sign_on).await,
                 Output::Redeem { cookie, sessions } => self.redeem(&cookie, sessions).await,
@@ -403,7 +418,9 @@ impl Client {
 
     fn refuse(&mut self, code: LoginErrorCode) {
         debug!(?code, "a sign-on was refused");
-        self.shared.metrics.sign_on_refused(code.name().unwrap_or("other"));
+        self.shared
+            .metrics
+            .sign_on_refused(code.name().unwrap_or("other"));
         self.session.refused(code);
     }
 

@@ -6,12 +6,12 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, trace};
 
 use crate::connection::Arrival;
+use crate::drain::Leave;
 use crate::gate::Pass;
 use crate::host::Shared;
 use crate::metrics::{Limit, Transport};
@@ -34,7 +34,7 @@ pub(crate) async fn enter(
     arrived: Instant,
     listener: usize,
     pass: Pass,
-    stop: watch::Receiver<bool>,
+    stop: Leave,
 ) {
     let Ok(local) = stream.local_addr() else {
         return;

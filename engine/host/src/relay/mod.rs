@@ -31,7 +31,7 @@ pub(crate) use roster::Roster;
 use crate::config::RelayConfig;
 use crate::error::HostError;
 use crate::gate::{Gate, GateLimits};
-use crate::listener::{accept, addresses, listen};
+use crate::listener::{accept, addresses, open_or_adopt};
 use crate::stun::{Missing, Stun};
 
 /// New connections per address.
@@ -63,6 +63,8 @@ pub struct Relay {
     desk: Desk,
     stun: Stun,
     stun_missing: Vec<Missing>,
+    /// The sockets are somebody else's, and stay open when the relay ends.
+    sockets_stay: bool,
 }
 
 impl Relay {
@@ -71,12 +73,24 @@ impl Relay {
     /// # Errors
     /// [`HostError`]; a relay that is neither open nor has a key to check tickets with is one.
     pub async fn bind(config: RelayConfig) -> Result<Self, HostError> {
+        Self::bind_to(config, Vec::new()).await
+    }
+
+    /// As [`Relay::bind`], with sockets that listen already where there are some.
+    ///
+    /// # Errors
+    /// As [`Relay::bind`].
+    pub async fn bind_to(
+        config: RelayConfig,
+        sockets: Vec<std::net::TcpListener>,
+    ) -> Result<Self, HostError> {
+        let sockets_stay = !sockets.is_empty();
         let access = match (config.open, config.ticket_key) {
             (true, _) => Access::Open,
             (false, Some(key)) => Access::Tickets(TicketKey::new(key)),
             (false, None) => return Err(HostError::NoTicketKey),
         };
-        let listeners = listen(&config.listen)?;
+        let listeners = open_or_adopt(sockets, &config.listen)?;
         let public = config.public_address.map(IpAddr::V4);
         let (stun, stun_missing) = Stun::open(listeners.iter(), public, config.stun_limits);
         let (meeting, desk) = Meeting::new(
@@ -92,6 +106,7 @@ impl Relay {
             desk,
             stun,
             stun_missing,
+            sockets_stay,
         })
     }
 
@@ -125,14 +140,18 @@ impl Relay {
         relay_time: Duration,
     ) {
         let (stop, stopped) = watch::channel(false);
+        let (close, closed) = watch::channel(false);
         let mut loops = JoinSet::new();
         loops.spawn(self.desk.run(stopped.clone()));
         loops.spawn(self.stun.serve(stopped.clone()));
         for listener in self.listeners {
-            loops.spawn(serve(listener, self.meeting.clone(), stopped.clone()));
+            loops.spawn(serve(listener, self.meeting.clone(), closed.clone()));
         }
         info!("relay is up");
         drain.await;
+        if self.sockets_stay {
+            close.send_replace(true);
+        }
         self.meeting.drain().await;
         info!("relay begins nothing new");
         tokio::select! {
@@ -140,6 +159,7 @@ impl Relay {
             () = tokio::time::sleep(relay_time) => {}
             () = end => {}
         }
+        close.send_replace(true);
         stop.send_replace(true);
         timeout(FAREWELL, async {
             while loops.join_next().await.is_some() {}

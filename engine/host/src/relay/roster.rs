@@ -67,6 +67,12 @@ impl Roster {
         found.map(|entry| entry.address.as_str())
     }
 
+    /// Whether at least one lives, as far as is known.
+    pub(crate) fn has_living(&self) -> bool {
+        let mut relays = self.relays.iter();
+        relays.any(|entry| entry.lives.load(Ordering::Relaxed))
+    }
+
     /// Asks all of them again and again until told to stop.
     pub(crate) async fn watch(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let mut questions = JoinSet::new();
