@@ -35,7 +35,7 @@ pub(crate) async fn host(args: args::Host, ui: &Ui, stop: Stop) -> Result<Exit, 
         public_address: args.public,
         museum: args.museum,
         accounts: match &url {
-            Some(url) => Some(accounts::open(url).await?),
+            Some(url) => Some(accounts::open(url, &args.store).await?),
             None => None,
         },
         ..HostConfig::default()
@@ -46,7 +46,10 @@ pub(crate) async fn host(args: args::Host, ui: &Ui, stop: Stop) -> Result<Exit, 
                 .count()
                 .await
                 .map_err(|error| accounts::failed(&error))?;
-            format!("{count}, in {}", show(url, PATH_SHOWN_MAX))
+            format!(
+                "{count}, in {}",
+                show(&rdv_host::accounts::Accounts::shown(url), PATH_SHOWN_MAX)
+            )
         }
         _ => "none, for there is no folder to keep them in; name a database with --db".to_owned(),
     };

@@ -22,6 +22,8 @@ pub mod pair;
 #[cfg(target_os = "linux")]
 pub mod ports;
 pub mod post;
+#[cfg(unix)]
+pub mod postgres;
 #[cfg(target_os = "linux")]
 pub mod process;
 #[cfg(target_os = "linux")]

@@ -43,8 +43,8 @@ pub(crate) struct Host {
 /// Where a host keeps what it must not forget.
 #[derive(Debug, Args)]
 pub(crate) struct Store {
-    /// The database of accounts; without it `host.db` in the folder of --state
-    #[arg(long, value_name = "sqlite:PATH")]
+    /// The database of accounts, sqlite:PATH or postgres://USER@HOST/DATABASE; without it `host.db` in the folder of --state
+    #[arg(long, value_name = "URL")]
     pub(crate) db: Option<String>,
     /// The host's folder, for the certificate that was made and for accounts; without it one in the home folder
     #[arg(long, value_name = "DIR")]
