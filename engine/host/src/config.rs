@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rdv_proto::relay::RelayLimits;
 use rdv_proto::responder::ResponderLimits;
 
-use crate::accounts::Accounts;
+use crate::accounts::{Accounts, AdminStore, MessageStore};
 use crate::admin::AdminConfig;
 use crate::identity::IdentitySource;
 use crate::limits::Limits;
@@ -33,8 +33,12 @@ pub struct HostConfig {
     pub ticket_key: Option<[u8; 32]>,
     /// Who may sign on with a password. None: guests alone are served.
     pub accounts: Option<Accounts>,
+    /// Where messages for accounts that are away are kept.
+    pub message_store: Option<Arc<dyn MessageStore>>,
     /// What owners may do with their accounts.
     pub admin: AdminConfig,
+    /// Where owners change their accounts, if not in [`HostConfig::accounts`] itself. It must hold the same accounts.
+    pub admin_store: Option<Arc<dyn AdminStore>>,
     /// Who carries confirmation mails. None: addresses are taken as they are told.
     pub mailer: Option<Arc<dyn Mailer>>,
     /// Let clients from before MD5 sign-on in. Anybody on the way can read their passwords, so these should be good for nothing else.
@@ -59,13 +63,21 @@ impl Default for HostConfig {
             relay_public: None,
             ticket_key: None,
             accounts: None,
+            message_store: None,
             admin: AdminConfig::default(),
+            admin_store: None,
             mailer: None,
             museum: false,
             limits: Limits::default(),
             relay_limits: RelayLimits::default(),
             stun_limits: ResponderLimits::default(),
         }
+    }
+}
+
+impl std::fmt::Debug for dyn AdminStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AdminStore")
     }
 }
 

@@ -1,33 +1,41 @@
 //! One client: frames from its stream into the session machine, and what the machine says into its queue.
 
+mod administer;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
+use rdv_proto::pace::Origin;
 use rdv_proto::session::{
     AccountSignOn, Admission, Output, Party, RateTable, Session, SessionConfig, Sessions, Wish,
 };
 use rdv_proto::wire::error::DecodeError;
 use rdv_proto::wire::flap::Frame;
 use rdv_proto::wire::signon::LoginErrorCode;
+use rdv_proto::wire::snac::HOST_REQUEST;
 use rdv_proto::wire::text::ScreenName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+use tokio::sync::Notify;
 use tokio::time::{timeout, timeout_at};
 use tracing::{debug, trace};
 
 use crate::accounts::Account;
-use crate::cookies::Granted;
+use crate::cookies::{Door, Granted, Service};
 use crate::drain::Leave;
 use crate::feedbag;
 use crate::gate::Pass;
 use crate::host::Shared;
+use crate::mailbox::Mailbox;
 use crate::metrics::{Kind, Limit, SignedOn};
-use crate::people::{Entrant, Place};
 use crate::queue::{Queue, queue};
 use crate::random::random;
-use crate::router::Seat as GuestSeat;
-use crate::serve::{serve_account, serve_guest};
+use crate::routing::{Entrant, Resident, Seat, Word};
+use crate::serve::{Keeping, own_info, serve_account, serve_guest};
+use crate::stored::InHand;
+
+use administer::Administering;
 
 /// What is read at once, in bytes.
 const READ: usize = 8 * 1024;
@@ -74,7 +82,7 @@ impl Arrival {
                 ..RateTable::OURS
             },
             rates_old: limits.rates_old,
-            error_url: Default::default(),
+            error_url: self.shared.error_url.clone(),
         };
         let (mut reading, writing) = tokio::io::split(stream);
         let (queue, outgoing) = queue(limits.queue_messages, limits.queue_bytes);
@@ -82,13 +90,19 @@ impl Arrival {
         let mut client = Client {
             session: Session::new(Instant::now(), config),
             queue,
+            news: Arc::default(),
             seat: None,
+            in_hand: None,
             counted: None,
             pass: Some(self.pass),
             shared: self.shared,
             local: self.local,
             peer: self.peer,
-            listener: self.listener,
+            door: Door {
+                listener: self.listener,
+                tls: self.tls,
+            },
+            admin: None,
             arrived: self.arrived,
         };
         let sequence = u16::from_be_bytes(sequence) >> 1;
@@ -104,6 +118,8 @@ impl Arrival {
         };
         // From here on nobody reaches this client; the number of a guest waits for it.
         client.seat = None;
+        client.admin = None;
+        client.in_hand = None;
         client.counted = None;
         if let Ended::Farewell = ended {
             client.queue.close();
@@ -124,20 +140,20 @@ impl Arrival {
 struct Client {
     session: Session,
     queue: Queue,
+    /// There is something new about its own account.
+    news: Arc<Notify>,
     seat: Option<Seat>,
+    /// It came to administer its account.
+    admin: Option<Administering>,
+    /// Stored messages that it was given.
+    in_hand: Option<InHand>,
     counted: Option<SignedOn>,
     pass: Option<Pass>,
     shared: Arc<Shared>,
     local: SocketAddr,
     peer: SocketAddr,
-    listener: usize,
+    door: Door,
     arrived: Instant,
-}
-
-/// Where a client that is signed on belongs.
-enum Seat {
-    Guest(GuestSeat),
-    Account(Place),
 }
 
 impl Client {
@@ -175,12 +191,20 @@ impl Client {
             }
             buffer.reserve(READ);
             let (deadline, limit) = self.deadline(opened, last_frame);
+            let news = Arc::clone(&self.news);
             let read = tokio::select! {
-                read = timeout_at(deadline.into(), stream.read_buf(&mut buffer)) => read,
+                read = timeout_at(deadline.into(), stream.read_buf(&mut buffer)) => Some(read),
+                () = news.notified() => None,
                 within = stop.asked() => return self.leave(within),
             };
+            let Some(read) = read else {
+                match self.tell_news().await {
+                    None => continue,
+                    Some(ended) => return ended,
+                }
+            };
             match read {
-                Ok(Ok(1..)) => {}
+                Ok(Ok(1..)) => self.heard(Instant::now()).await,
                 Ok(Ok(0) | Err(_)) => return Ended::Gone,
                 Err(_) => return self.over(limit),
             }
@@ -219,6 +243,39 @@ impl Client {
         Ended::Farewell
     }
 
+    /// The client is told what is new about its own account.
+    async fn tell_news(&mut self) -> Option<Ended> {
+        if let Some(seat) = &self.seat {
+            own_info(&mut self.session, seat, HOST_REQUEST).await;
+        }
+        self.carry_out().await
+    }
+
+    /// The client said something, at `read`: so it has taken what it was given.
+    async fn heard(&mut self, read: Instant) {
+        let while_ = self.shared.limits.stored_proof;
+        let taken = self
+            .in_hand
+            .take_if(|in_hand| in_hand.is_taken(read, while_));
+        if let (Some(taken), Some(stored)) = (taken, &self.shared.stored) {
+            stored.done(taken).await;
+        }
+    }
+
+    /// Hands out what was stored for the account; what is in hand already is not handed out again.
+    async fn hand_out(&mut self, request_id: u32) {
+        let account = self.seat.as_ref().and_then(Seat::account);
+        if let (Some(account), Some(stored), None) = (account, &self.shared.stored, &self.in_hand)
+            && let Some((in_hand, messages)) = stored.take(account).await
+        {
+            for message in &messages {
+                self.session.stored(message);
+            }
+            self.in_hand = Some(in_hand);
+        }
+        self.session.stored_all(request_id);
+    }
+
     /// Absolute: single bytes do not move it. The limit that it stands for comes with it.
     fn deadline(&self, opened: Instant, last_frame: Instant) -> (Instant, Limit) {
         let limits = &self.shared.limits;
@@ -253,34 +310,65 @@ impl Client {
                 }
                 Output::Close => return Some(Ended::Farewell),
                 // Who comes now would have to leave again at once.
-                Output::SignOn(_) | Output::Authenticate(_) | Output::Redeem { .. }
+                Output::SignOn(_)
+                | Output::Authenticate(_)
+                | Output::CreateAccount { .. }
+                | Output::Redeem { .. }
                     if self.shared.drain.is_on() =>
                 {
                     self.refuse(LoginErrorCode::UNAVAILABLE);
                 }
-                Output::SignOn(wish) => self.sign_on_guest(&wish),
+                Output::SignOn(wish) => self.sign_on_guest(wish).await,
                 Output::Authenticate(sign_on) => self.authenticate(sign_on).await,
+                Output::CreateAccount { sessions, account } => {
+                    Box::pin(self.create_account(sessions, account)).await;
+                }
                 Output::Redeem { cookie, sessions } => self.redeem(&cookie, sessions).await,
+                Output::Service {
+                    request_id,
+                    foodgroup,
+                } => self.tell_service(request_id, foodgroup),
+                Output::Admin {
+                    request_id,
+                    request,
+                } => Box::pin(self.administer(request_id, request)).await,
                 Output::Relay { request_id, .. } => self.tell_relay(request_id),
-                other => match &self.seat {
+                Output::Stored { request_id } => self.hand_out(request_id).await,
+                other => {
                     // Without a seat the session asks for nothing but one.
-                    None => return Some(Ended::Gone),
-                    Some(Seat::Guest(seat)) => serve_guest(&mut self.session, seat, other),
-                    Some(Seat::Account(place)) => {
-                        let accounts = self.shared.accounts.as_ref();
-                        let shown = serve_account(&mut self.session, place, accounts, other).await;
-                        let mut shown = &shown[..];
-                        while !shown.is_empty() {
-                            let Some(room) = self.queue.wait_for_room(stall).await else {
-                                return Some(self.stalled());
-                            };
-                            let (now, later) = shown.split_at(shown.len().min(room));
-                            place.show(Instant::now(), now);
-                            shown = later;
-                        }
+                    let Some(seat) = &self.seat else {
+                        return Some(Ended::Gone);
+                    };
+                    let Some(account) = seat.account() else {
+                        serve_guest(&mut self.session, seat, &self.shared.metrics, other).await;
+                        continue;
+                    };
+                    let keeping = Keeping {
+                        accounts: self.shared.accounts.as_ref(),
+                        edits: &self.shared.edits,
+                        stored: self.shared.stored.as_ref(),
+                        metrics: &self.shared.metrics,
+                    };
+                    let who = (seat, account);
+                    let mut shown = serve_account(&mut self.session, who, keeping, other).await;
+                    while !shown.is_empty() {
+                        let room = self.queue.wait_for_room(stall).await;
+                        let Some(room) = room else {
+                            return Some(self.stalled());
+                        };
+                        let later = shown.split_off(shown.len().min(room));
+                        seat.presence(Word::Show(shown)).await;
+                        shown = later;
                     }
-                },
+                }
             }
+        }
+        if let Some(in_hand) = self
+            .in_hand
+            .as_mut()
+            .filter(|in_hand| in_hand.is_unwritten())
+        {
+            in_hand.queued(self.queue.mark());
         }
         None
     }
@@ -293,20 +381,29 @@ impl Client {
         Ended::Gone
     }
 
-    fn sign_on_guest(&mut self, wish: &Wish) {
-        let queue = self.queue.clone();
-        let router = &self.shared.router;
-        match router.sign_on(Instant::now(), wish, self.peer.ip(), queue) {
+    async fn sign_on_guest(&mut self, wish: Wish) {
+        let from = Origin::of(self.peer.ip());
+        let mailbox = self.mailbox(false);
+        let entrant = Entrant::Guest { wish, from };
+        match self.shared.routes.register(entrant, mailbox).await {
             Ok(seat) => {
-                let (name, token) = (seat.name.clone(), seat.token.as_ref());
+                let (name, token) = (seat.name().clone(), seat.token.as_ref());
                 self.session.signed_on(name, token, seat.since_unix_s);
-                self.seat = Some(Seat::Guest(seat));
+                self.seat = Some(seat);
                 self.counted = Some(self.shared.metrics.signed_on(Kind::Guest));
                 self.pass = None;
             }
             Err(code) => {
                 self.refuse(code);
             }
+        }
+    }
+
+    fn mailbox(&self, bare_sign_off: bool) -> Mailbox {
+        Mailbox {
+            queue: self.queue.clone(),
+            news: Arc::clone(&self.news),
+            bare_sign_off,
         }
     }
 
@@ -323,52 +420,67 @@ impl Client {
                 self.admit(&account, name, sign_on.sessions, Party::Ours)
                     .await;
             }
-            (Ok(account), Some(name)) => self.send_on(&account, name, sign_on.sessions),
+            (Ok(account), Some(name)) => self.send_on(&account, name, sign_on.sessions).await,
             (Ok(_), None) => self.refuse(LoginErrorCode::WRONG_PASSWORD),
             (Err(code), _) => self.refuse(code),
         }
     }
 
-    fn send_on(&mut self, account: &Account, name: ScreenName, sessions: Sessions) {
-        if !self.shared.people.has_room(account, sessions) {
+    async fn send_on(&mut self, account: &Account, name: ScreenName, sessions: Sessions) {
+        let routes = &self.shared.routes;
+        if !routes.has_room(account.id, &account.name, sessions).await {
             return self.refuse(LoginErrorCode::ADDRESS_RATE_LIMITED);
         }
         let granted = Granted {
             account: account.id,
             name,
             sessions,
+            service: Service::Bos,
+            party: Party::Old,
         };
-        let cookies = &self.shared.cookies;
-        match cookies.issue(Instant::now(), self.listener, granted) {
-            Some(cookie) => {
-                let here = self.shared.public_address.unwrap_or(self.local.ip());
-                let address = SocketAddr::new(here, self.local.port()).to_string();
-                self.session.sent_on(address, cookie);
-            }
-            None => {
-                self.shared.metrics.refused(Limit::Cookies);
-                self.refuse(LoginErrorCode::UNAVAILABLE);
-            }
+        match self.issue(granted) {
+            Some(cookie) => self.session.sent_on(self.next_address(), cookie),
+            None => self.refuse(LoginErrorCode::UNAVAILABLE),
         }
+    }
+
+    /// A cookie for another connection.
+    fn issue(&self, granted: Granted) -> Option<Bytes> {
+        let cookie = self.shared.cookies.issue(Instant::now(), self.door, granted);
+        if cookie.is_none() {
+            self.shared.metrics.refused(Limit::Cookies);
+        }
+        cookie
+    }
+
+    /// Where that goes to.
+    fn next_address(&self) -> String {
+        let here = self.shared.public_address.unwrap_or(self.local.ip());
+        SocketAddr::new(here, self.local.port()).to_string()
     }
 
     async fn redeem(&mut self, cookie: &[u8], sessions: Option<Sessions>) {
         let shared = Arc::clone(&self.shared);
-        let granted = shared.cookies.redeem(Instant::now(), self.listener, cookie);
+        let granted = shared.cookies.redeem(Instant::now(), self.door, cookie);
         let (Some(granted), Some(reception)) = (granted, &shared.reception) else {
             return self.refuse(LoginErrorCode::BAD_COOKIE);
         };
-        match reception.find(&granted.name).await {
-            // Removed, or closed to old clients, since the cookie was given.
-            Ok(account) if account.id != granted.account || !account.legacy => {
-                self.refuse(LoginErrorCode::BAD_COOKIE);
-            }
-            Ok(account) => {
+        let account = match reception.find(&granted.name).await {
+            Ok(account) => account,
+            Err(code) => return self.refuse(code),
+        };
+        // Removed, or closed to old clients, since the cookie was given.
+        let is_closed = granted.party == Party::Old && !account.legacy;
+        if account.id != granted.account || is_closed {
+            return self.refuse(LoginErrorCode::BAD_COOKIE);
+        }
+        match granted.service {
+            Service::Admin => self.enter_admin(&account, granted),
+            Service::Bos => {
                 let sessions = sessions.unwrap_or(granted.sessions);
-                self.admit(&account, granted.name, sessions, Party::Old)
+                self.admit(&account, granted.name, sessions, granted.party)
                     .await;
             }
-            Err(code) => self.refuse(code),
         }
     }
 
@@ -380,8 +492,8 @@ impl Client {
         sessions: Sessions,
         party: Party,
     ) {
-        let edits = self.shared.people.edits(&account.name);
-        let _turn = edits.lock().await;
+        let shared = Arc::clone(&self.shared);
+        let _turn = shared.edits.turn(account.id).await;
         let lists = match &self.shared.accounts {
             Some(accounts) => feedbag::lists(accounts, account.id).await.ok(),
             None => None,
@@ -389,22 +501,25 @@ impl Client {
         let Some(lists) = lists else {
             return self.refuse(LoginErrorCode::UNAVAILABLE);
         };
-        let entrant = Entrant {
-            account,
+        let resident = Resident {
+            account: account.id,
+            name: account.name.clone(),
             lists,
             sessions,
-            party,
             from: crate::relay::source(self.peer, self.local),
-            queue: self.queue.clone(),
+            confirmed: account.confirmed,
         };
-        match self.shared.people.sign_on(Instant::now(), entrant) {
-            Ok(place) => {
+        // Clients of the first generation hang at a length field.
+        let bare = party == Party::Old && sessions == Sessions::Unaware;
+        let entrant = Entrant::Account(resident);
+        match shared.routes.register(entrant, self.mailbox(bare)).await {
+            Ok(seat) => {
                 self.session.admitted(Admission {
                     name,
                     sessions,
-                    since_unix_s: place.since_unix_s,
+                    since_unix_s: seat.since_unix_s,
                 });
-                self.seat = Some(Seat::Account(place));
+                self.seat = Some(seat);
                 let kind = match party {
                     Party::Old => Kind::Old,
                     _ => Kind::Account,
@@ -425,11 +540,8 @@ impl Client {
     }
 
     fn tell_relay(&mut self, request_id: u32) {
-        let name = match &self.seat {
-            Some(Seat::Guest(seat)) => &seat.name,
-            Some(Seat::Account(place)) => &place.name,
-            None => return,
-        };
+        let Some(seat) = &self.seat else { return };
+        let name = seat.name();
         let relay = self.shared.relay.as_ref().and_then(|relay| {
             let ticket = relay.ticket(name, None)?;
             Some((relay.address_for(self.local, &[])?, ticket))

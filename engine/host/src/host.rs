@@ -4,6 +4,7 @@ use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use rdv_proto::relay::{Access, TicketKey};
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
@@ -12,10 +13,12 @@ use tokio::time::timeout;
 use tracing::info;
 
 use crate::accounts::Accounts;
+use crate::admin::Administration;
 use crate::config::{HostConfig, RelaySource};
 use crate::cookies::Cookies;
 use crate::door;
 use crate::drain::{Drain, DrainConfig};
+use crate::edits::Edits;
 use crate::error::HostError;
 use crate::gate::{Gate, GateLimits};
 use crate::health::Health;
@@ -29,19 +32,27 @@ use crate::random::random;
 use crate::reception::Reception;
 use crate::relay::{Desk, Meeting, Residents, Roster};
 use crate::router::Router;
+use crate::routing::{InProcess, Routes};
+use crate::stored::Stored;
 use crate::stun::{Missing, Stun};
 
 /// What all connections of a host share.
 pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) tls: Arc<rustls::ServerConfig>,
-    /// Guests.
-    pub(crate) router: Arc<Router>,
-    /// Accounts that are signed on.
-    pub(crate) people: Arc<People>,
+    /// Who is signed on, guests and accounts.
+    pub(crate) routes: Routes,
     pub(crate) accounts: Option<Accounts>,
+    /// By which lists of accounts are looked at in turn.
+    pub(crate) edits: Edits,
+    /// Messages for accounts that are away.
+    pub(crate) stored: Option<Stored>,
     /// There is one if there are accounts.
     pub(crate) reception: Option<Reception>,
+    /// What owners do with their accounts, likewise.
+    pub(crate) admin: Option<Administration>,
+    /// Where errors of that are explained.
+    pub(crate) error_url: Bytes,
     pub(crate) cookies: Cookies,
     pub(crate) museum: bool,
     /// The address handed out instead of the one that a client reached.
@@ -137,6 +148,10 @@ impl Host {
                 stun.clone(),
             )
         });
+        let admin = config
+            .accounts
+            .as_ref()
+            .map(|accounts| Administration::new(accounts, &config, metrics.clone()));
         let gate = Gate::new(GateLimits {
             connections: limits.connections,
             per_address: limits.unsigned_per_address,
@@ -146,12 +161,22 @@ impl Host {
         let shared = Arc::new(Shared {
             limits,
             tls: identity.tls,
-            router: Router::new(config.numbers, limits, metrics.clone()),
-            people,
+            routes: Routes::new(Arc::new(InProcess {
+                guests: Router::new(config.numbers, limits, metrics.clone()),
+                people,
+            })),
+            edits: Edits::default(),
+            stored: config
+                .accounts
+                .clone()
+                .zip(config.message_store)
+                .map(|(accounts, messages)| Stored::new(accounts, messages)),
             reception: config
                 .accounts
                 .clone()
                 .map(|accounts| Reception::new(accounts, limits, metrics.clone())),
+            admin,
+            error_url: Bytes::from(config.admin.error_url),
             accounts: config.accounts,
             cookies: Cookies::new(limits.cookie_life, limits.cookies),
             museum: config.museum,

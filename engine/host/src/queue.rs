@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use rdv_proto::limits;
 use rdv_proto::wire::flap::{Channel, Frame, bodiless_sign_off};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::timeout;
 
 /// Frames are written together up to this size, in bytes.
@@ -17,6 +17,8 @@ const BATCH: usize = 64 * 1024;
 enum Item {
     Frame(Channel, Bytes),
     BareSignOff,
+    /// Tells when all before it was written.
+    Mark(oneshot::Sender<Instant>),
     Close,
 }
 
@@ -86,6 +88,15 @@ impl Queue {
         is_in
     }
 
+    /// When all that is in the queue now was written; an error if it never is.
+    pub(crate) fn mark(&self) -> oneshot::Receiver<Instant> {
+        let (mark, written) = oneshot::channel();
+        if self.items.try_send(Item::Mark(mark)).is_err() {
+            self.overflow.notify_one();
+        }
+        written
+    }
+
     /// Waits until the queue is at most half full; how many frames it takes at once then. None if the client is gone, or
     /// takes nothing for so long.
     pub(crate) async fn wait_for_room(&self, stall: Duration) -> Option<usize> {
@@ -130,7 +141,7 @@ impl Outgoing {
     ) -> std::io::Result<()> {
         let mut batch = BytesMut::new();
         loop {
-            let mut closing = false;
+            let (mut closing, mut marks) = (false, Vec::new());
             match timeout(keep_alive, self.items.recv()).await {
                 Err(_) => put(
                     &mut batch,
@@ -138,6 +149,7 @@ impl Outgoing {
                     Item::Frame(Channel::KEEP_ALIVE, Bytes::new()),
                 )?,
                 Ok(None | Some(Item::Close)) => closing = true,
+                Ok(Some(Item::Mark(mark))) => marks.push(mark),
                 Ok(Some(item)) => {
                     self.taken(&item);
                     put(&mut batch, &mut sequence, item)?;
@@ -146,6 +158,7 @@ impl Outgoing {
             while !closing && batch.len() < BATCH {
                 match self.items.try_recv() {
                     Ok(Item::Close) => closing = true,
+                    Ok(Item::Mark(mark)) => marks.push(mark),
                     Ok(item) => {
                         self.taken(&item);
                         put(&mut batch, &mut sequence, item)?;
@@ -156,6 +169,10 @@ impl Outgoing {
             stream.write_all(&batch).await?;
             stream.flush().await?;
             self.written.notify_one();
+            for mark in marks {
+                // Whoever asked may be gone.
+                mark.send(Instant::now()).ok();
+            }
             if closing {
                 return stream.shutdown().await;
             }
@@ -181,7 +198,7 @@ fn put(batch: &mut BytesMut, sequence: &mut u16, item: Item) -> std::io::Result<
         .encode(batch)
         .map_err(std::io::Error::other)?,
         Item::BareSignOff => batch.extend_from_slice(&bodiless_sign_off(*sequence)),
-        Item::Close => return Ok(()),
+        Item::Mark(_) | Item::Close => return Ok(()),
     }
     *sequence = sequence.wrapping_add(1);
     Ok(())
@@ -226,6 +243,20 @@ mod tests {
         assert!(!queue.push(Channel::DATA, data(limits::FLAP_PAYLOAD + 1)));
         assert!(queue.push(Channel::DATA, data(limits::FLAP_PAYLOAD)));
         assert!(!is_cut_off(&outgoing));
+    }
+
+    #[tokio::test]
+    async fn a_mark_is_reached_when_all_before_it_was_written_and_never_if_it_was_not() {
+        let (queue, outgoing) = queue(256, 1 << 20);
+        let (ours, theirs) = tokio::io::duplex(8);
+        let writing = tokio::spawn(outgoing.write_to(ours, 0, Duration::from_secs(60)));
+        let first = queue.mark();
+        first.await.unwrap();
+        queue.push(Channel::DATA, Bytes::from_static(b"more than fits"));
+        let second = queue.mark();
+        drop(theirs);
+        assert!(second.await.is_err());
+        assert!(writing.await.unwrap().is_err());
     }
 
     #[tokio::test(start_paused = true)]
