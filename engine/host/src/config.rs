@@ -75,12 +75,6 @@ impl Default for HostConfig {
     }
 }
 
-impl std::fmt::Debug for dyn AdminStore {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("AdminStore")
-    }
-}
-
 /// Which relay a host hands out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RelaySource {

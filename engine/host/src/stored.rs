@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use tracing::{debug, warn};
 
 use crate::accounts::{
-    AccountId, Accounts, AccountsError, Kept, MessageId, MessageStore, StoreError, StoredMessage,
+    AccountId, Accounts, AccountsError, Kept, MessageId, MessageStore, State, StoreError, StoredMessage,
 };
 use crate::feedbag;
 use crate::mailbox::payload_size;
@@ -60,7 +60,7 @@ impl Stored {
         let message = &outbound.message;
         let account = self.accounts.find(&message.recipient).await;
         let account = account.map_err(|error| unavailable(&error))?;
-        let Some(account) = account.filter(|account| !account.disabled) else {
+        let Some(account) = account.filter(|account| account.state == State::Active) else {
             return Err(Refusal::NOT_STORED);
         };
         let lists = feedbag::lists(&self.accounts, account.id).await;

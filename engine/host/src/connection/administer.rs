@@ -14,7 +14,7 @@ use super::Client;
 use crate::accounts::Account;
 use crate::admin::{AdminSeat, Asker, NotRegistered, Then};
 use crate::cookies::{Granted, Service};
-use crate::metrics::Limit;
+use crate::metrics::{Kind, Limit};
 use crate::time::unix_s;
 
 /// Sign-off reason: the account is deleted.
@@ -65,6 +65,7 @@ impl Client {
             since_unix_s: unix_s(),
         };
         self.session.admitted_to_admin(admission, party);
+        self.counted = Some(self.shared.metrics.signed_on(Kind::Admin));
         self.pass = None;
     }
 

@@ -11,7 +11,6 @@ mod roster;
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use rdv_proto::pace::{Origin, Pace};
