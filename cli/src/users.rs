@@ -4,9 +4,7 @@ use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 use rdv::{ScreenName, show};
-use rdv_host::accounts::{
-    Account, Accounts, AccountsError, Author, NewAccount, Password, State,
-};
+use rdv_host::accounts::{Account, Accounts, AccountsError, Author, NewAccount, Password, State};
 use rdv_host::check_email;
 use serde_json::{Value, json};
 

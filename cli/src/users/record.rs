@@ -50,15 +50,25 @@ fn lines_of(record: &Record) -> Vec<String> {
         format!(
             "Mail address: {}{}",
             record.email.as_deref().map_or("none".to_owned(), address),
-            if record.confirmed { "" } else { "  NOT CONFIRMED" }
+            if record.confirmed {
+                ""
+            } else {
+                "  NOT CONFIRMED"
+            }
         ),
     ];
     if let Some((email, until)) = &record.email_pending {
         let until = time(*until);
-        lines.push(format!("To become: {}, if confirmed until {until}", address(email)));
+        lines.push(format!(
+            "To become: {}, if confirmed until {until}",
+            address(email)
+        ));
     }
     if let Some(until) = record.confirm_outstanding {
-        lines.push(format!("A mail with a code is out, good until {}", time(until)));
+        lines.push(format!(
+            "A mail with a code is out, good until {}",
+            time(until)
+        ));
     }
     lines.push(format!(
         "Who knows the address finds: {}",
@@ -81,7 +91,10 @@ pub(super) async fn audit(
     // Lines outlive the accounts that they are about, so that the name need not be one.
     let name = name.map(|typed| ScreenName::new(typed).map_err(|_| super::unknown(typed)));
     let name = name.transpose()?;
-    let entries = accounts.audit(name.as_ref(), ENTRIES_MAX).await.map_err(told)?;
+    let entries = accounts
+        .audit(name.as_ref(), ENTRIES_MAX)
+        .await
+        .map_err(told)?;
     let from = since.map_or(0, unix_s_before);
     let fitting = entries.iter().filter(|entry| entry.at_unix_s >= from);
     for entry in fitting.rev() {
@@ -150,7 +163,9 @@ fn frozen_words(frozen: Fields) -> Vec<&'static str> {
         (Fields::REGISTRATION, "findable"),
         (Fields::PASSWORD, "password"),
     ];
-    let set = words.into_iter().filter(|(field, _)| frozen.contains(*field));
+    let set = words
+        .into_iter()
+        .filter(|(field, _)| frozen.contains(*field));
     set.map(|(_, word)| word).collect()
 }
 
