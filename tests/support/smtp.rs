@@ -68,7 +68,10 @@ impl Delivered {
     /// # Panics
     /// If there is none.
     pub fn code(&self) -> String {
-        let (_, after) = self.text.split_once("rdv account confirm ").expect("a code");
+        let (_, after) = self
+            .text
+            .split_once("rdv account confirm ")
+            .expect("a code");
         after.split_whitespace().next().expect("a code").to_owned()
     }
 }
@@ -203,9 +206,16 @@ impl State {
                 return Ok(());
             }
             let line = line.trim_end();
-            let verb = line.split([' ', ':']).next().unwrap_or_default().to_uppercase();
+            let verb = line
+                .split([' ', ':'])
+                .next()
+                .unwrap_or_default()
+                .to_uppercase();
             let noted = if verb == "AUTH" { "AUTH …" } else { line };
-            self.commands.lock().expect("no panic").push(noted.to_owned());
+            self.commands
+                .lock()
+                .expect("no panic")
+                .push(noted.to_owned());
             if self.manners.hangs_up_at == Some(&verb) {
                 return Ok(());
             }
@@ -220,7 +230,11 @@ impl State {
                 "AUTH" => {
                     let right = self.is_right(line);
                     envelope.user = right.then(|| self.manners.login.unwrap_or_default().0.into());
-                    let reply = if right { "235 2.7.0 welcome" } else { "535 5.7.8 wrong" };
+                    let reply = if right {
+                        "235 2.7.0 welcome"
+                    } else {
+                        "535 5.7.8 wrong"
+                    };
                     say(&mut stream, reply).await?;
                 }
                 "MAIL" if self.manners.login.is_some() && envelope.user.is_none() => {
@@ -262,7 +276,11 @@ impl State {
         }
     }
 
-    async fn greet(&self, stream: &mut BufReader<Box<dyn Stream>>, tls: bool) -> std::io::Result<()> {
+    async fn greet(
+        &self,
+        stream: &mut BufReader<Box<dyn Stream>>,
+        tls: bool,
+    ) -> std::io::Result<()> {
         if self.manners.tls == Tls::StartTls && !tls {
             say(stream, "250-STARTTLS").await?;
         }
@@ -307,7 +325,10 @@ async fn read_text(stream: &mut BufReader<Box<dyn Stream>>) -> std::io::Result<S
 
 fn address_in(line: &str) -> String {
     let after = line.split_once('<').map_or("", |(_, after)| after);
-    after.rsplit_once('>').map_or("", |(address, _)| address).to_owned()
+    after
+        .rsplit_once('>')
+        .map_or("", |(address, _)| address)
+        .to_owned()
 }
 
 fn from_base64(text: &str) -> Option<Vec<u8>> {

@@ -33,7 +33,7 @@ pub struct HostConfig {
     pub ticket_key: Option<[u8; 32]>,
     /// Who may sign on with a password. None: guests alone are served.
     pub accounts: Option<Accounts>,
-    /// Where messages for accounts that are away are kept.
+    /// Where messages for accounts that are away are kept. None: in the database of the accounts.
     pub message_store: Option<Arc<dyn MessageStore>>,
     /// What owners may do with their accounts.
     pub admin: AdminConfig,

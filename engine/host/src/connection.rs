@@ -13,6 +13,7 @@ use rdv_proto::session::{
 };
 use rdv_proto::wire::error::DecodeError;
 use rdv_proto::wire::flap::Frame;
+use rdv_proto::wire::rendezvous::Cookie;
 use rdv_proto::wire::signon::LoginErrorCode;
 use rdv_proto::wire::snac::HOST_REQUEST;
 use rdv_proto::wire::text::ScreenName;
@@ -332,7 +333,11 @@ impl Client {
                     request_id,
                     request,
                 } => Box::pin(self.administer(request_id, request)).await,
-                Output::Relay { request_id, .. } => self.tell_relay(request_id),
+                Output::Relay {
+                    request_id,
+                    cookie,
+                    avoid,
+                } => self.tell_relay(request_id, cookie, &avoid),
                 Output::Stored { request_id } => self.hand_out(request_id).await,
                 other => {
                     // Without a seat the session asks for nothing but one.
@@ -439,14 +444,20 @@ impl Client {
             party: Party::Old,
         };
         match self.issue(granted) {
-            Some(cookie) => self.session.sent_on(self.next_address(), cookie),
+            Some(cookie) => {
+                let address = self.next_address();
+                self.session.sent_on(&account.name, address, cookie);
+            }
             None => self.refuse(LoginErrorCode::UNAVAILABLE),
         }
     }
 
     /// A cookie for another connection.
     fn issue(&self, granted: Granted) -> Option<Bytes> {
-        let cookie = self.shared.cookies.issue(Instant::now(), self.door, granted);
+        let cookie = self
+            .shared
+            .cookies
+            .issue(Instant::now(), self.door, granted);
         if cookie.is_none() {
             self.shared.metrics.refused(Limit::Cookies);
         }
@@ -539,12 +550,17 @@ impl Client {
         self.session.refused(code);
     }
 
-    fn tell_relay(&mut self, request_id: u32) {
-        let Some(seat) = &self.seat else { return };
-        let name = seat.name();
+    fn tell_relay(&mut self, request_id: u32, cookie: Option<Cookie>, avoid: &[String]) {
+        let name = match &self.seat {
+            Some(Seat::Guest(seat)) => &seat.name,
+            Some(Seat::Account(place)) => &place.name,
+            None => return,
+        };
+                Output::Stored { request_id } => self.hand_out(request_id).await,
+                other => {
         let relay = self.shared.relay.as_ref().and_then(|relay| {
-            let ticket = relay.ticket(name, None)?;
-            Some((relay.address_for(self.local, &[])?, ticket))
+            let ticket = relay.ticket(name, cookie)?;
+            Some((relay.address_for(self.local, avoid)?, ticket))
         });
         self.session.relay(request_id, relay);
     }

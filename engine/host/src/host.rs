@@ -12,7 +12,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tracing::info;
 
-use crate::accounts::Accounts;
+use crate::accounts::{Accounts, MessageStore};
 use crate::admin::Administration;
 use crate::config::{HostConfig, RelaySource};
 use crate::cookies::Cookies;
@@ -27,6 +27,7 @@ use crate::limits::Limits;
 use crate::listener::{Sockets, accept, addresses, open_or_adopt};
 use crate::metrics::Metrics;
 use crate::offer::{Place, RelayOffer};
+use crate::operator::watch_accounts;
 use crate::people::People;
 use crate::random::random;
 use crate::reception::Reception;
@@ -146,6 +147,7 @@ impl Host {
                 public_v4,
                 Some(residents.clone()),
                 stun.clone(),
+                metrics.clone(),
             )
         });
         let admin = config
@@ -166,11 +168,11 @@ impl Host {
                 people,
             })),
             edits: Edits::default(),
-            stored: config
-                .accounts
-                .clone()
-                .zip(config.message_store)
-                .map(|(accounts, messages)| Stored::new(accounts, messages)),
+            stored: config.accounts.clone().map(|accounts| {
+                let own = || Arc::new(accounts.clone()) as Arc<dyn MessageStore>;
+                let messages = config.message_store.clone().unwrap_or_else(own);
+                Stored::new(accounts, messages)
+            }),
             reception: config
                 .accounts
                 .clone()
@@ -276,6 +278,10 @@ impl Host {
         if let Some(Place::Elsewhere(roster)) = self.shared.relay.as_ref().map(|offer| &offer.place)
         {
             loops.spawn(Arc::clone(roster).watch(stopped.clone()));
+        }
+        if let Some(accounts) = self.shared.accounts.clone() {
+            let routes = self.shared.routes.clone();
+            loops.spawn(watch_accounts(accounts, routes, stopped.clone()));
         }
         loops.spawn(self.shared.stun.clone().serve(stopped.clone()));
         let farewell = self.shared.limits.farewell;

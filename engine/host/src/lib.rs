@@ -41,6 +41,7 @@ pub mod mail;
 mod mailbox;
 mod metrics;
 mod offer;
+mod operator;
 mod people;
 mod private;
 mod queue;

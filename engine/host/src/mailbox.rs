@@ -98,16 +98,17 @@ impl Recipient {
         self.mailbox.news.notify_one();
     }
 
-    /// Ends the sign-on, TLV 0x0009 saying why.
-    pub(crate) fn dismiss(&self, reason: u16) {
+    /// Ends the sign-on, TLV 0x0009 saying why if there is a word for it.
+    pub(crate) fn dismiss(&self, reason: Option<u16>) {
         let queue = &self.mailbox.queue;
         if self.mailbox.bare_sign_off {
             queue.push_bare_sign_off();
         } else {
-            let mut data = BytesMut::new();
-            TlvList::new()
-                .with_u16(signon_tlv::SIGN_OFF_REASON, reason)
-                .encode_rest(&mut data);
+            let (mut tlvs, mut data) = (TlvList::new(), BytesMut::new());
+            if let Some(reason) = reason {
+                tlvs = tlvs.with_u16(signon_tlv::SIGN_OFF_REASON, reason);
+            }
+            tlvs.encode_rest(&mut data);
             queue.push(Channel::SIGN_OFF, data.freeze());
         }
         queue.close();

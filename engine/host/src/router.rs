@@ -146,7 +146,7 @@ impl Router {
         if let Some(displaced) = state.clients.insert(name.clone(), client) {
             // Somebody with the token came in under this name.
             state.origin(displaced.origin, &self.limits).guests -= 1;
-            displaced.recipient.dismiss(SIGNED_ON_ELSEWHERE);
+            displaced.recipient.dismiss(Some(SIGNED_ON_ELSEWHERE));
         }
         let kind = Kind::Guest;
         Ok(Registered {

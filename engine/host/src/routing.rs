@@ -122,8 +122,6 @@ pub(crate) enum Subject {
     SignOn(Address),
     /// All sign-ons of an account.
     Account(AccountId, ScreenName),
-    /// All accounts.
-    Everybody,
 }
 
 /// What is said or asked about somebody.
@@ -161,10 +159,8 @@ pub(crate) enum Word {
     Renamed(ScreenName),
     /// It was confirmed, or is no longer.
     Confirmed(bool),
-    /// All its sign-ons end, TLV 0x0009 saying why.
-    Expelled(u16),
-    /// Who of them is signed on. Answer: [`Seen::Accounts`].
-    WhoIsOn,
+    /// All its sign-ons end, TLV 0x0009 saying why if there is a word for it.
+    Expelled(Option<u16>),
 }
 
 /// What is answered to a [`Word`].
@@ -181,7 +177,6 @@ pub(crate) enum Seen {
     },
     User(Option<InfoReply>),
     Room(bool),
-    Accounts(Vec<(AccountId, ScreenName)>),
 }
 
 /// Who should know could not be asked.
@@ -237,7 +232,6 @@ impl Routing for InProcess {
                 Kind::Account(_) => self.people.word(now, &address, word),
             },
             Subject::Account(account, name) => self.people.word_about(now, account, &name, word),
-            Subject::Everybody => self.people.who_is_on(),
         };
         Box::pin(ready(Ok(seen)))
     }
@@ -290,21 +284,15 @@ impl Routes {
         self.about(account, name, Word::Confirmed(confirmed)).await;
     }
 
-    /// Signs the account off wherever it is, for a reason of TLV 0x0009.
-    pub(crate) async fn expel(&self, account: AccountId, name: &ScreenName, reason: u16) {
-        self.about(account, name, Word::Expelled(reason)).await;
-    }
-
-    /// All accounts that are signed on.
-    pub(crate) async fn accounts(&self) -> Vec<(AccountId, ScreenName)> {
-        let seen = self
-            .routing
-            .presence(Subject::Everybody, Word::WhoIsOn)
+    /// Signs the account off wherever it is, for a reason of TLV 0x0009 if there is a word for it.
+    pub(crate) async fn expel(
+        &self,
+        account: AccountId,
+        name: &ScreenName,
+        reason: impl Into<Option<u16>>,
+    ) {
+        self.about(account, name, Word::Expelled(reason.into()))
             .await;
-        match seen.unwrap_or_else(failed) {
-            Seen::Accounts(accounts) => accounts,
-            _ => Vec::new(),
-        }
     }
 
     async fn about(&self, account: AccountId, name: &ScreenName, word: Word) -> Seen {

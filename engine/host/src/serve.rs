@@ -10,7 +10,7 @@ use tracing::debug;
 use crate::accounts::{AccountId, Accounts};
 use crate::edits::Edits;
 use crate::feedbag;
-use crate::metrics::{Message, Metrics};
+use crate::metrics::{Limit, Message, Metrics};
 use crate::people::blocked;
 use crate::routing::{Parcel, RouteError, Seat, Seen, Word};
 use crate::stored::Stored;
@@ -106,10 +106,11 @@ pub(crate) async fn serve_account(
         }
         Output::Deliver(outbound) => {
             let delivered = deliver(seat, keeping, &outbound).await;
-            keeping
-                .metrics
-                .message(kind_of(&outbound, delivered.is_ok()));
-            report(session, &outbound, delivered);
+            keeping.metrics.message(match delivered {
+                Ok(Fate::Stored) => Message::Stored,
+                _ => kind_of(&outbound, delivered.is_ok()),
+            });
+            report(session, &outbound, delivered.map(drop));
             return Vec::new();
         }
         // All others do not depend on who it is.
@@ -136,13 +137,25 @@ pub(crate) async fn own_info(session: &mut Session, seat: &Seat, request_id: u32
     }
 }
 
+/// What became of a message that was taken.
+enum Fate {
+    Delivered,
+    Stored,
+}
+
 /// Carries a message to its recipient, or stores it for when that comes back.
-async fn deliver(seat: &Seat, keeping: Keeping<'_>, outbound: &Outbound) -> Result<(), Refusal> {
+async fn deliver(seat: &Seat, keeping: Keeping<'_>, outbound: &Outbound) -> Result<Fate, Refusal> {
     match seat.route(Parcel::Message(outbound.clone())).await {
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(Fate::Delivered),
         Err(RouteError::Refused(refusal)) => Err(refusal),
         Err(RouteError::NotThere) => match keeping.stored {
-            Some(stored) if outbound.may_be_stored() => stored.keep(seat.name(), outbound).await,
+            Some(stored) if outbound.may_be_stored() => {
+                let kept = stored.keep(seat.name(), outbound).await;
+                if kept == Err(Refusal::STORE_FULL) {
+                    keeping.metrics.refused(Limit::StoredMessages);
+                }
+                kept.map(|()| Fate::Stored)
+            }
             _ => Err(blocked(outbound)),
         },
     }

@@ -17,7 +17,8 @@ use tokio::sync::oneshot;
 use tracing::{debug, warn};
 
 use crate::accounts::{
-    AccountId, Accounts, AccountsError, Kept, MessageId, MessageStore, State, StoreError, StoredMessage,
+    AccountId, Accounts, AccountsError, Kept, MessageId, MessageStore, State, StoreError,
+    StoredMessage,
 };
 use crate::feedbag;
 use crate::mailbox::payload_size;

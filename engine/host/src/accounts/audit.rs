@@ -1,6 +1,6 @@
 //! Who changed what about accounts: a line in the audit table, written with the change or not at all.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rdv_proto::wire::text::ScreenName;
 
@@ -35,7 +35,7 @@ pub(super) enum Deed {
 }
 
 impl Deed {
-    fn word(self) -> &'static str {
+    pub(super) fn word(self) -> &'static str {
         match self {
             Self::Created => "created",
             Self::Disabled => "disabled",
@@ -186,12 +186,16 @@ pub(super) async fn write(
 
 /// Later ones are greater: microseconds since 1970, and 12 bits at random.
 fn new_id() -> Result<i64, AccountsError> {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let micros = i64::try_from(since.as_micros()).unwrap_or(0) & (i64::MAX >> 12);
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let drawn: [u8; 2] = random().map_err(|_| AccountsError::Resources)?;
-    Ok(micros << 12 | i64::from(u16::from_be_bytes(drawn) >> 4))
+    let first = id_at(since.unwrap_or_default());
+    Ok(first | i64::from(u16::from_be_bytes(drawn) >> 4))
+}
+
+/// The first number of a line that is written so long after 1970.
+pub(super) fn id_at(since: Duration) -> i64 {
+    let micros = i64::try_from(since.as_micros()).unwrap_or(0) & (i64::MAX >> 12);
+    micros << 12
 }
 
 fn read(row: &Row) -> Result<AuditEntry, AccountsError> {

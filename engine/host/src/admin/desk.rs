@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rdv_proto::session::admin::{AdminAnswer, AdminRequest, Change, FieldAnswer, Secret};
 use rdv_proto::session::Party;
+use rdv_proto::session::admin::{AdminAnswer, AdminRequest, Change, FieldAnswer, Secret};
 use rdv_proto::wire::admin::{AdminErrorCode, ConfirmStatus, Permissions, tag};
 use rdv_proto::wire::text::ScreenName;
 use tracing::{debug, error};
@@ -101,7 +101,10 @@ impl Desk {
         });
         let decided = deciding.await.unwrap_or_else(|bug| {
             // What a panic says may hold what came from the client.
-            error!(panicked = bug.is_panic(), "a request of ADMIN failed by a bug");
+            error!(
+                panicked = bug.is_panic(),
+                "a request of ADMIN failed by a bug"
+            );
             Err(AdminErrorCode::INTERNAL_ERROR.into())
         });
         let (answer, then) = decided.unwrap_or_else(|refusal: Refusal| {
@@ -161,12 +164,7 @@ impl Desk {
         FieldAnswer::value(tag, permissions, value)
     }
 
-    async fn change(
-        &self,
-        asker: Asker,
-        record: &Record,
-        change: Change,
-    ) -> (AdminAnswer, Then) {
+    async fn change(&self, asker: Asker, record: &Record, change: Change) -> (AdminAnswer, Then) {
         let tag = change.tag();
         let permissions = permissions(&self.config, record, tag);
         let changed = match permission_error(permissions) {
@@ -194,12 +192,14 @@ impl Desk {
             Change::Registration(status) => {
                 let status = status?;
                 let stored = u8::try_from(status.0);
-                let stored =
-                    stored.map_err(|_| AdminErrorCode::INVALID_REGISTRATION_PREFERENCE)?;
+                let stored = stored.map_err(|_| AdminErrorCode::INVALID_REGISTRATION_PREFERENCE)?;
                 self.may_change(record.id).await?;
                 let stored = self.store.set_registration(record.id, stored).await;
                 stored.map_err(store_error)?;
-                Ok((Bytes::copy_from_slice(&status.0.to_be_bytes()), Then::Nothing))
+                Ok((
+                    Bytes::copy_from_slice(&status.0.to_be_bytes()),
+                    Then::Nothing,
+                ))
             }
             Change::Password { old, new } => {
                 let old = self.check_password(asker, old?).await?;

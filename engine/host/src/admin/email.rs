@@ -41,7 +41,9 @@ impl Desk {
         };
         let (code, until) = self.draw()?;
         let pending = (email.clone(), code.digest());
-        let pending = self.store.set_email_pending(record.id, pending.0, pending.1, until);
+        let pending = self
+            .store
+            .set_email_pending(record.id, pending.0, pending.1, until);
         if !pending.await.map_err(store_error)? {
             return Err(AdminErrorCode::PENDING_REQUEST.into());
         }
@@ -125,7 +127,9 @@ impl Desk {
     fn draw(&self) -> Result<(ConfirmCode, u64), AdminErrorCode> {
         let code = ConfirmCode::generate().map_err(|_| AdminErrorCode::INTERNAL_ERROR)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let until = now.unwrap_or_default().saturating_add(self.config.confirm_life);
+        let until = now
+            .unwrap_or_default()
+            .saturating_add(self.config.confirm_life);
         Ok((code, until.as_secs()))
     }
 

@@ -11,8 +11,6 @@ mod email;
 mod policy;
 mod postage;
 mod registrar;
-#[cfg(test)]
-mod tests;
 
 pub use config::{AdminConfig, Registration};
 pub(crate) use connections::{AdminSeat, Connections};
@@ -41,7 +39,11 @@ impl Administration {
         let settings = Arc::new(config.admin.clone());
         let desk = Desk::new(store, config.mailer.clone(), settings, metrics);
         Self {
-            registrar: Arc::new(Registrar::new(accounts.clone(), desk.clone(), &config.limits)),
+            registrar: Arc::new(Registrar::new(
+                accounts.clone(),
+                desk.clone(),
+                &config.limits,
+            )),
             connections: Arc::default(),
             desk,
         }

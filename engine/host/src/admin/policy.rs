@@ -90,7 +90,11 @@ mod tests {
 
     #[test]
     fn a_blocked_domain_stands_for_those_below_it() {
-        let blocked = ["Example.org".to_owned(), ".trash.example".to_owned(), String::new()];
+        let blocked = [
+            "Example.org".to_owned(),
+            ".trash.example".to_owned(),
+            String::new(),
+        ];
         for (email, expected) in [
             ("alice@example.org", true),
             ("alice@EXAMPLE.ORG", true),

@@ -20,7 +20,10 @@ pub(super) struct Postage {
 impl Postage {
     /// Counts a mail to the address; false if it is one too many.
     pub(super) fn pay(&self, now: Instant, email: &str) -> bool {
-        let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut addresses = self
+            .addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if addresses.len() >= REMEMBERED {
             addresses.retain(|_, bucket| !bucket.is_full(now));
             if addresses.len() >= REMEMBERED {
@@ -39,7 +42,12 @@ mod tests {
     #[test]
     fn one_address_gets_four_mails_and_then_one_in_a_quarter_of_an_hour() {
         let (postage, now) = (Postage::default(), Instant::now());
-        for email in ["a@example.org", "A@example.org", "a@EXAMPLE.org", "a@example.org"] {
+        for email in [
+            "a@example.org",
+            "A@example.org",
+            "a@EXAMPLE.org",
+            "a@example.org",
+        ] {
             assert!(postage.pay(now, email));
         }
         assert!(!postage.pay(now, "a@example.org"));

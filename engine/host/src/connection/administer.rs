@@ -29,7 +29,9 @@ pub(super) struct Administering {
 impl Client {
     /// Tells an account where it can administer itself.
     pub(super) fn tell_service(&mut self, request_id: u32, foodgroup: Foodgroup) {
-        let service = self.grant_admin().map(|cookie| (self.next_address(), cookie));
+        let service = self
+            .grant_admin()
+            .map(|cookie| (self.next_address(), cookie));
         self.session.service(request_id, foodgroup, service);
     }
 
@@ -50,8 +52,7 @@ impl Client {
         let Some(admin) = &self.shared.admin else {
             return self.refuse(LoginErrorCode::BAD_COOKIE);
         };
-        let first_generation =
-            granted.party == Party::Old && granted.sessions == Sessions::Unaware;
+        let first_generation = granted.party == Party::Old && granted.sessions == Sessions::Unaware;
         let queue = self.queue.clone();
         let Some(seat) = admin.connections.enter(account.id, queue, first_generation) else {
             self.shared.metrics.refused(Limit::AdminConnections);

@@ -116,7 +116,7 @@ impl People {
         let namesake = state.users.get(name);
         let is_another = namesake.is_some_and(|user| user.account != account);
         if entrant.sessions.displaces() || is_another {
-            state.displace(now, name, SIGNED_ON_ELSEWHERE);
+            state.displace(now, name, Some(SIGNED_ON_ELSEWHERE));
         }
         if is_another {
             state.users.remove(name);
@@ -216,11 +216,7 @@ impl People {
             Word::User(query) => return Seen::User(place.user_info(now, &query)),
             Word::Show(names) => place.show(now, &names),
             // These are about accounts.
-            Word::Room(_)
-            | Word::Renamed(_)
-            | Word::Confirmed(_)
-            | Word::Expelled(_)
-            | Word::WhoIsOn => {}
+            Word::Room(_) | Word::Renamed(_) | Word::Confirmed(_) | Word::Expelled(_) => {}
         }
         Seen::Nothing
     }
@@ -328,7 +324,7 @@ impl State {
     }
 
     /// Ends all sign-ons of an account.
-    fn displace(&mut self, now: Instant, name: &ScreenName, reason: u16) {
+    fn displace(&mut self, now: Instant, name: &ScreenName, reason: Option<u16>) {
         let user = self.users.get(name);
         let ids = user.iter().flat_map(|user| &user.instances);
         let ids: Vec<u64> = ids.map(|instance| instance.id).collect();

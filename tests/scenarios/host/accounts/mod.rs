@@ -6,8 +6,10 @@ mod frames;
 mod instances;
 mod lists;
 mod messages;
+mod offline;
 mod presence;
 mod relay;
+mod sessions;
 mod sign_on;
 
 use std::net::SocketAddr;
@@ -66,7 +68,13 @@ impl Town {
     /// Begins to go down.
     pub(super) async fn drain(&mut self, config: DrainConfig) {
         self.host.begin_drain(config);
-        while !self.host.health().troubles().await.contains(&Unready::Draining) {
+        while !self
+            .host
+            .health()
+            .troubles()
+            .await
+            .contains(&Unready::Draining)
+        {
             tokio::task::yield_now().await;
         }
     }

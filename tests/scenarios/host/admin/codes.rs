@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use rdv_host::DrainConfig;
 use rdv_host::accounts::{Fields, State, StoreError};
 use rdv_host::mail::MailError;
-use rdv_host::DrainConfig;
 use rdv_proto::wire::admin::{
-    AdminErrorCode as Code, ChangeRequest, ConfirmReply, ConfirmStatus, DeleteRequest,
-    Permissions, ReplyBlock, subgroup, tag,
+    AdminErrorCode as Code, ChangeRequest, ConfirmReply, ConfirmStatus, DeleteRequest, Permissions,
+    ReplyBlock, subgroup, tag,
 };
 use rdv_proto::wire::tlv::TlvList;
 
@@ -58,8 +58,14 @@ async fn all_35_codes_are_seen_each_by_its_condition() {
 
 async fn names(hall: &Hall, seen: &mut Seen) {
     let mut owner = hall.owner("namesake").await;
-    seen.block(&owner.set(tag::FORMAT, b"other").await, Code::VALIDATE_NICKNAME);
-    seen.block(&owner.set(tag::FORMAT, b"namesake ").await, Code::INVALID_NICKNAME);
+    seen.block(
+        &owner.set(tag::FORMAT, b"other").await,
+        Code::VALIDATE_NICKNAME,
+    );
+    seen.block(
+        &owner.set(tag::FORMAT, b"namesake ").await,
+        Code::INVALID_NICKNAME,
+    );
     seen.block(
         &owner.set(tag::FORMAT, b"n a m e s a k e  ").await,
         Code::INVALID_NICKNAME_LENGTH,
@@ -73,13 +79,22 @@ async fn names(hall: &Hall, seen: &mut Seen) {
 async fn addresses(hall: &Hall, seen: &mut Seen) {
     let mut owner = hall.owner("addressee").await;
     let set = async |owner: &mut super::Owner, email: &[u8]| owner.set(tag::EMAIL, email).await;
-    seen.block(&set(&mut owner, b"a@trash.example").await, Code::VALIDATE_EMAIL);
+    seen.block(
+        &set(&mut owner, b"a@trash.example").await,
+        Code::VALIDATE_EMAIL,
+    );
     seen.block(&set(&mut owner, b"no address").await, Code::INVALID_EMAIL);
     let long = format!("a@{}.example", "x".repeat(311));
     assert_eq!(long.len(), 321);
-    seen.block(&set(&mut owner, long.as_bytes()).await, Code::INVALID_EMAIL_LENGTH);
+    seen.block(
+        &set(&mut owner, long.as_bytes()).await,
+        Code::INVALID_EMAIL_LENGTH,
+    );
     assert_eq!(code(&set(&mut owner, b"a@example.org").await), None);
-    seen.block(&set(&mut owner, b"b@example.org").await, Code::PENDING_REQUEST);
+    seen.block(
+        &set(&mut owner, b"b@example.org").await,
+        Code::PENDING_REQUEST,
+    );
     let mut other = hall.owner("neighbour").await;
     seen.block(&set(&mut other, b"A@example.org").await, Code::OVER_LIMIT);
     hall.mailer.next().await;
@@ -208,7 +223,10 @@ async fn confirmation(hall: &Hall, seen: &mut Seen) {
 async fn mail(hall: &Hall, seen: &mut Seen) {
     let mut owner = hall.owner("writer").await;
     for (error, expected) in [
-        (MailError::Refused { reply: Some(550) }, Code::EMAIL_HOST_FAIL),
+        (
+            MailError::Refused { reply: Some(550) },
+            Code::EMAIL_HOST_FAIL,
+        ),
         (MailError::Unreachable, Code::EMAIL_HOST_FAIL),
         (MailError::Unresolved, Code::DNS_FAIL),
         (MailError::Busy, Code::ALL_OTHER_ERRORS),
@@ -233,7 +251,10 @@ async fn draining(hall: &mut Hall, seen: &mut Seen) {
     };
     hall.town.drain(drain).await;
     seen.block(&owner.get(tag::FORMAT).await, Code::MIGRATION_CANCEL);
-    seen.block(&owner.set(tag::FORMAT, b"late comer").await, Code::MIGRATION_CANCEL);
+    seen.block(
+        &owner.set(tag::FORMAT, b"late comer").await,
+        Code::MIGRATION_CANCEL,
+    );
     seen.confirm(&owner.confirm().await, Code::MIGRATION_CANCEL);
     let refused = owner.delete(DeleteRequest::of(b"x")).await;
     seen.see(refused.error(), Code::MIGRATION_CANCEL);

@@ -31,7 +31,9 @@ async fn cookie_for(client: &mut Client) -> Bytes {
         foodgroup: Foodgroup::ADMIN,
         tlvs: TlvList::new(),
     };
-    client.snac(Foodgroup::OSERVICE, 0x04, request.encode()).await;
+    client
+        .snac(Foodgroup::OSERVICE, 0x04, request.encode())
+        .await;
     let reply = client.expect(Foodgroup::OSERVICE, 0x05).await;
     let reply = ServiceReply::decode(&reply.body).unwrap();
     reply.cookie().unwrap().clone()
@@ -52,7 +54,10 @@ async fn a_03_a_service_cookie_opens_admin_once_and_on_bos_admin_is_not_there() 
     let hall = Hall::new().await;
     let mut owner = hall.owner("alice").await;
     let query = InfoQuery::of(&[tag::FORMAT]).encode();
-    let id = owner.bos.snac(Foodgroup::ADMIN, subgroup::INFO_QUERY, query).await;
+    let id = owner
+        .bos
+        .snac(Foodgroup::ADMIN, subgroup::INFO_QUERY, query)
+        .await;
     owner.bos.expect_error(Foodgroup::ADMIN, id, 0x05).await;
     let reply = ask_for_admin(&mut owner.bos).await;
     assert_eq!(reply.address().unwrap(), hall.town.port().to_string());
@@ -76,9 +81,14 @@ async fn so_18_a_cookie_of_a_sign_on_opens_bos_and_not_admin() {
     let ticket = OldClient::login(hall.town.port(), "alice", &password, &Manners::default());
     let ticket = ticket.await.unwrap();
     // What it opens has all that BOS has.
-    OldClient::bos(hall.town.port(), "alice", &ticket.cookie, &Manners::default())
-        .await
-        .unwrap();
+    OldClient::bos(
+        hall.town.port(),
+        "alice",
+        &ticket.cookie,
+        &Manners::default(),
+    )
+    .await
+    .unwrap();
 }
 
 #[tokio::test]
@@ -101,7 +111,9 @@ async fn a_03_guests_have_nothing_to_administer() {
         foodgroup: Foodgroup::ADMIN,
         tlvs: TlvList::new(),
     };
-    let id = guest.snac(Foodgroup::OSERVICE, 0x04, request.encode()).await;
+    let id = guest
+        .snac(Foodgroup::OSERVICE, 0x04, request.encode())
+        .await;
     guest.expect_error(Foodgroup::OSERVICE, id, 0x0F).await;
 }
 
@@ -109,7 +121,11 @@ async fn a_03_guests_have_nothing_to_administer() {
 async fn a_cookie_of_an_account_that_was_closed_meanwhile_opens_nothing() {
     let hall = Hall::new().await;
     let mut owner = hall.owner("alice").await;
-    let cookie = ask_for_admin(&mut owner.bos).await.cookie().unwrap().clone();
+    let cookie = ask_for_admin(&mut owner.bos)
+        .await
+        .cookie()
+        .unwrap()
+        .clone();
     let name = "alice".parse().unwrap();
     hall.town.accounts.set_disabled(&name, true).await.unwrap();
     let refused = AdminClient::enter(hall.town.port(), &cookie).await;
@@ -140,10 +156,17 @@ async fn an_account_has_five_admin_connections_at_a_time() {
     for _ in 0..4 {
         others.push(AdminClient::open(&mut owner.bos).await);
     }
-    let cookie = ask_for_admin(&mut owner.bos).await.cookie().unwrap().clone();
+    let cookie = ask_for_admin(&mut owner.bos)
+        .await
+        .cookie()
+        .unwrap()
+        .clone();
     let refused = AdminClient::enter(hall.town.port(), &cookie).await;
     assert_eq!(refused.err(), Some(LoginErrorCode::ADDRESS_RATE_LIMITED));
-    assert_eq!(hall.town.host.metrics().refusals(Limit::AdminConnections), 1);
+    assert_eq!(
+        hall.town.host.metrics().refusals(Limit::AdminConnections),
+        1
+    );
     assert_eq!(&owner.value(tag::FORMAT).await[..], b"alice");
 }
 
@@ -164,7 +187,9 @@ async fn a_20_a_tlv_that_runs_past_the_end_is_0x14_and_the_connection_stays() {
         (subgroup::INFO_QUERY, subgroup::INFO_REPLY),
         (subgroup::INFO_CHANGE_REQUEST, subgroup::INFO_CHANGE_REPLY),
     ] {
-        let reply = owner.ask(asked, Bytes::from_static(b"\0\x01\0\x09al ice")).await;
+        let reply = owner
+            .ask(asked, Bytes::from_static(b"\0\x01\0\x09al ice"))
+            .await;
         assert_eq!(reply.subgroup, answered);
         let reply = InfoReply::decode(&reply.body).unwrap();
         assert_eq!(reply.blocks[0].error_code().unwrap().0, 0x14);

@@ -212,7 +212,9 @@ impl Mailer for TestMailer {
             if let Some(error) = fault {
                 return Err(error);
             }
-            self.sent.send(confirmation).map_err(|_| MailError::Internal)
+            self.sent
+                .send(confirmation)
+                .map_err(|_| MailError::Internal)
         })
     }
 }

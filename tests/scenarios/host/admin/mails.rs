@@ -47,8 +47,14 @@ async fn a_mail_arrives_with_its_code() {
 #[tokio::test]
 async fn what_the_server_refuses_is_told_at_once() {
     for (reply, expected) in [
-        ("550 5.1.1 no such user", MailError::Refused { reply: Some(550) }),
-        ("554 5.7.1 we do not like you", MailError::Refused { reply: Some(554) }),
+        (
+            "550 5.1.1 no such user",
+            MailError::Refused { reply: Some(550) },
+        ),
+        (
+            "554 5.7.1 we do not like you",
+            MailError::Refused { reply: Some(554) },
+        ),
         ("550 5.1.2 no such domain", MailError::Unresolved),
         ("556 5.1.10 null MX", MailError::Unresolved),
     ] {
@@ -96,7 +102,10 @@ async fn what_is_put_off_for_too_long_or_by_too_many_is_given_up() {
         again_after: Vec::new(),
         ..settings(&server)
     };
-    assert_eq!(send(&config).await, Err(MailError::Refused { reply: Some(451) }));
+    assert_eq!(
+        send(&config).await,
+        Err(MailError::Refused { reply: Some(451) })
+    );
     // One may wait.
     let config = MailConfig {
         deferred: 1,
@@ -122,7 +131,11 @@ async fn a_server_that_is_dead_hangs_up_or_says_nothing_is_not_there() {
             ..Manners::default()
         })
         .await;
-        assert_eq!(send(&settings(&server)).await, Err(MailError::Unreachable), "{verb}");
+        assert_eq!(
+            send(&settings(&server)).await,
+            Err(MailError::Unreachable),
+            "{verb}"
+        );
         assert!(server.is_empty());
     }
     let server = SmtpServer::start(Manners {
@@ -238,7 +251,10 @@ async fn a_wrong_password_is_a_refusal() {
         password_file: Some(password),
         ..settings(&server)
     };
-    assert_eq!(send(&config).await, Err(MailError::Refused { reply: Some(535) }));
+    assert_eq!(
+        send(&config).await,
+        Err(MailError::Refused { reply: Some(535) })
+    );
 }
 
 #[cfg(unix)]

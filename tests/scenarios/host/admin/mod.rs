@@ -48,7 +48,10 @@ impl Hall {
     }
 
     async fn with(change: impl FnOnce(&mut HostConfig)) -> Self {
-        let (store, mailer) = (Arc::new(FaultyStore::default()), Arc::new(TestMailer::new()));
+        let (store, mailer) = (
+            Arc::new(FaultyStore::default()),
+            Arc::new(TestMailer::new()),
+        );
         let (used, carrier) = (Arc::clone(&store), Arc::clone(&mailer));
         let town = Town::with(|config| {
             used.stands_before(config.accounts.clone().unwrap());
@@ -128,7 +131,11 @@ impl AdminClient {
 
     /// Shows a cookie over plain TCP, up to the host's list of foodgroups.
     async fn enter(host: SocketAddr, cookie: &[u8]) -> Result<Self, LoginErrorCode> {
-        Self::enter_over(Client::over(TcpStream::connect(host).await.unwrap()), cookie).await
+        Self::enter_over(
+            Client::over(TcpStream::connect(host).await.unwrap()),
+            cookie,
+        )
+        .await
     }
 
     /// Shows a cookie on a connection.
@@ -179,7 +186,9 @@ impl AdminClient {
     }
 
     async fn query(&mut self, tags: &[u16]) -> InfoReply {
-        let snac = self.ask(subgroup::INFO_QUERY, InfoQuery::of(tags).encode()).await;
+        let snac = self
+            .ask(subgroup::INFO_QUERY, InfoQuery::of(tags).encode())
+            .await;
         assert_eq!(snac.subgroup, subgroup::INFO_REPLY);
         checked(InfoReply::decode(&snac.body).unwrap())
     }
@@ -199,7 +208,9 @@ impl AdminClient {
     }
 
     async fn change(&mut self, request: ChangeRequest) -> ReplyBlock {
-        let snac = self.ask(subgroup::INFO_CHANGE_REQUEST, request.encode()).await;
+        let snac = self
+            .ask(subgroup::INFO_CHANGE_REQUEST, request.encode())
+            .await;
         assert_eq!(snac.subgroup, subgroup::INFO_CHANGE_REPLY);
         let reply = checked(InfoReply::decode(&snac.body).unwrap());
         assert_eq!(reply.blocks.len(), 1);
@@ -227,7 +238,9 @@ impl AdminClient {
     }
 
     async fn confirm_by(&mut self, request: ConfirmRequest) -> ConfirmReply {
-        let snac = self.ask(subgroup::ACCT_CONFIRM_REQUEST, request.encode()).await;
+        let snac = self
+            .ask(subgroup::ACCT_CONFIRM_REQUEST, request.encode())
+            .await;
         assert_eq!(snac.subgroup, subgroup::ACCT_CONFIRM_REPLY);
         let reply = ConfirmReply::decode(&snac.body).unwrap();
         assert!(reply.tlvs.contains(tag::ERROR_URL), "{reply:?}");
@@ -235,7 +248,9 @@ impl AdminClient {
     }
 
     async fn delete(&mut self, request: DeleteRequest) -> DeleteReply {
-        let snac = self.ask(subgroup::ACCT_DELETE_REQUEST, request.encode()).await;
+        let snac = self
+            .ask(subgroup::ACCT_DELETE_REQUEST, request.encode())
+            .await;
         assert_eq!(snac.subgroup, subgroup::ACCT_DELETE_REPLY);
         let reply = DeleteReply::decode(&snac.body).unwrap();
         assert!(
