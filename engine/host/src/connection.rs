@@ -421,9 +421,7 @@ impl Client {
         let checked = reception.check(&sign_on, self.peer.ip()).await;
         match (checked, sign_on.name.clone()) {
             (Ok(account), Some(_)) if !sign_on.moves_on() => {
-                let name = account.name.clone();
-                self.admit(&account, name, sign_on.sessions, Party::Ours)
-                    .await;
+                self.admit(&account, sign_on.sessions, Party::Ours).await;
             }
             (Ok(account), Some(name)) => self.send_on(&account, name, sign_on.sessions).await,
             (Ok(_), None) => self.refuse(LoginErrorCode::WRONG_PASSWORD),
@@ -489,20 +487,13 @@ impl Client {
             Service::Admin => self.enter_admin(&account, granted),
             Service::Bos => {
                 let sessions = sessions.unwrap_or(granted.sessions);
-                self.admit(&account, granted.name, sessions, granted.party)
-                    .await;
+                self.admit(&account, sessions, granted.party).await;
             }
         }
     }
 
-    /// Lets an account in, which sees its own name spelt as `name`.
-    async fn admit(
-        &mut self,
-        account: &Account,
-        name: ScreenName,
-        sessions: Sessions,
-        party: Party,
-    ) {
+    /// Lets an account in. It sees its name as its owner spells it; old clients that want another form ask for it.
+    async fn admit(&mut self, account: &Account, sessions: Sessions, party: Party) {
         let shared = Arc::clone(&self.shared);
         let _turn = shared.edits.turn(account.id).await;
         let lists = match &self.shared.accounts {
@@ -526,7 +517,7 @@ impl Client {
         match shared.routes.register(entrant, self.mailbox(bare)).await {
             Ok(seat) => {
                 self.session.admitted(Admission {
-                    name,
+                    name: account.name.clone(),
                     sessions,
                     since_unix_s: seat.since_unix_s,
                 });
@@ -551,13 +542,8 @@ impl Client {
     }
 
     fn tell_relay(&mut self, request_id: u32, cookie: Option<Cookie>, avoid: &[String]) {
-        let name = match &self.seat {
-            Some(Seat::Guest(seat)) => &seat.name,
-            Some(Seat::Account(place)) => &place.name,
-            None => return,
-        };
-                Output::Stored { request_id } => self.hand_out(request_id).await,
-                other => {
+        let Some(seat) = &self.seat else { return };
+        let name = seat.name();
         let relay = self.shared.relay.as_ref().and_then(|relay| {
             let ticket = relay.ticket(name, cookie)?;
             Some((relay.address_for(self.local, avoid)?, ticket))

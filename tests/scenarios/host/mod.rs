@@ -4,6 +4,8 @@
 mod accounts;
 mod admin;
 mod client;
+#[cfg(target_os = "linux")]
+mod database;
 mod limits;
 mod logs;
 mod numbers;

@@ -122,10 +122,7 @@ impl Client {
             return self.refuse(LoginErrorCode::NO_REGISTRATION);
         };
         match admin.registrar.register(wanted, self.peer.ip()).await {
-            Ok(account) => {
-                let name = account.name.clone();
-                self.admit(&account, name, sessions, Party::Ours).await;
-            }
+            Ok(account) => self.admit(&account, sessions, Party::Ours).await,
             Err(NotRegistered::Refused(code)) => self.refuse(code),
             Err(NotRegistered::Not(code)) => {
                 debug!(?code, "an account was not made");

@@ -78,8 +78,9 @@ async fn a_03_a_service_cookie_opens_admin_once_and_on_bos_admin_is_not_there() 
 async fn so_18_a_cookie_of_a_sign_on_opens_bos_and_not_admin() {
     let hall = Hall::new().await;
     let password = hall.town.account("alice").await;
-    let ticket = OldClient::login(hall.town.port(), "alice", &password, &Manners::default());
-    let ticket = ticket.await.unwrap();
+    let (port, manners) = (hall.town.port(), Manners::default());
+    let ticket = OldClient::login(port, "alice", &password, &manners).await;
+    let ticket = ticket.unwrap();
     // What it opens has all that BOS has.
     OldClient::bos(
         hall.town.port(),
@@ -267,8 +268,9 @@ async fn a_18_who_deletes_the_account_is_signed_off_everywhere_and_does_not_come
         }
     }
     assert_eq!(watcher.expect_departure().await, "alice");
-    let refused = OldClient::login(hall.town.port(), "alice", &password, &Manners::default());
-    assert_eq!(refused.await.unwrap_err().0, 0x0008);
+    let (port, manners) = (hall.town.port(), Manners::default());
+    let refused = OldClient::login(port, "alice", &password, &manners).await;
+    assert_eq!(refused.unwrap_err().0, 0x0008);
     let mut client = Client::tls(hall.town.port()).await;
     let more = TlvList::new().with(tlv::PASSWORD, PASSWORD.as_bytes().to_vec());
     client.login("alice", more).await;

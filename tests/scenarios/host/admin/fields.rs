@@ -475,5 +475,15 @@ async fn a_10_the_next_sign_on_is_told_the_new_format() {
     assert_eq!(code(&owner.set(tag::FORMAT, b"Al Ice").await), None);
     let (port, manners) = (hall.town.port(), Manners::default());
     let ticket = OldClient::login(port, "alice", &owner.password, &manners);
-    assert_eq!(&ticket.await.unwrap().name[..], b"Al Ice");
+    let ticket = ticket.await.unwrap();
+    assert_eq!(&ticket.name[..], b"Al Ice");
+    // libpurple compares that, and what comes here, with the form in which it knows the name.
+    let mut again = OldClient::bos(port, "alice", &ticket.cookie, &manners)
+        .await
+        .unwrap();
+    let own = again
+        .ask(Foodgroup::OSERVICE, 0x0E, Bytes::new(), 0x0F)
+        .await;
+    let own = UserList::decode(&own.body).unwrap().users.swap_remove(0);
+    assert_eq!(own.name.as_str(), "Al Ice");
 }
