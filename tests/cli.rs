@@ -11,6 +11,8 @@ mod desk;
 mod accounts;
 #[path = "cli/accounts_service.rs"]
 mod accounts_service;
+#[path = "cli/config.rs"]
+mod config;
 #[path = "cli/doctor.rs"]
 mod doctor;
 #[path = "cli/first_use.rs"]
@@ -29,6 +31,8 @@ mod names;
 mod networks;
 #[path = "cli/old_peers.rs"]
 mod old_peers;
+#[path = "cli/ops.rs"]
+mod ops;
 #[path = "cli/programs.rs"]
 mod programs;
 #[path = "cli/refusals.rs"]
