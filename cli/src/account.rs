@@ -122,7 +122,7 @@ async fn create(wish: Create, ui: &Ui) -> Result<(), Failure> {
     }));
     ui.say(format!("Made {}, and kept it.", label(&account)));
     if wish.email.is_some() {
-        ui.say("To prove that the mail address is yours: rdv account confirm");
+        ui.say("To prove that the mail address is yours, type the code of the mail: rdv account confirm CODE (without CODE another mail is asked for)");
     }
     Ok(())
 }

@@ -48,6 +48,7 @@ pub(crate) async fn run(user: User, ui: &mut Ui) -> Result<Exit, Failure> {
             name,
             legacy,
             email,
+            unconfirmed,
             password,
             ..
         } => {
@@ -56,7 +57,7 @@ pub(crate) async fn run(user: User, ui: &mut Ui) -> Result<Exit, Failure> {
                 password: chosen(password.password_file.as_deref())?,
                 legacy,
                 email: email.map(checked).transpose()?,
-                confirmed: true,
+                confirmed: !unconfirmed,
                 author: Author::Operator,
             };
             add(&accounts, new).await?

@@ -94,11 +94,7 @@ fn what_cannot_be_done_has_a_number_and_a_sentence() {
         (&["add", "7"], 2, "10000"),
         (&["add", "bob", "--password-file", "short"], 2, "8 to 256"),
         (&["add", "bob", "--password-file", "nothing"], 8, "nothing"),
-        (
-            &["add", "bob", "--db", "postgres://localhost/x"],
-            2,
-            "sqlite:",
-        ),
+        (&["add", "bob", "--db", "mysql://localhost/x"], 2, "sqlite:"),
         (
             &["add", "bob", "--db", "sqlite:no/such/folder.db"],
             8,
@@ -179,6 +175,11 @@ fn an_operator_sees_what_is_stored_and_who_changed_it() {
     assert!(!told.contains("NOT CONFIRMED"), "{told}");
 
     object(&alice, &["confirm", "alice", "--json"]);
+    let unproven = ["add", "carol", "--email", "c@lab.example", "--unconfirmed"];
+    user(&alice, &unproven).expect_code(0);
+    let told = user(&alice, &["show", "carol"]).expect_code(0).out;
+    assert!(told.contains("c@lab.example\"  NOT CONFIRMED\n"), "{told}");
+    user(&alice, &["remove", "carol"]).expect_code(0);
     user(&alice, &["disable", "alice"]).expect_code(0);
     assert!(
         user(&alice, &["show", "alice"])
@@ -204,7 +205,15 @@ fn an_operator_sees_what_is_stored_and_who_changed_it() {
     let all = lines(&["audit", "--json"]);
     assert_eq!(
         actions(&all),
-        ["created", "confirmed", "disabled", "created", "removed"]
+        [
+            "created",
+            "confirmed",
+            "created",
+            "removed",
+            "disabled",
+            "created",
+            "removed"
+        ]
     );
     assert!(all.iter().all(|entry| entry["by"] == "operator"));
     // The lines outlive the account.

@@ -118,7 +118,7 @@ fn a_11_libpurple_changes_its_mail_address_and_the_code_in_the_mail_proves_it() 
 #[test]
 fn a_16_libpurple_asks_for_confirmation_and_the_code_in_the_mail_gives_it() {
     let Some(mut lab) = lab() else { return };
-    let (owner, password) = lab.newcomer(ALICE, ADDRESS);
+    let (owner, password) = lab.unproven(ALICE, ADDRESS);
     let purple = lab.purple_as(ALICE, ALICE.account(), &password);
     let asked = menu(&purple, &["--show-email", "--confirm"]).expect_code(0);
     no_error(&asked);

@@ -162,6 +162,9 @@ pub(crate) enum UserVerb {
         /// The mail address of its owner, which you vouch for
         #[arg(long, value_name = "ADDRESS")]
         email: Option<String>,
+        /// Do not vouch for it: the owner has to prove it
+        #[arg(long, requires = "email")]
+        unconfirmed: bool,
         #[command(flatten)]
         password: PasswordFrom,
         #[command(flatten)]
