@@ -312,16 +312,20 @@ fn fill_admin(config: &mut AdminConfig, admin: &mut Table<'_>) {
         }
     }
     for name in admin.get("frozen", &TEXTS).into_iter().flatten() {
-        match name.as_str() {
-            "format" => config.frozen = config.frozen | Fields::FORMAT,
-            "email" => config.frozen = config.frozen | Fields::EMAIL,
-            "password" => config.frozen = config.frozen | Fields::PASSWORD,
-            "registration" => config.frozen = config.frozen | Fields::REGISTRATION,
-            _ => admin.complain(
-                "frozen",
-                "\"format\", \"email\", \"password\" and \"registration\" are allowed",
-            ),
-        }
+        let field = match name.as_str() {
+            "format" => Fields::FORMAT,
+            "email" => Fields::EMAIL,
+            "password" => Fields::PASSWORD,
+            "registration" => Fields::REGISTRATION,
+            _ => {
+                admin.complain(
+                    "frozen",
+                    "\"format\", \"email\", \"password\" and \"registration\" are allowed",
+                );
+                continue;
+            }
+        };
+        config.frozen = config.frozen | field;
     }
 }
 
