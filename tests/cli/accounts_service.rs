@@ -73,7 +73,7 @@ fn an_account_is_made_kept_and_told_about() {
     let made = create(&alice, &address, "Alice", &["--email", "alice@lab.example"]);
     let made = made.expect_code(0);
     assert!(made.err.contains("account confirm"), "{}", made.err);
-    let mail = post.next();
+    let mail = post.next_mail();
     assert_eq!(mail.to, ["alice@lab.example"]);
     let info = event(&alice, &["info"], "account_info");
     assert_eq!(info["name"], "Alice");
@@ -234,7 +234,7 @@ fn another_address_counts_when_the_code_that_went_there_is_typed() {
     let alice = user(&host, "alice");
     let told = event(&alice, &["email", "alice@lab.example"], "email");
     assert_eq!(told["in_force"], false);
-    let mail = post.next();
+    let mail = post.next_mail();
     assert_eq!(
         event(&alice, &["info"], "account_info")["email"],
         Value::Null

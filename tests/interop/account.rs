@@ -102,7 +102,7 @@ fn a_11_libpurple_changes_its_mail_address_and_the_code_in_the_mail_proves_it() 
     let asked = menu(&purple, &["--show-email", "--set-email", ADDRESS]).expect_code(0);
     no_error(&asked);
     assert!(last_words(&asked).contains(ADDRESS), "{}", asked.out);
-    let mail = lab.post().next();
+    let mail = lab.post().next_mail();
     assert_eq!(mail.to, [ADDRESS]);
     let before = menu(&purple, &["--show-email"]).expect_code(0);
     assert!(!last_words(&before).contains(ADDRESS), "{}", before.out);
@@ -124,7 +124,7 @@ fn a_16_libpurple_asks_for_confirmation_and_the_code_in_the_mail_gives_it() {
     no_error(&asked);
     assert!(last_words(&asked).contains("email"), "{}", asked.out);
     assert_eq!(dialogs(&asked).len(), 2, "{}", asked.out);
-    let mail = lab.post().next();
+    let mail = lab.post().next_mail();
     assert_eq!(mail.to, [ADDRESS]);
     let code = mail.code();
     owner

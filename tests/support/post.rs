@@ -41,7 +41,7 @@ impl Post {
     ///
     /// # Panics
     /// If none comes.
-    pub fn next(&mut self) -> Delivered {
+    pub fn next_mail(&mut self) -> Delivered {
         self.runtime.block_on(self.server.next())
     }
 
