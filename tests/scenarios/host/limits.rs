@@ -62,7 +62,6 @@ async fn ten_frames_are_enough_to_sign_on() {
         client.snac(Foodgroup::OSERVICE, 0x06, Bytes::new()).await;
     }
     assert_eq!(client.frame().await, None);
-    assert_counted(&host, Limit::FramesBeforeSignOn);
 }
 
 #[tokio::test]
@@ -330,7 +329,7 @@ async fn a_handshake_that_does_not_end_and_too_many_connections_are_hung_up_on()
 async fn a_message_has_so_many_items_and_a_cookie_so_many_proposals() {
     let host = host_with(|config| config.limits.proposals.proposals_per_cookie = 2).await;
     let mut eve = Client::joiner(port(&host)).await;
-    let mut body = BytesMut::from(&b"\x01234567\x00\x02\x05alice"[..]);
+    let mut body = BytesMut::from(&b"\x012345678\x00\x02\x05alice"[..]);
     let many = (0..129).fold(TlvList::new(), |tlvs, n| tlvs.with(0x7000 + n, vec![]));
     many.encode_rest(&mut body);
     let id = eve.snac(Foodgroup::ICBM, 0x06, body.freeze()).await;
