@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+use rdv_host::accounts::Fields;
 use rdv_host::mail::MailConfig;
 use rdv_host::{
     AdminConfig, DrainConfig, Limits, LogPolicy, Registration, RelayLimits, ResponderLimits,
@@ -311,16 +312,20 @@ fn fill_admin(config: &mut AdminConfig, admin: &mut Table<'_>) {
         }
     }
     for name in admin.get("frozen", &TEXTS).into_iter().flatten() {
-        match name.as_str() {
-            "format" => config.frozen.format = true,
-            "email" => config.frozen.email = true,
-            "password" => config.frozen.password = true,
-            "registration" => config.frozen.registration = true,
-            _ => admin.complain(
-                "frozen",
-                "\"format\", \"email\", \"password\" and \"registration\" are allowed",
-            ),
-        }
+        let field = match name.as_str() {
+            "format" => Fields::FORMAT,
+            "email" => Fields::EMAIL,
+            "password" => Fields::PASSWORD,
+            "registration" => Fields::REGISTRATION,
+            _ => {
+                admin.complain(
+                    "frozen",
+                    "\"format\", \"email\", \"password\" and \"registration\" are allowed",
+                );
+                continue;
+            }
+        };
+        config.frozen = config.frozen | field;
     }
 }
 

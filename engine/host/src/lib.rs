@@ -56,7 +56,7 @@ mod stored;
 mod stun;
 mod time;
 
-pub use admin::{AdminConfig, Frozen, Registration};
+pub use admin::{AdminConfig, Registration};
 pub use config::{HostConfig, RelayConfig, RelaySource};
 pub use discreet::LogPolicy;
 pub use drain::DrainConfig;
