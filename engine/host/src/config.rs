@@ -9,6 +9,7 @@ use rdv_proto::responder::ResponderLimits;
 
 use crate::accounts::{Accounts, AdminStore, MessageStore};
 use crate::admin::AdminConfig;
+use crate::discreet::LogPolicy;
 use crate::identity::IdentitySource;
 use crate::limits::Limits;
 use crate::mail::Mailer;
@@ -43,6 +44,8 @@ pub struct HostConfig {
     pub mailer: Option<Arc<dyn Mailer>>,
     /// Let clients from before MD5 sign-on in. Anybody on the way can read their passwords, so these should be good for nothing else.
     pub museum: bool,
+    /// What the log may hold of clients.
+    pub log: LogPolicy,
     /// What the host bears.
     pub limits: Limits,
     /// What its own relay bears.
@@ -68,6 +71,7 @@ impl Default for HostConfig {
             admin_store: None,
             mailer: None,
             museum: false,
+            log: LogPolicy::default(),
             limits: Limits::default(),
             relay_limits: RelayLimits::default(),
             stun_limits: ResponderLimits::default(),

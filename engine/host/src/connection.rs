@@ -20,7 +20,7 @@ use rdv_proto::wire::text::ScreenName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::sync::Notify;
 use tokio::time::{timeout, timeout_at};
-use tracing::{debug, trace};
+use tracing::{debug, info, trace};
 
 use crate::accounts::Account;
 use crate::cookies::{Door, Granted, Service};
@@ -396,6 +396,7 @@ impl Client {
                 self.session.signed_on(name, token, seat.since_unix_s);
                 self.seat = Some(seat);
                 self.counted = Some(self.shared.metrics.signed_on(Kind::Guest));
+                self.log_sign_on();
                 self.pass = None;
             }
             Err(code) => {
@@ -527,14 +528,23 @@ impl Client {
                     _ => Kind::Account,
                 };
                 self.counted = Some(self.shared.metrics.signed_on(kind));
+                self.log_sign_on();
                 self.pass = None;
             }
             Err(code) => self.refuse(code),
         }
     }
 
+    fn log_sign_on(&self) {
+        if let (Some(name), log) = (self.session.name(), &self.shared.log) {
+            let from = self.peer.ip();
+            info!(account = %log.name(name), from = %log.address(from), "signed on");
+        }
+    }
+
     fn refuse(&mut self, code: LoginErrorCode) {
-        debug!(?code, "a sign-on was refused");
+        let from = self.peer.ip();
+        info!(from = %self.shared.log.address(from), ?code, "a sign-on was refused");
         self.shared
             .metrics
             .sign_on_refused(code.name().unwrap_or("other"));

@@ -16,6 +16,7 @@ use crate::accounts::{Accounts, MessageStore};
 use crate::admin::Administration;
 use crate::config::{HostConfig, RelaySource};
 use crate::cookies::Cookies;
+use crate::discreet::Discreet;
 use crate::door;
 use crate::drain::{Drain, DrainConfig};
 use crate::edits::Edits;
@@ -65,6 +66,7 @@ pub(crate) struct Shared {
     pub(crate) stun: Stun,
     pub(crate) metrics: Metrics,
     pub(crate) drain: Drain,
+    pub(crate) log: Discreet,
 }
 
 /// A host that listens, but does not answer yet.
@@ -198,6 +200,7 @@ impl Host {
             stun,
             metrics,
             drain: Drain::new(),
+            log: Discreet::new(config.log),
         });
         Ok(Self {
             listeners,
@@ -316,7 +319,7 @@ impl Host {
                 timeout(config.relay_time, meeting.idle()).await.ok();
             }
             shared.drain.sign_off(config.sign_off_spread);
-            let leaving = config.sign_off_spread + farewell;
+            let leaving = config.sign_off_spread.saturating_add(farewell);
             timeout(leaving, shared.drain.is_empty()).await.ok();
         };
         tokio::select! {
