@@ -86,7 +86,7 @@ fn what_cannot_be_done_has_a_number_and_a_sentence() {
     let alice = person();
     user(&alice, &["add", "alice"]).expect_code(0);
     fs::write(alice.path("short"), "otter\n").unwrap();
-    let cases: [(&[&str], i32, &str); 14] = [
+    let cases: [(&[&str], i32, &str); 16] = [
         (&["add", "ALI ce"], 12, "already"),
         (&["add", "al"], 2, "3 to 16"),
         (&["add", "1alice"], 2, "starts with a letter"),
@@ -105,6 +105,8 @@ fn what_cannot_be_done_has_a_number_and_a_sentence() {
         (&["reset", "bob"], 3, "no account"),
         (&["reset-legacy", "bob"], 3, "no account"),
         (&["remove", "bob"], 3, "no account"),
+        (&["show", "bob"], 3, "no account"),
+        (&["confirm", "bob"], 3, "no account"),
     ];
     for (args, code, says) in cases {
         let ended = user(&alice, args).expect_code(code);
@@ -147,6 +149,82 @@ fn an_account_is_closed_opened_changed_and_removed() {
     assert!(!list().contains("old clients"), "{}", list());
     user(&alice, &["remove", "alice"]).expect_code(0);
     assert_eq!(list(), "");
+}
+
+#[test]
+fn an_operator_sees_what_is_stored_and_who_changed_it() {
+    let alice = person();
+    let wrong = user(&alice, &["add", "Alice", "--email", "nobody"]).expect_code(2);
+    assert!(wrong.err.contains("name@example.org"), "{}", wrong.err);
+    object(
+        &alice,
+        &["add", "Alice", "--email", "alice@lab.example", "--json"],
+    );
+    let shown = object(&alice, &["show", "a lice", "--json"]);
+    assert_eq!(shown["name"], "Alice");
+    assert_eq!(shown["email"], "alice@lab.example");
+    assert_eq!(shown["state"], "active");
+    assert_eq!(shown["confirmed"], true, "the operator vouches for it");
+    assert_eq!(shown["email_pending"], Value::Null);
+    assert_eq!(shown["frozen"], serde_json::json!([]));
+    let told = user(&alice, &["show", "alice"]).expect_code(0).out;
+    assert!(
+        told.contains("Mail address: \"alice@lab.example\"\n"),
+        "{told}"
+    );
+    assert!(!told.contains("NOT CONFIRMED"), "{told}");
+
+    object(&alice, &["confirm", "alice", "--json"]);
+    let unproven = ["add", "carol", "--email", "c@lab.example", "--unconfirmed"];
+    user(&alice, &unproven).expect_code(0);
+    let told = user(&alice, &["show", "carol"]).expect_code(0).out;
+    assert!(told.contains("c@lab.example\"  NOT CONFIRMED\n"), "{told}");
+    user(&alice, &["remove", "carol"]).expect_code(0);
+    user(&alice, &["disable", "alice"]).expect_code(0);
+    assert!(
+        user(&alice, &["show", "alice"])
+            .expect_code(0)
+            .out
+            .contains("State: disabled")
+    );
+    user(&alice, &["add", "bob"]).expect_code(0);
+    user(&alice, &["remove", "alice"]).expect_code(0);
+    let lines = |args: &[&str]| -> Vec<Value> {
+        let out = user(&alice, args).expect_code(0).out;
+        let lines = out.lines();
+        lines
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect()
+    };
+    let actions = |entries: &[Value]| -> Vec<String> {
+        let entries = entries.iter();
+        entries
+            .map(|entry| entry["action"].as_str().expect("words").to_owned())
+            .collect()
+    };
+    let all = lines(&["audit", "--json"]);
+    assert_eq!(
+        actions(&all),
+        [
+            "created",
+            "confirmed",
+            "created",
+            "removed",
+            "disabled",
+            "created",
+            "removed"
+        ]
+    );
+    assert!(all.iter().all(|entry| entry["by"] == "operator"));
+    // The lines outlive the account.
+    let of_alice = lines(&["audit", "Ali CE", "--since", "1h", "--json"]);
+    assert_eq!(of_alice.len(), 4, "{of_alice:?}");
+    assert!(of_alice.iter().all(|entry| entry["name"] == "alice"));
+    let told = user(&alice, &["audit", "bob"]).expect_code(0).out;
+    assert!(
+        told.ends_with("\"bob\"  created, by the operator\n"),
+        "{told}"
+    );
 }
 
 #[test]

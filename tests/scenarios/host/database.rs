@@ -85,7 +85,7 @@ impl City {
     }
 
     /// All is as before; what was refused can be had now.
-    async fn works_again(mut self) {
+    async fn recovers(mut self) {
         self.talks_on().await;
         let mut carol = self.carol().await.unwrap();
         carol.text("bob", "good morning").await;
@@ -173,7 +173,7 @@ async fn a_file_that_is_moved_away_while_people_are_on() {
     city.refuses_changes().await;
     city.talks_on().await;
     carry(away.path(), path.parent().unwrap());
-    city.works_again().await;
+    city.recovers().await;
 }
 
 #[tokio::test]
@@ -189,7 +189,7 @@ async fn a_file_that_another_program_has_locked() {
     city.carol().await.unwrap().leave().await;
     city.talks_on().await;
     holder.execute("ROLLBACK").await.unwrap();
-    city.works_again().await;
+    city.recovers().await;
 }
 
 #[tokio::test]
@@ -210,7 +210,7 @@ async fn a_disk_that_is_full() {
     city.carol().await.unwrap().leave().await;
     city.talks_on().await;
     fs::remove_file(filler).unwrap();
-    city.works_again().await;
+    city.recovers().await;
     drop(disk);
 }
 
@@ -227,7 +227,7 @@ async fn a_server_that_is_stopped_and_started_again() {
     city.refuses_changes().await;
     city.talks_on().await;
     cluster.start_again();
-    city.works_again().await;
+    city.recovers().await;
 }
 
 #[tokio::test]
@@ -245,7 +245,7 @@ async fn a_server_on_which_somebody_has_locked_the_accounts() {
     city.refuses_changes().await;
     city.talks_on().await;
     holder.execute("ROLLBACK").await.unwrap();
-    city.works_again().await;
+    city.recovers().await;
 }
 
 #[tokio::test]
@@ -269,7 +269,7 @@ async fn a_server_whose_disk_is_full() {
     city.carol().await.unwrap().leave().await;
     city.talks_on().await;
     fs::remove_file(filler).unwrap();
-    city.works_again().await;
+    city.recovers().await;
     drop(cluster);
     drop(disk);
 }

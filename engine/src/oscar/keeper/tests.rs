@@ -170,7 +170,7 @@ fn host() -> (Arc<Host>, Vec<Keeper<End>>) {
         let back = Back {
             name: name.clone(),
             host: host.clone(),
-            chance: AtomicU64::new(number as u64 * 0x9E37_79B9_7F4A_7C15),
+            chance: AtomicU64::new((number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)),
         };
         Keeper::new(host.join(&name), back)
     });
