@@ -313,3 +313,31 @@ fn a_host_off_port_5190_says_that_old_clients_cannot_use_its_relay() {
     run.line_with(ERR, "with --museum");
     run.kill();
 }
+
+#[test]
+fn a_host_may_keep_its_accounts_on_a_server() {
+    let Some(cluster) = rdv_tests::postgres::Cluster::start() else {
+        return;
+    };
+    // Servers like this one ask for no password, but one may stand there.
+    let url = cluster
+        .database()
+        .replace("user=postgres", "user=postgres&password=otter-on-a-raft");
+    let host = HostRun::start(&["--db", &url]);
+    let added = object(
+        &host.owner,
+        &["add", "alice", "--legacy", "--json", "--db", &url],
+    );
+    assert_eq!(added["name"], "alice");
+    let listed = user(&host.owner, &["list", "--db", &url]).expect_code(0);
+    assert!(listed.out.contains("alice"), "{}", listed.out);
+    let key = tree(host.owner.home())
+        .into_keys()
+        .find(|name| name.ends_with("host.key"));
+    let key = host.owner.path(key.expect("a key in the host's folder"));
+    let mode = fs::metadata(key).expect("a file").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let ended = host.stop();
+    assert!(ended.err.contains("postgres:///"), "{}", ended.err);
+    assert!(!ended.err.contains("otter"), "{}", ended.err);
+}
