@@ -132,13 +132,14 @@ impl Host {
             IpAddr::V4(v4) => Some(v4),
             IpAddr::V6(_) => None,
         });
+        let metrics = Metrics::new();
         let (stun, stun_missing) = Stun::open(
             listeners.iter().chain(&relay_listeners),
             config.public_address,
             config.stun_limits,
+            metrics.clone(),
         );
         let limits = config.limits;
-        let metrics = Metrics::new();
         let people = People::new(limits, metrics.clone());
         let residents: Arc<dyn Residents> = people.clone();
         let relay = (!relay_addrs.is_empty()).then(|| {
