@@ -212,7 +212,7 @@ fn busiest_second(begun: &[Instant]) -> usize {
 
 #[tokio::test(start_paused = true)]
 async fn a_host_that_was_killed_has_its_clients_back_within_ten_seconds_and_never_many_at_once() {
-    for (away_s, most) in [(0, 16), (2, 32), (30, 24), (3600, 24)] {
+    for (away_s, most) in [(0, 16), (2, 32), (30, 24), (120, 24)] {
         let (host, keepers) = host();
         host.go(None);
         all_lost(&keepers).await;
