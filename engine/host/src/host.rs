@@ -319,7 +319,9 @@ impl Host {
                 meeting.drain().await;
                 timeout(config.relay_time, meeting.idle()).await.ok();
             }
-            shared.drain.sign_off(config.sign_off_spread);
+            shared
+                .drain
+                .sign_off(config.sign_off_spread, config.sign_off_each);
             let leaving = config.sign_off_spread.saturating_add(farewell);
             timeout(leaving, shared.drain.is_empty()).await.ok();
         };
