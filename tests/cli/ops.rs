@@ -148,6 +148,11 @@ fn a_host_whose_relays_are_gone_is_not_ready() {
     let (_run, _, metrics) = host_with_metrics(&owner, &["--relay", &nobody]);
     wait_for(metrics, "/readyz", 503, "no relay answers");
     assert_eq!(get(metrics, "/healthz").0, 200);
+    // One that comes later is found.
+    let relay = owner.run(["relay", "--open", "--listen", &nobody]);
+    wait_for(metrics, "/readyz", 200, "ready");
+    drop(relay);
+    wait_for(metrics, "/readyz", 503, "no relay answers");
 }
 
 /// A big file under way through the relay of the host.

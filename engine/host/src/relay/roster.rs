@@ -120,11 +120,12 @@ async fn ask(address: &str) -> io::Result<()> {
     let mut answer = vec![0; stun::HEAD];
     stream.read_exact(&mut answer).await?;
     let head = answer.first_chunk().copied().unwrap_or_default();
-    let rest = stun::length_of(head);
-    if rest > limits::STUN_MESSAGE {
+    // With its head.
+    let length = stun::length_of(head);
+    if length > limits::STUN_MESSAGE {
         return Err(io::ErrorKind::InvalidData.into());
     }
-    answer.resize(stun::HEAD + rest, 0);
+    answer.resize(length, 0);
     stream.read_exact(&mut answer[stun::HEAD..]).await?;
     let answer = Stun::decode(&answer).map_err(io::Error::other)?;
     let is_answer = answer.class == stun::Class::Success && answer.transaction == transaction;
