@@ -1,7 +1,11 @@
 //! One client: frames from its stream into the session machine, and what the machine says into its queue.
 
+use std::future::poll_fn;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::Instant;
 
 use bytes::BytesMut;
@@ -11,7 +15,7 @@ use rdv_proto::session::{
 use rdv_proto::wire::flap::Frame;
 use rdv_proto::wire::signon::LoginErrorCode;
 use rdv_proto::wire::text::ScreenName;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::{timeout, timeout_at};
 use tracing::{debug, trace};
@@ -46,6 +50,27 @@ pub(crate) struct Arrival {
     pub(crate) stop: watch::Receiver<bool>,
 }
 
+/// Reads what is there, at most [`READ`] bytes. While there is nothing, no buffer is held.
+async fn read(
+    stream: &mut (impl AsyncRead + Unpin),
+    buffer: &mut BytesMut,
+) -> std::io::Result<usize> {
+    poll_fn(|context| {
+        let mut chunk = [MaybeUninit::uninit(); READ];
+        let mut chunk = ReadBuf::uninit(&mut chunk);
+        ready!(Pin::new(&mut *stream).poll_read(context, &mut chunk))?;
+        let chunk = chunk.filled();
+        if buffer.is_empty() {
+            // What a frame leaves in the hands of others keeps no more than was read with it.
+            *buffer = BytesMut::from(chunk);
+        } else {
+            buffer.extend_from_slice(chunk);
+        }
+        Poll::Ready(Ok(chunk.len()))
+    })
+    .await
+}
+
 enum Ended {
     /// What is queued should still reach the client.
     Farewell,
@@ -74,8 +99,8 @@ impl Arrival {
             rates_old: limits.rates_old,
         };
         let (mut reading, writing) = tokio::io::split(stream);
-        let (queue, outgoing) = queue(limits.queue_messages, limits.queue_bytes);
-        let overflow = outgoing.overflow();
+        let sequence = u16::from_be_bytes(sequence) >> 1;
+        let (queue, outgoing) = queue(limits.queue_messages, limits.queue_bytes, sequence);
         let mut client = Client {
             session: Session::new(Instant::now(), config),
             queue,
@@ -87,12 +112,11 @@ impl Arrival {
             listener: self.listener,
             arrived: self.arrived,
         };
-        let sequence = u16::from_be_bytes(sequence) >> 1;
-        let mut writer = std::pin::pin!(outgoing.write_to(writing, sequence, limits.keep_alive));
+        let mut writer = std::pin::pin!(outgoing.write_to(writing, limits.keep_alive));
         let ended = tokio::select! {
             ended = client.read_from(&mut reading, self.stop) => ended,
             _ = &mut writer => Ended::Gone,
-            () = overflow.notified() => {
+            () = outgoing.overflow() => {
                 debug!("a client did not keep up and was cut off");
                 Ended::Gone
             }
@@ -109,7 +133,7 @@ impl Arrival {
                         .ok();
                 }
             };
-            timeout(limits.farewell, farewell).await.ok();
+            Box::pin(timeout(limits.farewell, farewell)).await.ok();
         }
         trace!("connection ended");
     }
@@ -166,10 +190,12 @@ impl Client {
                     }
                 }
             }
-            buffer.reserve(READ);
+            if buffer.is_empty() {
+                buffer = BytesMut::new();
+            }
             let deadline = self.deadline(opened, last_frame);
             let read = tokio::select! {
-                read = timeout_at(deadline.into(), stream.read_buf(&mut buffer)) => read,
+                read = timeout_at(deadline.into(), read(stream, &mut buffer)) => read,
                 _ = stop.wait_for(|stop| *stop) => return self.dismiss(),
             };
             match read {
@@ -223,8 +249,10 @@ impl Client {
                 }
                 Output::Close => return Some(Ended::Farewell),
                 Output::SignOn(wish) => self.sign_on_guest(&wish),
-                Output::Authenticate(sign_on) => self.authenticate(sign_on).await,
-                Output::Redeem { cookie, sessions } => self.redeem(&cookie, sessions).await,
+                Output::Authenticate(sign_on) => Box::pin(self.authenticate(sign_on)).await,
+                Output::Redeem { cookie, sessions } => {
+                    Box::pin(self.redeem(&cookie, sessions)).await;
+                }
                 Output::Relay { request_id } => self.tell_relay(request_id),
                 other => match &self.seat {
                     // Without a seat the session asks for nothing but one.

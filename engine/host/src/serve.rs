@@ -58,7 +58,7 @@ pub(crate) async fn serve_account(
         },
         Output::Feedbag(request) => {
             if let Some(accounts) = accounts {
-                return feedbag::answer(session, place, accounts, request).await;
+                return Box::pin(feedbag::answer(session, place, accounts, request)).await;
             }
         }
         Output::PassOn(error) => place.pass_on(error),
