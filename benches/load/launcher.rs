@@ -41,7 +41,7 @@ pub(crate) fn play_role() -> Result<bool, Failure> {
             ..HostConfig::default()
         })
         .await?;
-        println!("Host on {}", host.local_addrs()[0]);
+        eprintln!("Host on {}", host.local_addrs()[0]);
         host.run(std::future::pending()).await;
         Ok(true)
     })

@@ -84,20 +84,22 @@ impl Served {
     ) -> Result<Self, Failure> {
         let mut child = tool::command(program, folder.path())
             .args(words)
-            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()?;
-        let lines = BufReader::new(child.stdout.take().ok_or("no output")?).lines();
+        let mut lines = BufReader::new(child.stderr.take().ok_or("no output")?).lines();
         let mut served = Self {
             child,
             address: (Ipv4Addr::UNSPECIFIED, 0).into(),
             _folder: folder,
         };
-        for line in lines {
+        for line in &mut lines {
             if let Some(address) = line?.strip_prefix(prefix) {
                 served.address = address.trim().parse()?;
                 break;
             }
         }
+        // Nobody is to wait until its words are read.
+        std::thread::spawn(move || lines.for_each(drop));
         match served.address.port() {
             0 => Err("the process under load did not start".into()),
             _ => Ok(served),

@@ -27,7 +27,7 @@ pub(crate) fn play_role() -> Result<bool, Failure> {
         return Ok(false);
     }
     let listener = TcpListener::bind("127.0.0.1:0")?;
-    println!("Splice on {}", listener.local_addr()?);
+    eprintln!("Splice on {}", listener.local_addr()?);
     loop {
         let (one, _) = listener.accept()?;
         let (other, _) = listener.accept()?;

@@ -127,7 +127,8 @@ pub fn measure(
         let said = String::from_utf8_lossy(&receiver.stderr);
         return Err(format!("{way}: {said}").into());
     }
-    sender.finish("the sender")?;
+    // All bytes have arrived. Over a lossy road the sender may not hear that, and would wait for it.
+    drop(sender);
     let said = String::from_utf8(receiver.stdout)?;
     let (_, wall) = said.trim().split_once(' ').ok_or("no figures")?;
     Ok(wall.parse()?)

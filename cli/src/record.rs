@@ -150,6 +150,15 @@ impl Way {
     }
 }
 
+/// Why it failed. Sentences about files name them, and records hold no names of files.
+fn reason(failure: &Failure) -> String {
+    match failure.exit {
+        Exit::FILES => "a problem with a local file or folder".to_owned(),
+        Exit::CONTENT => "something did not arrive as it was sent".to_owned(),
+        _ => failure.sentence.clone(),
+    }
+}
+
 impl Record {
     /// Of a transfer that has just ended.
     pub(crate) fn new(
@@ -173,7 +182,7 @@ impl Record {
             took_ms,
             ok: failure.is_none(),
             exit: failure.map_or(Exit::DONE, |failure| failure.exit).0,
-            reason: failure.map(|failure| failure.sentence.clone()),
+            reason: failure.map(reason),
             security: security.map(|security| security.word().to_owned()),
             files: summary.map_or(0, |summary| summary.files),
             bytes: summary.map_or(0, |summary| summary.bytes),

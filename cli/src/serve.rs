@@ -21,7 +21,7 @@ pub(crate) async fn host(args: args::Host, ui: &Ui, stop: Stop) -> Result<Exit, 
     let url = accounts::url(&args.store)?;
     let relay = match (args.relay_listen, args.relay) {
         (Some(address), _) => RelaySource::Listen(vec![address]),
-        (None, Some(address)) => RelaySource::Foreign(address),
+        (None, Some(address)) => RelaySource::Foreign(vec![address]),
         (None, None) => RelaySource::SamePort,
     };
     let config = HostConfig {

@@ -144,7 +144,7 @@ fn story(record: &Record) -> Vec<String> {
         lines.push(format!("  and {} more", record.tried_more));
     }
     lines.push(String::new());
-    lines.push("Own addresses that the other side was told:".to_owned());
+    lines.push("Own addresses that were found:".to_owned());
     lines.extend(
         record
             .own
@@ -195,8 +195,11 @@ fn why(record: &Record) -> Vec<String> {
             (count, None) => format!(
                 "The relay carried it, for none of the {count} direct attempts led to the other side."
             ),
-            (_, Some(_)) => {
+            (_, Some(_)) if record.paths.iter().any(|used| !used.way.is_relay()) => {
                 "The relay carried the end of it, for the direct path was lost.".to_owned()
+            }
+            (_, Some(_)) => {
+                "The relay carried it, for it was over before a direct path was in use.".to_owned()
             }
         }];
     }

@@ -1,9 +1,11 @@
 //! `rdv doctor`: what it says of networks that are known.
 
 use std::net::TcpListener;
+use std::time::Duration;
 
 use rdv_tests::netlab::{Netlab, PUBLIC, PUBLIC_2};
 use rdv_tests::process::Ended;
+use rdv_tests::socks::{ToPeers, Wall};
 use serde_json::Value;
 
 use crate::desk::{HostRun, person};
@@ -125,12 +127,39 @@ fn without_udp_the_host_is_asked_over_tcp_alone() {
     let ended = person().run(args).finish().expect_code(0);
     assert_eq!(finding(&ended, "host_tcp")["value"]["ok"], true);
     assert_eq!(finding(&ended, "udp_filtering")["value"], "not_tested");
+    assert_eq!(finding(&ended, "udp_mapping")["value"], "not_tested");
     let udp = ended
         .events()
         .iter()
         .any(|event| event["name"] == "host_udp");
     assert!(!udp, "{}", ended.out);
     assert!(finding(&ended, "clock")["value"]["host_ahead_ms"].is_i64());
+}
+
+#[test]
+fn behind_a_proxy_nobody_but_the_proxy_hears_from_this_machine() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let relay = TcpListener::bind("127.0.0.1:0").unwrap();
+    let relay_udp = std::net::UdpSocket::bind(relay.local_addr().unwrap()).unwrap();
+    let relay_at = relay.local_addr().unwrap().to_string();
+    let host = HostRun::start(&["--relay-public", &relay_at]);
+    // The host passes; whatever else is asked for is refused.
+    let wall = Wall::build(Some(host.address), ToPeers::Cut, Duration::ZERO);
+    let wall = runtime.block_on(wall);
+    let proxy = format!("socks5://{}", wall.address());
+    let args = host.args("doctor", &["--json", "--proxy", &proxy]);
+    let ended = person().run(args).finish().expect_code(0);
+    assert_eq!(finding(&ended, "host_tls")["value"]["ok"], true);
+    assert_eq!(finding(&ended, "relay_tcp")["value"]["ok"], false);
+    assert_eq!(finding(&ended, "verdict")["value"], "proxy");
+    let looked = ["addresses", "udp_mapping", "port_mapping", "host_udp"];
+    for event in ended.events() {
+        assert!(!looked.iter().any(|name| event["name"] == *name), "{event}");
+    }
+    relay.set_nonblocking(true).unwrap();
+    relay_udp.set_nonblocking(true).unwrap();
+    assert!(relay.accept().is_err(), "the relay saw a connection");
+    assert!(relay_udp.recv(&mut [0; 64]).is_err(), "the relay saw UDP");
 }
 
 #[test]

@@ -49,6 +49,16 @@ fn mutations_of_tlvs_hurt_nobody() {
 }
 
 #[test]
+fn mutations_of_account_administration_hurt_nobody() {
+    mutate("decode_admin", fuzz::decode_admin, 35);
+}
+
+#[test]
+fn mutations_of_an_admin_session_hurt_no_host() {
+    mutate("admin_session", fuzz::admin_session, 36);
+}
+
+#[test]
 fn mutations_of_rendezvous_messages_hurt_nobody() {
     mutate("decode_rendezvous", fuzz::decode_rendezvous, 4);
 }

@@ -78,9 +78,17 @@ pub(crate) fn ipv6(report: &GatherReport, reached: Option<bool>) -> Finding {
     Finding::new(("ipv6", "IPv6"), value, text, means)
 }
 
-pub(crate) fn mapping(report: &GatherReport) -> Finding {
+/// `udp`: whether it was looked at.
+pub(crate) fn mapping(report: &GatherReport, udp: bool) -> Finding {
     let about = ("udp_mapping", "NAT: mapping");
     let finding = |value: &str, text: &str, means: &str| Finding::new(about, value, text, means);
+    if !udp {
+        return finding(
+            "not_tested",
+            "not tested: UDP is not to be used",
+            "Without UDP, direct connections are those that a router lets in over TCP.",
+        );
+    }
     match report.network.udp {
         Mapping::Open => finding(
             "open",
@@ -150,6 +158,14 @@ pub(crate) fn port_mapping(report: &GatherReport, wanted: bool) -> Finding {
             Vec::<String>::new(),
             "not asked for",
             "The router is not asked for a port, so that a forwarded one has to be named (--port, --external).",
+        );
+    }
+    if !report.lines.iter().any(|line| is_mapping(line.source)) {
+        return Finding::new(
+            about,
+            Vec::<String>::new(),
+            "not asked: nothing would be gained by it here",
+            "Where the world sees our own address, or everything stays on this machine, no router has to open a port.",
         );
     }
     let protocols: Vec<&str> = report.mapped_by().map(GatherSource::name).collect();
@@ -300,8 +316,27 @@ pub(crate) fn clock(answer: Option<&ServerAnswer>) -> Finding {
     Finding::new(about, json!({ "host_ahead_ms": ahead }), text, means)
 }
 
-/// All of it in one word.
-pub(crate) fn verdict(report: &GatherReport, relay: Option<bool>) -> Finding {
+/// All that can be said where a proxy carries everything.
+pub(crate) fn behind_proxy(relay: Option<bool>) -> Finding {
+    let means = match relay {
+        Some(true) => "Those who cannot be reached through it are met at the relay.",
+        Some(false) => {
+            "Those who cannot be reached through it are not reached at all, for no relay is."
+        }
+        None => {
+            "Those who cannot be reached through it are met at a relay, which a host names (--host)."
+        }
+    };
+    Finding::new(
+        ("verdict", "all in all"),
+        "proxy",
+        "everything goes through the proxy, over TCP; own addresses, NAT and router were not looked at",
+        means,
+    )
+}
+
+/// All of it in one word. `udp`: whether it was looked at.
+pub(crate) fn verdict(report: &GatherReport, udp: bool, relay: Option<bool>) -> Finding {
     let mapped = report.mapped_by().next().is_some()
         || report
             .candidates
@@ -312,6 +347,10 @@ pub(crate) fn verdict(report: &GatherReport, relay: Option<bool>) -> Finding {
         _ if mapped => (
             "easy",
             "direct connections are easy, through the port that the router opens",
+        ),
+        _ if !udp => (
+            "hard",
+            "direct connections work with few networks without UDP",
         ),
         Mapping::Independent => ("good", "direct connections are likely"),
         Mapping::Dependent => ("hard", "direct connections work with some networks"),

@@ -2,13 +2,16 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use rdv_proto::relay::RelayLimits;
 use rdv_proto::responder::ResponderLimits;
 
 use crate::accounts::Accounts;
+use crate::admin::AdminConfig;
 use crate::identity::IdentitySource;
 use crate::limits::Limits;
+use crate::mail::Mailer;
 
 /// Settings of a [`Host`](crate::Host).
 #[derive(Clone, Debug)]
@@ -23,12 +26,17 @@ pub struct HostConfig {
     pub identity: IdentitySource,
     /// The address under which the world sees this machine, if not the one that clients connected to.
     pub public_address: Option<IpAddr>,
-    /// Where clients are told that the relay is, as `host:port`, if not where it listens.
+    /// Where clients are told that the host's own relay is, as `host:port`, if not where it listens.
     pub relay_public: Option<String>,
-    /// Key of the relay tickets. None: a random one, which suffices unless the relay is elsewhere.
+    /// Key of the relay tickets, see [`keep_relay_key`](crate::keep_relay_key). None: a random one, which suffices unless the
+    /// relay is elsewhere.
     pub ticket_key: Option<[u8; 32]>,
     /// Who may sign on with a password. None: guests alone are served.
     pub accounts: Option<Accounts>,
+    /// What owners may do with their accounts.
+    pub admin: AdminConfig,
+    /// Who carries confirmation mails. None: addresses are taken as they are told.
+    pub mailer: Option<Arc<dyn Mailer>>,
     /// Let clients from before MD5 sign-on in. Anybody on the way can read their passwords, so these should be good for nothing else.
     pub museum: bool,
     /// What the host bears.
@@ -51,6 +59,8 @@ impl Default for HostConfig {
             relay_public: None,
             ticket_key: None,
             accounts: None,
+            admin: AdminConfig::default(),
+            mailer: None,
             museum: false,
             limits: Limits::default(),
             relay_limits: RelayLimits::default(),
@@ -68,8 +78,9 @@ pub enum RelaySource {
     SamePort,
     /// Its own, on these addresses.
     Listen(Vec<SocketAddr>),
-    /// Another one at this `host:port`, which takes tickets made with [`HostConfig::ticket_key`] or is open.
-    Foreign(String),
+    /// Others, each at its `host:port`, which take tickets made with [`HostConfig::ticket_key`] or are open. Those that answer are
+    /// handed out in turn.
+    Foreign(Vec<String>),
 }
 
 /// Settings of a [`Relay`](crate::Relay) without a host around it.

@@ -6,25 +6,27 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use rdv_proto::session::{
     AccountSignOn, Admission, Output, Party, RateTable, Session, SessionConfig, Sessions, Wish,
 };
+use rdv_proto::wire::error::DecodeError;
 use rdv_proto::wire::flap::Frame;
 use rdv_proto::wire::signon::LoginErrorCode;
 use rdv_proto::wire::text::ScreenName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
-use tokio::sync::watch;
 use tokio::time::{timeout, timeout_at};
 use tracing::{debug, trace};
 
 use crate::accounts::Account;
 use crate::cookies::Granted;
+use crate::drain::Leave;
 use crate::feedbag;
 use crate::gate::Pass;
 use crate::host::Shared;
+use crate::metrics::{Kind, Limit, SignedOn};
 use crate::people::{Entrant, Place};
 use crate::queue::{Queue, queue};
 use crate::random::random;
@@ -47,7 +49,7 @@ pub(crate) struct Arrival {
     pub(crate) listener: usize,
     /// Over TLS: guests and those with a password may sign on.
     pub(crate) tls: bool,
-    pub(crate) stop: watch::Receiver<bool>,
+    pub(crate) stop: Leave,
 }
 
 /// Reads what is there, at most [`READ`] bytes. While there is nothing, no buffer is held.
@@ -97,6 +99,7 @@ impl Arrival {
                 ..RateTable::OURS
             },
             rates_old: limits.rates_old,
+            error_url: Default::default(),
         };
         let (mut reading, writing) = tokio::io::split(stream);
         let sequence = u16::from_be_bytes(sequence) >> 1;
@@ -105,6 +108,7 @@ impl Arrival {
             session: Session::new(Instant::now(), config),
             queue,
             seat: None,
+            counted: None,
             pass: Some(self.pass),
             shared: self.shared,
             local: self.local,
@@ -117,12 +121,14 @@ impl Arrival {
             ended = client.read_from(&mut reading, self.stop) => ended,
             _ = &mut writer => Ended::Gone,
             () = outgoing.overflow() => {
+                client.shared.metrics.refused(Limit::Queue);
                 debug!("a client did not keep up and was cut off");
                 Ended::Gone
             }
         };
         // From here on nobody reaches this client; the number of a guest waits for it.
         client.seat = None;
+        client.counted = None;
         if let Ended::Farewell = ended {
             client.queue.close();
             let farewell = async {
@@ -143,6 +149,7 @@ struct Client {
     session: Session,
     queue: Queue,
     seat: Option<Seat>,
+    counted: Option<SignedOn>,
     pass: Option<Pass>,
     shared: Arc<Shared>,
     local: SocketAddr,
@@ -158,11 +165,7 @@ enum Seat {
 }
 
 impl Client {
-    async fn read_from(
-        &mut self,
-        stream: &mut (impl AsyncRead + Unpin),
-        mut stop: watch::Receiver<bool>,
-    ) -> Ended {
+    async fn read_from(&mut self, stream: &mut (impl AsyncRead + Unpin), mut stop: Leave) -> Ended {
         let mut buffer = BytesMut::new();
         let opened = Instant::now();
         let mut last_frame = opened;
@@ -173,19 +176,23 @@ impl Client {
             loop {
                 match Frame::decode(&mut buffer, self.session.payload_max()) {
                     Ok(None) => break,
+                    Err(DecodeError::BadLength { .. }) => return self.over(Limit::Frame),
                     Err(_) => return Ended::Gone,
                     Ok(Some(frame)) => {
                         last_frame = Instant::now();
                         self.session.handle_frame(last_frame, frame);
-                        let deadline = self.deadline(opened, last_frame);
+                        if let Some(excess) = self.session.excess() {
+                            self.shared.metrics.refused(excess.into());
+                        }
+                        let (deadline, limit) = self.deadline(opened, last_frame);
                         let ended = tokio::select! {
                             carried = timeout_at(deadline.into(), self.carry_out()) => carried,
-                            _ = stop.wait_for(|stop| *stop) => return self.dismiss(),
+                            within = stop.asked() => return self.leave(within),
                         };
                         match ended {
                             Ok(None) => {}
                             Ok(Some(ended)) => return ended,
-                            Err(_) => return self.dismiss(),
+                            Err(_) => return self.over(limit),
                         }
                     }
                 }
@@ -193,22 +200,41 @@ impl Client {
             if buffer.is_empty() {
                 buffer = BytesMut::new();
             }
-            let deadline = self.deadline(opened, last_frame);
+            let (deadline, limit) = self.deadline(opened, last_frame);
             let read = tokio::select! {
                 read = timeout_at(deadline.into(), read(stream, &mut buffer)) => read,
-                _ = stop.wait_for(|stop| *stop) => return self.dismiss(),
+                within = stop.asked() => return self.leave(within),
             };
             match read {
                 Ok(Ok(1..)) => {}
                 Ok(Ok(0) | Err(_)) => return Ended::Gone,
-                Err(_) => return self.dismiss(),
+                Err(_) => return self.over(limit),
             }
         }
+    }
+
+    /// Sends the client away for a limit.
+    fn over(&mut self, limit: Limit) -> Ended {
+        self.shared.metrics.refused(limit);
+        self.dismiss()
+    }
+
+    /// Sends the client away because the host goes down; it may come back within that time.
+    fn leave(&mut self, within: Option<Duration>) -> Ended {
+        match within {
+            Some(within) => self.session.sign_off_for_a_while(within),
+            None => self.session.sign_off(None),
+        }
+        self.last_words()
     }
 
     /// Sends the client away.
     fn dismiss(&mut self) -> Ended {
         self.session.sign_off(None);
+        self.last_words()
+    }
+
+    fn last_words(&mut self) -> Ended {
         while let Some(output) = self.session.poll_output() {
             match output {
                 Output::Send(channel, data) => self.queue.push(channel, data),
@@ -219,15 +245,18 @@ impl Client {
         Ended::Farewell
     }
 
-    /// Absolute: single bytes do not move it.
-    fn deadline(&self, opened: Instant, last_frame: Instant) -> Instant {
+    /// Absolute: single bytes do not move it. The limit that it stands for comes with it.
+    fn deadline(&self, opened: Instant, last_frame: Instant) -> (Instant, Limit) {
         let limits = &self.shared.limits;
+        let sign_on = (self.arrived + limits.sign_on, Limit::SignOnTime);
         match self.session.party() {
-            Some(Party::Old) if self.session.is_online() => last_frame + limits.silence_old,
-            _ if self.session.is_online() => last_frame + limits.silence,
-            Some(Party::Ours | Party::Old) => self.arrived + limits.set_up,
-            _ if self.session.is_greeted() => self.arrived + limits.sign_on,
-            _ => (self.arrived + limits.sign_on).min(opened + limits.first_frame),
+            Some(Party::Old) if self.session.is_online() => {
+                (last_frame + limits.silence_old, Limit::Silence)
+            }
+            _ if self.session.is_online() => (last_frame + limits.silence, Limit::Silence),
+            Some(Party::Ours | Party::Old) => (self.arrived + limits.set_up, Limit::SetUp),
+            _ if self.session.is_greeted() => sign_on,
+            _ => sign_on.min((opened + limits.first_frame, Limit::FirstFrame)),
         }
     }
 
@@ -238,9 +267,10 @@ impl Client {
             match output {
                 Output::Send(channel, data) => {
                     // A long answer goes out as fast as the client reads; what others send does not wait for that.
-                    if self.queue.wait_for_room(stall).await.is_none()
-                        || !self.queue.push(channel, data)
-                    {
+                    if self.queue.wait_for_room(stall).await.is_none() {
+                        return Some(self.stalled());
+                    }
+                    if !self.queue.push(channel, data) {
                         return Some(Ended::Gone);
                     }
                 }
@@ -248,12 +278,18 @@ impl Client {
                     self.queue.push_bare_sign_off();
                 }
                 Output::Close => return Some(Ended::Farewell),
+                // Who comes now would have to leave again at once.
+                Output::SignOn(_) | Output::Authenticate(_) | Output::Redeem { .. }
+                    if self.shared.drain.is_on() =>
+                {
+                    self.refuse(LoginErrorCode::UNAVAILABLE);
+                }
                 Output::SignOn(wish) => self.sign_on_guest(&wish),
                 Output::Authenticate(sign_on) => Box::pin(self.authenticate(sign_on)).await,
                 Output::Redeem { cookie, sessions } => {
                     Box::pin(self.redeem(&cookie, sessions)).await;
                 }
-                Output::Relay { request_id } => self.tell_relay(request_id),
+                Output::Relay { request_id, .. } => self.tell_relay(request_id),
                 other => match &self.seat {
                     // Without a seat the session asks for nothing but one.
                     None => return Some(Ended::Gone),
@@ -264,7 +300,7 @@ impl Client {
                         let mut shown = &shown[..];
                         while !shown.is_empty() {
                             let Some(room) = self.queue.wait_for_room(stall).await else {
-                                return Some(Ended::Gone);
+                                return Some(self.stalled());
                             };
                             let (now, later) = shown.split_at(shown.len().min(room));
                             place.show(Instant::now(), now);
@@ -277,6 +313,14 @@ impl Client {
         None
     }
 
+    /// The client reads nothing, or is gone.
+    fn stalled(&self) -> Ended {
+        if !self.queue.is_closed() {
+            self.shared.metrics.refused(Limit::Stall);
+        }
+        Ended::Gone
+    }
+
     fn sign_on_guest(&mut self, wish: &Wish) {
         let queue = self.queue.clone();
         let router = &self.shared.router;
@@ -285,11 +329,11 @@ impl Client {
                 let (name, token) = (seat.name.clone(), seat.token.as_ref());
                 self.session.signed_on(name, token, seat.since_unix_s);
                 self.seat = Some(Seat::Guest(seat));
+                self.counted = Some(self.shared.metrics.signed_on(Kind::Guest));
                 self.pass = None;
             }
             Err(code) => {
-                debug!(?code, "a guest was refused");
-                self.session.refused(code);
+                self.refuse(code);
             }
         }
     }
@@ -329,7 +373,10 @@ impl Client {
                 let address = SocketAddr::new(here, self.local.port()).to_string();
                 self.session.sent_on(address, cookie);
             }
-            None => self.refuse(LoginErrorCode::UNAVAILABLE),
+            None => {
+                self.shared.metrics.refused(Limit::Cookies);
+                self.refuse(LoginErrorCode::UNAVAILABLE);
+            }
         }
     }
 
@@ -386,6 +433,11 @@ impl Client {
                     since_unix_s: place.since_unix_s,
                 });
                 self.seat = Some(Seat::Account(place));
+                let kind = match party {
+                    Party::Old => Kind::Old,
+                    _ => Kind::Account,
+                };
+                self.counted = Some(self.shared.metrics.signed_on(kind));
                 self.pass = None;
             }
             Err(code) => self.refuse(code),
@@ -394,6 +446,9 @@ impl Client {
 
     fn refuse(&mut self, code: LoginErrorCode) {
         debug!(?code, "a sign-on was refused");
+        self.shared
+            .metrics
+            .sign_on_refused(code.name().unwrap_or("other"));
         self.session.refused(code);
     }
 
@@ -404,8 +459,8 @@ impl Client {
             None => return,
         };
         let relay = self.shared.relay.as_ref().and_then(|relay| {
-            let ticket = relay.ticket(name)?;
-            Some((relay.address_for(self.local)?, ticket))
+            let ticket = relay.ticket(name, None)?;
+            Some((relay.address_for(self.local, &[])?, ticket))
         });
         self.session.relay(request_id, relay);
     }

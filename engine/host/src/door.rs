@@ -6,14 +6,15 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, trace};
 
 use crate::connection::Arrival;
+use crate::drain::Leave;
 use crate::gate::Pass;
 use crate::host::Shared;
+use crate::metrics::{Limit, Transport};
 
 #[derive(Debug, PartialEq, Eq)]
 enum Speaks {
@@ -33,14 +34,22 @@ pub(crate) async fn enter(
     arrived: Instant,
     listener: usize,
     pass: Pass,
-    stop: watch::Receiver<bool>,
+    stop: Leave,
 ) {
     let Ok(local) = stream.local_addr() else {
         return;
     };
     let local = SocketAddr::new(local.ip().to_canonical(), local.port());
+    let _open = shared.metrics.connected();
     let mut stream = stream;
     let speaks = listen_for(&stream, &shared).await;
+    shared.metrics.spoke(match speaks {
+        Speaks::Tls => Transport::Tls,
+        Speaks::Flap => Transport::Plain,
+        Speaks::Ars => Transport::Relay,
+        Speaks::Stun => Transport::Stun,
+        Speaks::Nothing => Transport::Other,
+    });
     trace!(?speaks, ipv6 = peer.is_ipv6(), "connection");
     let arrival = Arrival {
         shared: Arc::clone(&shared),
@@ -58,7 +67,10 @@ pub(crate) async fn enter(
             match Box::pin(timeout(shared.limits.tls_handshake, handshake)).await {
                 Ok(Ok(stream)) => Box::pin(arrival.serve(stream)).await,
                 Ok(Err(error)) => debug!(kind = ?error.kind(), "TLS handshake failed"),
-                Err(_) => debug!("TLS handshake took too long"),
+                Err(_) => {
+                    shared.metrics.refused(Limit::TlsHandshake);
+                    debug!("TLS handshake took too long");
+                }
             }
         }
         // Boxed, each of them: so a connection holds no more than its own way takes.

@@ -21,6 +21,9 @@ pub enum HostError {
         /// Why.
         source: io::Error,
     },
+    /// What was handed over is no listening socket.
+    #[error("what was handed over is no listening socket")]
+    Socket(#[source] io::Error),
     /// The certificate or its key cannot be read or kept.
     #[error("cannot use {path}")]
     IdentityFile {

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use rdv_proto::pace::{Bucket, Origin, Pace};
 
+use crate::metrics::Limit;
+
 /// How many may wait in front of the gate.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GateLimits {
@@ -50,24 +52,27 @@ impl Gate {
         })
     }
 
-    /// Lets a connection in, or not.
-    pub(crate) fn enter(self: &Arc<Self>, now: Instant, address: IpAddr) -> Option<Pass> {
+    /// Lets a connection in, or says for which limit it may not.
+    pub(crate) fn enter(self: &Arc<Self>, now: Instant, address: IpAddr) -> Result<Pass, Limit> {
         let origin = Origin::of(address);
         let mut state = self.lock();
         state.sweep(now);
         if state.in_all >= self.limits.in_all {
-            return None;
+            return Err(Limit::Unsigned);
         }
         let address = state.addresses.entry(origin).or_insert_with(|| Address {
             inside: 0,
             arrivals: Bucket::new(self.limits.connections),
         });
-        if !address.arrivals.take(now) || address.inside >= self.limits.per_address {
-            return None;
+        if !address.arrivals.take(now) {
+            return Err(Limit::Connections);
+        }
+        if address.inside >= self.limits.per_address {
+            return Err(Limit::UnsignedPerAddress);
         }
         address.inside += 1;
         state.in_all += 1;
-        Some(Pass {
+        Ok(Pass {
             gate: Arc::clone(self),
             origin,
         })
@@ -118,25 +123,25 @@ mod tests {
     fn sixteen_of_an_address_and_no_more_than_all() {
         let (gate, now) = (Gate::new(LIMITS), Instant::now());
         let mut inside: Vec<_> = (0..20)
-            .filter_map(|_| gate.enter(now, address(1)))
+            .filter_map(|_| gate.enter(now, address(1)).ok())
             .collect();
         assert_eq!(inside.len(), 16);
-        inside.extend((0..20).filter_map(|_| gate.enter(now, address(2))));
+        inside.extend((0..20).filter_map(|_| gate.enter(now, address(2)).ok()));
         assert_eq!(inside.len(), 20);
         inside.clear();
-        assert!(gate.enter(now, address(2)).is_some());
+        assert!(gate.enter(now, address(2)).is_ok());
     }
 
     #[test]
     fn sixty_at_once_and_twenty_a_second() {
         let (gate, now) = (Gate::new(LIMITS), Instant::now());
         let entered = (0..100)
-            .filter(|_| gate.enter(now, address(1)).is_some())
+            .filter(|_| gate.enter(now, address(1)).is_ok())
             .count();
         assert_eq!(entered, 60);
         let later = now + Duration::from_secs(1);
         let entered = (0..100)
-            .filter(|_| gate.enter(later, address(1)).is_some())
+            .filter(|_| gate.enter(later, address(1)).is_ok())
             .count();
         assert_eq!(entered, 20);
     }
@@ -145,9 +150,9 @@ mod tests {
     fn addresses_that_are_gone_are_forgotten() {
         let (gate, now) = (Gate::new(LIMITS), Instant::now());
         for last in 0..=255 {
-            gate.enter(now, address(last));
+            gate.enter(now, address(last)).ok();
         }
-        gate.enter(now + Duration::from_secs(11), address(0));
+        gate.enter(now + Duration::from_secs(11), address(0)).ok();
         assert_eq!(gate.lock().addresses.len(), 1);
     }
 }

@@ -15,16 +15,19 @@ use crate::accounts::Accounts;
 use crate::config::{HostConfig, RelaySource};
 use crate::cookies::Cookies;
 use crate::door;
+use crate::drain::{Drain, DrainConfig};
 use crate::error::HostError;
 use crate::gate::{Gate, GateLimits};
+use crate::health::Health;
 use crate::identity::Identity;
 use crate::limits::Limits;
-use crate::listener::{accept, addresses, listen};
+use crate::listener::{Sockets, accept, addresses, open_or_adopt};
+use crate::metrics::Metrics;
 use crate::offer::{Place, RelayOffer};
 use crate::people::People;
 use crate::random::random;
 use crate::reception::Reception;
-use crate::relay::{Desk, Meeting, Residents};
+use crate::relay::{Desk, Meeting, Residents, Roster};
 use crate::router::Router;
 use crate::stun::{Missing, Stun};
 
@@ -48,6 +51,8 @@ pub(crate) struct Shared {
     /// The own relay, if it is reached on the host's port.
     pub(crate) meeting: Option<Meeting>,
     pub(crate) stun: Stun,
+    pub(crate) metrics: Metrics,
+    pub(crate) drain: Drain,
 }
 
 /// A host that listens, but does not answer yet.
@@ -58,6 +63,8 @@ pub struct Host {
     stun_missing: Vec<Missing>,
     fingerprint: [u8; 32],
     shared: Arc<Shared>,
+    /// The sockets are somebody else's, and stay open when the host ends.
+    sockets_stay: bool,
     /// The own relay and the desk of it.
     relay: Option<(Meeting, Desk)>,
 }
@@ -68,18 +75,27 @@ impl Host {
     /// # Errors
     /// [`HostError`]: nothing listens then.
     pub async fn bind(config: HostConfig) -> Result<Self, HostError> {
+        Self::bind_to(config, Sockets::default()).await
+    }
+
+    /// As [`Host::bind`], with sockets that listen already where there are some.
+    ///
+    /// # Errors
+    /// As [`Host::bind`].
+    pub async fn bind_to(config: HostConfig, sockets: Sockets) -> Result<Self, HostError> {
+        let sockets_stay = !sockets.host.is_empty();
         if config.numbers.is_empty() || *config.numbers.start() == 0 || *config.numbers.end() > 9999
         {
             return Err(HostError::Numbers);
         }
         let identity = Identity::load(&config.identity)?;
-        let listeners = listen(&config.listen)?;
+        let listeners = open_or_adopt(sockets.host, &config.listen)?;
         let key = TicketKey::new(match config.ticket_key {
             Some(key) => key,
             None => random()?,
         });
         let relay_listeners = match &config.relay {
-            RelaySource::Listen(addresses) => listen(addresses)?,
+            RelaySource::Listen(addresses) => open_or_adopt(sockets.relay, addresses)?,
             _ => Vec::new(),
         };
         let (place, relay_addrs) = match &config.relay {
@@ -89,9 +105,15 @@ impl Host {
                 let addresses = addresses(&relay_listeners);
                 (Some(Place::Ports(addresses.clone())), addresses)
             }
-            RelaySource::Foreign(address) => (Some(Place::Named(address.clone())), Vec::new()),
+            RelaySource::Foreign(addresses) => {
+                let roster = Arc::new(Roster::new(addresses.clone()));
+                (Some(Place::Elsewhere(roster)), Vec::new())
+            }
         };
-        let place = place.map(|place| config.relay_public.clone().map_or(place, Place::Named));
+        let place = place.map(|place| match (place, &config.relay_public) {
+            (place @ Place::Elsewhere(_), _) | (place, None) => place,
+            (_, Some(public)) => Place::Named(public.clone()),
+        });
         let public_v4 = config.public_address.and_then(|address| match address {
             IpAddr::V4(v4) => Some(v4),
             IpAddr::V6(_) => None,
@@ -102,7 +124,8 @@ impl Host {
             config.stun_limits,
         );
         let limits = config.limits;
-        let people = People::new(limits);
+        let metrics = Metrics::new();
+        let people = People::new(limits, metrics.clone());
         let residents: Arc<dyn Residents> = people.clone();
         let relay = (!relay_addrs.is_empty()).then(|| {
             let access = Access::Tickets(key.clone());
@@ -123,12 +146,12 @@ impl Host {
         let shared = Arc::new(Shared {
             limits,
             tls: identity.tls,
-            router: Router::new(config.numbers, limits),
+            router: Router::new(config.numbers, limits, metrics.clone()),
             people,
             reception: config
                 .accounts
                 .clone()
-                .map(|accounts| Reception::new(accounts, limits)),
+                .map(|accounts| Reception::new(accounts, limits, metrics.clone())),
             accounts: config.accounts,
             cookies: Cookies::new(limits.cookie_life, limits.cookies),
             museum: config.museum,
@@ -139,12 +162,15 @@ impl Host {
                 public_address: config.public_address,
                 key,
                 ticket_life: limits.ticket_life,
+                ticket_budget: config.relay_limits.pair_bytes,
             }),
             meeting: relay
                 .as_ref()
                 .filter(|_| same_port)
                 .map(|(meeting, _)| meeting.clone()),
             stun,
+            metrics,
+            drain: Drain::new(),
         });
         Ok(Self {
             listeners,
@@ -153,6 +179,7 @@ impl Host {
             stun_missing,
             fingerprint: identity.fingerprint,
             shared,
+            sockets_stay,
             relay,
         })
     }
@@ -182,9 +209,34 @@ impl Host {
         self.fingerprint
     }
 
+    /// What the host counts about itself, its relay included.
+    pub fn metrics(&self) -> Metrics {
+        self.shared.metrics.clone()
+    }
+
+    /// For whoever wants to know whether the host can do its work.
+    pub fn health(&self) -> Health {
+        Health::new(Arc::clone(&self.shared))
+    }
+
     /// Serves until `shutdown` resolves; then tells the clients, and ends.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        self.run_draining(std::future::pending(), shutdown).await;
+    }
+
+    /// Serves until `drain` resolves, then goes down as it says; or until `end` resolves, then at once.
+    ///
+    /// While it drains, nobody signs on any more and no session of the relay is begun, pairs of the relay go on, and then the clients
+    /// leave. Sockets that were handed over are closed here at once: who connects now waits for the next host.
+    pub async fn run_draining(
+        self,
+        drain: impl Future<Output = DrainConfig>,
+        end: impl Future<Output = ()>,
+    ) {
         let (stop, stopped) = watch::channel(false);
+        let (close, closed) = watch::channel(false);
+        let shared = Arc::clone(&self.shared);
+        let own_relay = self.relay.as_ref().map(|(meeting, _)| meeting.clone());
         let mut loops = JoinSet::new();
         if let Some((meeting, desk)) = self.relay {
             loops.spawn(desk.run(stopped.clone()));
@@ -192,27 +244,56 @@ impl Host {
                 loops.spawn(crate::relay::serve(
                     listener,
                     meeting.clone(),
-                    stopped.clone(),
+                    closed.clone(),
                 ));
             }
+        }
+        if let Some(Place::Elsewhere(roster)) = self.shared.relay.as_ref().map(|offer| &offer.place)
+        {
+            loops.spawn(Arc::clone(roster).watch(stopped.clone()));
         }
         loops.spawn(self.shared.stun.clone().serve(stopped.clone()));
         let farewell = self.shared.limits.farewell;
         for (number, listener) in self.listeners.into_iter().enumerate() {
-            let (shared, stopped) = (Arc::clone(&self.shared), stopped.clone());
+            let (shared, closed) = (Arc::clone(&self.shared), closed.clone());
             loops.spawn(async move {
-                accept(listener, stopped.clone(), |stream, peer, arrived| {
-                    let pass = shared.gate.enter(arrived, peer.ip())?;
-                    let (shared, stopped) = (Arc::clone(&shared), stopped.clone());
+                accept(listener, closed, |stream, peer, arrived| {
+                    let pass = shared
+                        .gate
+                        .enter(arrived, peer.ip())
+                        .inspect_err(|limit| shared.metrics.refused(*limit))
+                        .ok()?;
+                    let (shared, leave) = (Arc::clone(&shared), shared.drain.leave());
                     Some(door::enter(
-                        shared, stream, peer, arrived, number, pass, stopped,
+                        shared, stream, peer, arrived, number, pass, leave,
                     ))
                 })
                 .await;
             });
         }
         info!("host is up");
-        shutdown.await;
+        let down = async {
+            let config = drain.await;
+            info!("host begins nothing new");
+            shared.metrics.draining();
+            shared.drain.begin();
+            if self.sockets_stay {
+                close.send_replace(true);
+            }
+            if let Some(meeting) = own_relay {
+                meeting.drain().await;
+                timeout(config.relay_time, meeting.idle()).await.ok();
+            }
+            shared.drain.sign_off(config.sign_off_spread);
+            let leaving = config.sign_off_spread + farewell;
+            timeout(leaving, shared.drain.is_empty()).await.ok();
+        };
+        tokio::select! {
+            () = down => {}
+            () = end => {}
+        }
+        shared.drain.down();
+        close.send_replace(true);
         stop.send_replace(true);
         timeout(farewell, async {
             while loops.join_next().await.is_some() {}
@@ -228,12 +309,23 @@ impl Host {
     /// Outside of a tokio runtime.
     pub fn spawn(self) -> HostHandle {
         let (stop, stopped) = oneshot::channel();
+        let (drain, drained) = oneshot::channel();
+        let drained = async {
+            match drained.await {
+                Ok(config) => config,
+                // The handle was dropped, or stopped the host at once.
+                Err(_) => std::future::pending().await,
+            }
+        };
         HostHandle {
             local_addrs: self.local_addrs(),
             relay_addrs: self.relay_addrs(),
             fingerprint: self.fingerprint,
+            metrics: self.metrics(),
+            health: self.health(),
             stop: Some(stop),
-            task: Some(tokio::spawn(self.run(async {
+            drain: Some(drain),
+            task: Some(tokio::spawn(self.run_draining(drained, async {
                 // A handle that is gone is a call to stop as well.
                 let _: Result<(), _> = stopped.await;
             }))),
@@ -256,7 +348,10 @@ pub struct HostHandle {
     local_addrs: Vec<SocketAddr>,
     relay_addrs: Vec<SocketAddr>,
     fingerprint: [u8; 32],
+    metrics: Metrics,
+    health: Health,
     stop: Option<oneshot::Sender<()>>,
+    drain: Option<oneshot::Sender<DrainConfig>>,
     task: Option<JoinHandle<()>>,
 }
 
@@ -274,6 +369,31 @@ impl HostHandle {
     /// As [`Host::fingerprint`].
     pub fn fingerprint(&self) -> [u8; 32] {
         self.fingerprint
+    }
+
+    /// As [`Host::metrics`].
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// As [`Host::health`].
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Begins to go down; the host serves those that are on until it has.
+    pub fn begin_drain(&mut self, config: DrainConfig) {
+        if let Some(drain) = self.drain.take() {
+            drain.send(config).ok();
+        }
+    }
+
+    /// Goes down, and returns when all is.
+    pub async fn drain(mut self, config: DrainConfig) {
+        self.begin_drain(config);
+        if let Some(task) = self.task.take() {
+            task.await.ok();
+        }
     }
 
     /// Tells the clients, and returns when all is down.

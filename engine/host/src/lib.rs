@@ -22,17 +22,22 @@
 //! ```
 
 pub mod accounts;
+mod admin;
 mod config;
 mod connection;
 mod cookies;
 mod door;
+mod drain;
 mod error;
 mod feedbag;
 mod gate;
+mod health;
 mod host;
 mod identity;
 mod limits;
 mod listener;
+pub mod mail;
+mod metrics;
 mod offer;
 mod people;
 mod private;
@@ -45,11 +50,16 @@ mod serve;
 mod stun;
 mod time;
 
+pub use admin::{AdminConfig, Frozen, Registration};
 pub use config::{HostConfig, RelayConfig, RelaySource};
+pub use drain::DrainConfig;
 pub use error::HostError;
+pub use health::{Health, Unready};
 pub use host::{Host, HostHandle};
 pub use identity::IdentitySource;
 pub use limits::Limits;
+pub use listener::Sockets;
+pub use metrics::{Limit, Metrics};
 pub use rdv_proto::relay::RelayLimits;
 pub use rdv_proto::responder::ResponderLimits;
-pub use relay::Relay;
+pub use relay::{Relay, RelayKeyError, keep_relay_key, read_relay_key};

@@ -29,6 +29,34 @@ pub(crate) fn listen(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, HostE
         .collect()
 }
 
+/// Listening sockets that were open before the host was, as systemd hands them over: those who connect while a host ends and the next one
+/// begins wait in them.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    /// For clients; used instead of what the settings say.
+    pub host: Vec<std::net::TcpListener>,
+    /// For the relay; used instead of what the settings say.
+    pub relay: Vec<std::net::TcpListener>,
+}
+
+/// Takes over sockets that listen already, or opens those that the settings name. They stay open elsewhere if they were.
+pub(crate) fn open_or_adopt(
+    sockets: Vec<std::net::TcpListener>,
+    addresses: &[SocketAddr],
+) -> Result<Vec<TcpListener>, HostError> {
+    if sockets.is_empty() {
+        return listen(addresses);
+    }
+    let adopt = |socket: std::net::TcpListener| {
+        let address = socket.local_addr().map_err(HostError::Socket)?;
+        let listener = socket
+            .set_nonblocking(true)
+            .and_then(|()| TcpListener::from_std(socket));
+        listener.map_err(|source| HostError::Listen { address, source })
+    };
+    sockets.into_iter().map(adopt).collect()
+}
+
 /// The addresses that the listeners got.
 pub(crate) fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
     listeners

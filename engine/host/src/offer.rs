@@ -1,16 +1,19 @@
 //! The relay that clients of the host are sent to: where it is, and the ticket for it.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use rdv_proto::relay::{Ticket, TicketKey};
+use rdv_proto::wire::rendezvous::Cookie;
 use rdv_proto::wire::text::ScreenName;
 
 use crate::random::random;
+use crate::relay::Roster;
 
 /// Where a relay is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Place {
     /// There, for all.
     Named(String),
@@ -18,6 +21,8 @@ pub(crate) enum Place {
     SamePort,
     /// On one of these addresses; a wildcard means the address that the client connected to.
     Ports(Vec<SocketAddr>),
+    /// On other machines.
+    Elsewhere(Arc<Roster>),
 }
 
 /// What clients that ask for service 0x044A are told.
@@ -27,14 +32,18 @@ pub(crate) struct RelayOffer {
     pub(crate) public_address: Option<IpAddr>,
     pub(crate) key: TicketKey,
     pub(crate) ticket_life: Duration,
+    /// Bytes that the pair of a ticket may carry.
+    pub(crate) ticket_budget: u64,
 }
 
 impl RelayOffer {
-    /// The relay as `host:port`, for a client that reached us at `local`: what is handed out works from where it is.
-    pub(crate) fn address_for(&self, local: SocketAddr) -> Option<String> {
+    /// The relay as `host:port`, for a client that reached us at `local`: what is handed out works from where it is. Relays that
+    /// just failed the client are only handed out if there is no other.
+    pub(crate) fn address_for(&self, local: SocketAddr, avoid: &[String]) -> Option<String> {
         let here = self.public_address.unwrap_or(local.ip());
         Some(match &self.place {
             Place::Named(address) => address.clone(),
+            Place::Elsewhere(roster) => roster.pick(avoid)?.to_owned(),
             Place::SamePort => SocketAddr::new(here, local.port()).to_string(),
             Place::Ports(ports) => {
                 let near = ports.iter().find(|port| port.is_ipv4() == local.is_ipv4());
@@ -48,12 +57,14 @@ impl RelayOffer {
         })
     }
 
-    /// A ticket for the account.
-    pub(crate) fn ticket(&self, account: &ScreenName) -> Option<Bytes> {
+    /// A ticket for the account: for one session on any of the relays, that of the cookie if there is one.
+    pub(crate) fn ticket(&self, account: &ScreenName, cookie: Option<Cookie>) -> Option<Bytes> {
         let expires = SystemTime::now().duration_since(UNIX_EPOCH).ok()? + self.ticket_life;
         let ticket = Ticket {
             account: account.clone(),
             expires_unix_s: expires.as_secs(),
+            cookie: cookie.filter(|cookie| !cookie.is_zero()),
+            budget: self.ticket_budget,
         };
         Some(self.key.issue(&ticket, random().ok()?))
     }
@@ -69,8 +80,9 @@ mod tests {
             public_address: public.map(|public| public.parse().unwrap()),
             key: TicketKey::new([0; 32]),
             ticket_life: Duration::from_secs(60),
+            ticket_budget: 1,
         };
-        offer.address_for(local.parse().unwrap()).unwrap()
+        offer.address_for(local.parse().unwrap(), &[]).unwrap()
     }
 
     #[test]

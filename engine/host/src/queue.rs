@@ -121,11 +121,17 @@ impl Queue {
     }
 
     /// How many frames it takes at once, if it is at most half full.
-    pub(crate) fn room(&self) -> Option<usize> {
+    fn room(&self) -> Option<usize> {
         let half = self.0.frames_max.div_ceil(2);
         let waiting = self.0.lock();
-        let is_low = waiting.frames <= self.0.frames_max / 2 && waiting.bytes <= self.0.bytes_max / 2;
+        let is_low =
+            waiting.frames <= self.0.frames_max / 2 && waiting.bytes <= self.0.bytes_max / 2;
         is_low.then_some(half)
+    }
+
+    /// Whether nobody writes any more what is in the queue.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.is_gone()
     }
 
     /// Ends the connection after what is in the queue.

@@ -13,6 +13,7 @@ use tracing::{debug, warn};
 
 use crate::accounts::{Account, Accounts, AccountsError, Verdict};
 use crate::limits::Limits;
+use crate::metrics::{Limit, Metrics};
 
 /// Names and addresses of which failures are remembered, each.
 const REMEMBERED: usize = 10_000;
@@ -28,6 +29,7 @@ const DELAY_MAX: Duration = Duration::from_secs(60);
 pub(crate) struct Reception {
     accounts: Accounts,
     limits: Limits,
+    metrics: Metrics,
     state: Mutex<State>,
 }
 
@@ -38,10 +40,11 @@ struct State {
 }
 
 impl Reception {
-    pub(crate) fn new(accounts: Accounts, limits: Limits) -> Self {
+    pub(crate) fn new(accounts: Accounts, limits: Limits, metrics: Metrics) -> Self {
         Self {
             accounts,
             limits,
+            metrics,
             state: Mutex::default(),
         }
     }
@@ -56,6 +59,7 @@ impl Reception {
         let began = Instant::now();
         let origin = Origin::of(address);
         if !self.lock().bucket(origin, &self.limits, began).has(began) {
+            self.metrics.refused(Limit::SignOnsPerAddress);
             return Err(LoginErrorCode::ADDRESS_RATE_LIMITED);
         }
         let checked = self.verify(sign_on).await;
@@ -69,7 +73,11 @@ impl Reception {
                 let mut state = self.lock();
                 // Those that were let in at the same time count all.
                 state.bucket(origin, &self.limits, began).owe(began);
-                state.failed(name.as_ref(), began)
+                let delay = state.failed(name.as_ref(), began);
+                if !delay.is_zero() {
+                    self.metrics.refused(Limit::SignOnFailures);
+                }
+                delay
             }
         };
         // The next full step, so that the work behind it does not show.
@@ -82,7 +90,11 @@ impl Reception {
 
     /// The account of somebody who was checked before.
     pub(crate) async fn find(&self, name: &ScreenName) -> Result<Account, LoginErrorCode> {
-        let found = self.accounts.find(name).await.map_err(unavailable)?;
+        let found = self
+            .accounts
+            .find(name)
+            .await
+            .map_err(|error| self.unavailable(error))?;
         match found {
             Some(account) if !account.disabled => Ok(account),
             _ => Err(LoginErrorCode::BAD_COOKIE),
@@ -95,14 +107,14 @@ impl Reception {
         let name = sign_on.name.as_ref().unwrap_or(&nobody);
         if let Proof::Password(password) = &sign_on.proof {
             let verdict = self.accounts.check_password(name, password).await;
-            return match verdict.map_err(unavailable)? {
+            return match verdict.map_err(|error| self.unavailable(error))? {
                 Verdict::Right { account, .. } => Ok(account),
                 Verdict::Disabled => Err(LoginErrorCode::SUSPENDED),
                 Verdict::Wrong => Err(LoginErrorCode::WRONG_PASSWORD),
             };
         }
         let password = self.accounts.legacy_password(name).await;
-        let password = password.map_err(unavailable)?;
+        let password = password.map_err(|error| self.unavailable(error))?;
         let known = match &password {
             Some(password) => sign_on.proof.knows(password.expose().as_bytes()),
             None => {
@@ -111,12 +123,30 @@ impl Reception {
             }
         };
         // Asked for in any case: it takes as long for all.
-        let account = self.accounts.find(name).await.map_err(unavailable)?;
+        let account = self
+            .accounts
+            .find(name)
+            .await
+            .map_err(|error| self.unavailable(error))?;
         match account.filter(|_| known) {
             Some(account) if account.disabled => Err(LoginErrorCode::SUSPENDED),
             Some(account) => Ok(account),
             None => Err(LoginErrorCode::WRONG_PASSWORD),
         }
+    }
+
+    fn unavailable(&self, error: AccountsError) -> LoginErrorCode {
+        match error {
+            AccountsError::Resources => {
+                self.metrics.refused(Limit::PasswordChecks);
+                debug!("too many passwords to check at a time");
+            }
+            error => {
+                self.metrics.database_error("sign_on");
+                warn!(%error, "the accounts cannot be read");
+            }
+        }
+        LoginErrorCode::UNAVAILABLE
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -156,14 +186,6 @@ impl State {
             _ => Duration::ZERO,
         }
     }
-}
-
-fn unavailable(error: AccountsError) -> LoginErrorCode {
-    match error {
-        AccountsError::Resources => debug!("too many passwords to check at a time"),
-        error => warn!(%error, "the accounts cannot be read"),
-    }
-    LoginErrorCode::UNAVAILABLE
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ use rdv_proto::wire::tlv::TlvList;
 use uuid::Uuid;
 
 use crate::limits::Limits;
+use crate::metrics::{Limit, Metrics};
 use crate::queue::Queue;
 use crate::random::random;
 use crate::time::unix_s;
@@ -39,6 +40,7 @@ const CAPABILITIES_MAX: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Router {
     limits: Limits,
+    metrics: Metrics,
     state: Mutex<State>,
 }
 
@@ -84,9 +86,10 @@ pub(crate) struct Seat {
 }
 
 impl Router {
-    pub(crate) fn new(numbers: RangeInclusive<u16>, limits: Limits) -> Arc<Self> {
+    pub(crate) fn new(numbers: RangeInclusive<u16>, limits: Limits, metrics: Metrics) -> Arc<Self> {
         Arc::new(Self {
             limits,
+            metrics,
             state: Mutex::new(State {
                 clients: BTreeMap::new(),
                 numbers: Numbers::new(numbers, limits.number_grace),
@@ -109,39 +112,43 @@ impl Router {
         let origin = Origin::of(address);
         let mut state = self.lock();
         state.sweep(now);
-        let full = state.clients.len() >= self.limits.clients;
+        if state.clients.len() >= self.limits.clients {
+            return Err(self.over(Limit::Clients, LoginErrorCode::UNAVAILABLE));
+        }
         let using = state.origin(origin, &self.limits);
-        if full || using.guests >= self.limits.guests_per_address {
-            return Err(LoginErrorCode::TOO_MANY_FROM_ADDRESS);
+        if using.guests >= self.limits.guests_per_address {
+            let code = LoginErrorCode::TOO_MANY_FROM_ADDRESS;
+            return Err(self.over(Limit::GuestsPerAddress, code));
         }
         let (name, number, token) = match wish {
             Wish::Number { life } => {
                 if !using.numbers.take(now) {
-                    return Err(LoginErrorCode::ADDRESS_RATE_LIMITED);
+                    let code = LoginErrorCode::ADDRESS_RATE_LIMITED;
+                    return Err(self.over(Limit::Numbers, code));
                 }
                 let life = (*life).min(self.limits.number_life_max);
                 let (token, draw) = draw_number().ok_or(LoginErrorCode::UNAVAILABLE)?;
                 let number = state
                     .numbers
                     .allocate(now, life, draw, token.clone())
-                    .ok_or(LoginErrorCode::UNAVAILABLE)?;
+                    .ok_or_else(|| self.over(Limit::NumbersTaken, LoginErrorCode::UNAVAILABLE))?;
                 (number_name(number)?, Some(number), Some(token))
             }
             Wish::Join => {
                 let (name, token) = draw_guest().ok_or(LoginErrorCode::UNAVAILABLE)?;
                 if !state.guests.enter(now, &name, token.clone()) {
-                    return Err(LoginErrorCode::UNAVAILABLE);
+                    return Err(self.over(Limit::Clients, LoginErrorCode::UNAVAILABLE));
                 }
                 (name, None, Some(token))
             }
             Wish::Reclaim { number, token } => {
-                state.take_back(now, origin, &self.limits, |state| {
+                self.take_back(&mut state, now, origin, |state| {
                     state.numbers.reclaim(now, *number, token)
                 })?;
                 (number_name(*number)?, Some(*number), kept(token))
             }
             Wish::Return { name, token } => {
-                state.take_back(now, origin, &self.limits, |state| {
+                self.take_back(&mut state, now, origin, |state| {
                     state.guests.reclaim(now, name, token)
                 })?;
                 (name.clone(), None, kept(token))
@@ -173,12 +180,46 @@ impl Router {
         })
     }
 
+    /// Lets somebody take back what it had; a failure counts for its address.
+    fn take_back(
+        &self,
+        state: &mut State,
+        now: Instant,
+        origin: Origin,
+        take: impl FnOnce(&mut State) -> Result<(), ReclaimError>,
+    ) -> Result<(), LoginErrorCode> {
+        let limits = &self.limits;
+        if !state.origin(origin, limits).attempts.has(now) {
+            let code = LoginErrorCode::ADDRESS_RATE_LIMITED;
+            return Err(self.over(Limit::SignOnsPerAddress, code));
+        }
+        take(state).map_err(|error| {
+            state.origin(origin, limits).attempts.take(now);
+            match error {
+                ReclaimError::Refused => LoginErrorCode::WRONG_PASSWORD,
+                ReclaimError::TooOften => {
+                    self.over(Limit::TakeBacks, LoginErrorCode::ACCOUNT_RATE_LIMITED)
+                }
+            }
+        })
+    }
+
+    /// Counts a refusal for a limit.
+    fn over<T>(&self, limit: Limit, told: T) -> T {
+        self.metrics.refused(limit);
+        told
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Seat {
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.router.metrics
+    }
+
     pub(crate) fn set_online(&self) {
         self.change(|client| client.online = true);
     }
@@ -202,8 +243,10 @@ impl Seat {
             .ok_or(ErrorCode::NOT_SUPPORTED_BY_HOST)?;
         let mut state = self.router.lock();
         let begins = rendezvous.begins();
-        if rendezvous.proposes() && !state.enter_proposal(now, self, message, begins) {
-            return Err(ErrorCode::REQUEST_DENIED);
+        if rendezvous.proposes() {
+            state
+                .enter_proposal(now, self, message, begins)
+                .map_err(|limit| self.router.over(limit, ErrorCode::REQUEST_DENIED))?;
         }
         let number = as_number(&message.recipient);
         if let Some(number) = number {
@@ -216,7 +259,8 @@ impl Seat {
             let may = speaks(rendezvous.proposes());
             let attempts = &mut state.origin(self.origin, &self.router.limits).attempts;
             if !knows && !attempts.take(now) {
-                return Err(ErrorCode::REQUEST_DENIED);
+                let code = ErrorCode::REQUEST_DENIED;
+                return Err(self.router.over(Limit::NumberTries, code));
             }
             if !may {
                 return Err(ErrorCode::NOT_LOGGED_ON);
@@ -237,7 +281,8 @@ impl Seat {
             if recipient.parameters.flags & FLAG_MISSED_CALLS != 0 {
                 recipient.missed_call(message.channel, &sender);
             }
-            return Err(ErrorCode::REFUSED_BY_CLIENT);
+            let code = ErrorCode::REFUSED_BY_CLIENT;
+            return Err(self.router.over(Limit::MessageSize, code));
         }
         let body = MessageToClient {
             cookie: message.cookie,
@@ -316,46 +361,27 @@ impl State {
         })
     }
 
-    /// Lets somebody take back what it had; a failure counts for its address.
-    fn take_back(
-        &mut self,
-        now: Instant,
-        origin: Origin,
-        limits: &Limits,
-        take: impl FnOnce(&mut Self) -> Result<(), ReclaimError>,
-    ) -> Result<(), LoginErrorCode> {
-        if !self.origin(origin, limits).attempts.has(now) {
-            return Err(LoginErrorCode::ADDRESS_RATE_LIMITED);
-        }
-        take(self).map_err(|error| {
-            self.origin(origin, limits).attempts.take(now);
-            match error {
-                ReclaimError::Refused => LoginErrorCode::WRONG_PASSWORD,
-                ReclaimError::TooOften => LoginErrorCode::ACCOUNT_RATE_LIMITED,
-            }
-        })
-    }
-
-    /// Counts a proposal; false when it is one too many.
+    /// Counts a proposal; the limit for which it is one too many.
     fn enter_proposal(
         &mut self,
         now: Instant,
         seat: &Seat,
         message: &MessageToHost,
         begins: bool,
-    ) -> bool {
+    ) -> Result<(), Limit> {
         let client = self.clients.get_mut(&seat.name);
-        client
-            .filter(|client| client.id == seat.id)
-            .is_some_and(|client| {
-                let (to, cookie) = (&message.recipient, message.cookie);
-                let entry = Entry {
-                    by: seat.id,
-                    begins,
-                    stranger: true,
-                };
-                client.book.enter(now, to, cookie, entry)
-            })
+        // Who was displaced has no book any more.
+        let client = client.filter(|client| client.id == seat.id);
+        let client = client.ok_or(Limit::OpenProposals)?;
+        let entry = Entry {
+            by: seat.id,
+            begins,
+            stranger: true,
+        };
+        let entered = client
+            .book
+            .enter(now, &message.recipient, message.cookie, entry);
+        entered.map_err(Limit::from)
     }
 
     /// The owner of the seat as others see it.

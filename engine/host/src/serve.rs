@@ -8,6 +8,7 @@ use tracing::debug;
 
 use crate::accounts::Accounts;
 use crate::feedbag;
+use crate::metrics::Message;
 use crate::people::{Place, TooManyNames};
 use crate::router::Seat as GuestSeat;
 
@@ -24,6 +25,8 @@ pub(crate) fn serve_guest(session: &mut Session, seat: &GuestSeat, output: Outpu
         Output::PassOn(error) => seat.pass_on(Instant::now(), error),
         Output::Deliver(outbound) => {
             let delivered = seat.deliver(Instant::now(), &outbound);
+            seat.metrics()
+                .message(kind_of(&outbound, delivered.is_ok()));
             report(session, &outbound, delivered.map_err(Refusal::from));
         }
         // The session asks nothing else for a guest.
@@ -65,12 +68,24 @@ pub(crate) async fn serve_account(
         Output::Event(event) => place.pass_on_event(event),
         Output::Deliver(outbound) => {
             let delivered = place.deliver(now, &outbound);
+            place
+                .metrics()
+                .message(kind_of(&outbound, delivered.is_ok()));
             report(session, &outbound, delivered);
         }
         // All others do not depend on who it is.
         _ => {}
     }
     Vec::new()
+}
+
+fn kind_of(outbound: &Outbound, is_delivered: bool) -> Message {
+    match &outbound.rendezvous {
+        _ if !is_delivered => Message::Refused,
+        Some(rendezvous) if rendezvous.begins() => Message::Proposal,
+        Some(_) => Message::Rendezvous,
+        None => Message::Text,
+    }
 }
 
 fn report(session: &mut Session, outbound: &Outbound, delivered: Result<(), Refusal>) {

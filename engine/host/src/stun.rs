@@ -65,9 +65,8 @@ impl Stun {
         let alone: Vec<_> = opened
             .iter()
             .filter(|(address, ..)| {
-                let others = || opened.iter().map(|(other, ..)| other);
-                let family = |other: &&SocketAddr| other.is_ipv4() == address.is_ipv4();
-                others().filter(family).count() == 1
+                let others = opened.iter().map(|(other, ..)| other);
+                others.filter(|other| other.ip() == address.ip()).count() == 1
             })
             .map(|(address, only_v6, _)| (SocketAddr::new(address.ip(), 0), *only_v6))
             .collect();

@@ -12,6 +12,12 @@ pub const FLAP_PAYLOAD_SENT: usize = 8_192;
 pub const TLVS_PER_BLOCK: usize = 128;
 /// TLVs among the parameters of one rendezvous message.
 pub const RENDEZVOUS_PARAMS: usize = 64;
+/// TLVs in one SNAC of account administration: there are fewer fields.
+pub const ADMIN_TLVS: usize = 16;
+/// Relays that a client may name as failed in one request for another.
+pub const RELAYS_AVOIDED: usize = 4;
+/// Address of a relay in such a request, `host:port`, in bytes.
+pub const RELAY_ADDRESS: usize = 255;
 /// Screen name, in bytes. The wire's length byte would allow 255.
 pub const SCREEN_NAME: usize = 64;
 /// INVITATION (tag 0x000C): bytes kept.

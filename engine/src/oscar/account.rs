@@ -7,7 +7,7 @@ use bytes::Bytes;
 use rdv_proto::wire::signon::LoginErrorCode;
 use rdv_proto::wire::text::ScreenName;
 use tokio::sync::{broadcast, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::keeper::{Keeper, Return, Standing};
@@ -15,7 +15,7 @@ use super::login;
 use super::password::Password;
 use super::presence::{Presence, PresenceEvent};
 use super::session::Found;
-use super::{Client, OscarError};
+use super::{AccountAdmin, AdminError, Client, OscarError};
 use crate::random;
 use crate::signaling::{BoxFuture, Incoming, RelayDirectory, RelayInfo, Signaling, SignalingError};
 use crate::transport::Route;
@@ -105,6 +105,9 @@ pub struct Account {
     keeper: Keeper<Client>,
     presence: Arc<Presence>,
     watched: watch::Sender<Vec<ScreenName>>,
+    settings: AccountSettings,
+    /// The one in the settings, or a newer one.
+    password: watch::Sender<Password>,
 }
 
 impl Account {
@@ -115,17 +118,52 @@ impl Account {
     pub async fn connect(settings: AccountSettings) -> Result<Self, OscarError> {
         let presence = Arc::new(Presence::new());
         let first = sign_on(&settings, &presence).await?;
+        Ok(Self::keep(first, settings, presence))
+    }
+
+    /// Makes the account at a host of our kind, with a mail address if one is given, and signs on to it.
+    ///
+    /// # Errors
+    /// [`OscarError::Refused`] if the host makes no accounts for strangers, or not this one; [`OscarError::NoAccountsMade`] if it
+    /// is none of our kind; and those of [`Account::connect`].
+    pub async fn create(
+        settings: AccountSettings,
+        email: Option<&str>,
+    ) -> Result<Self, OscarError> {
+        let presence = Arc::new(Presence::new());
+        let email = email.unwrap_or_default();
+        let made = login::create(&settings, email, presence.clone());
+        let first = timeout(settings.limit, made)
+            .await
+            .map_err(|_| OscarError::Timeout)??;
+        Ok(Self::keep(first, settings, presence))
+    }
+
+    fn keep(first: Client, settings: AccountSettings, presence: Arc<Presence>) -> Self {
         let watched = watch::Sender::new(Vec::new());
+        let password = watch::Sender::new(settings.password.clone());
         let back = SignOnAgain {
-            settings,
+            settings: settings.clone(),
+            password: password.subscribe(),
             presence: presence.clone(),
             watched: watched.subscribe(),
         };
-        Ok(Self {
+        Self {
             keeper: Keeper::new(first, back),
             presence,
             watched,
-        })
+            settings,
+            password,
+        }
+    }
+
+    /// Opens the service that manages the account itself, beside the connection that we have. A password that is changed there
+    /// is the one with which we come back.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    pub async fn admin(&self) -> Result<AccountAdmin, AdminError> {
+        AccountAdmin::beside(&self.settings, self.client(), self.password.clone()).await
     }
 
     /// The connection that we have, or had last: for what is known about the host.
@@ -227,8 +265,7 @@ async fn sign_on(
     settings: &AccountSettings,
     presence: &Arc<Presence>,
 ) -> Result<Client, OscarError> {
-    let deadline = Instant::now() + settings.limit;
-    timeout_at(deadline, login::sign_on(settings, presence.clone()))
+    timeout(settings.limit, login::sign_on(settings, presence.clone()))
         .await
         .map_err(|_| OscarError::Timeout)?
 }
@@ -236,6 +273,7 @@ async fn sign_on(
 /// The way back.
 struct SignOnAgain {
     settings: AccountSettings,
+    password: watch::Receiver<Password>,
     presence: Arc<Presence>,
     watched: watch::Receiver<Vec<ScreenName>>,
 }
@@ -246,6 +284,7 @@ impl Return for SignOnAgain {
     fn dial(&mut self) -> BoxFuture<'_, Result<Client, OscarError>> {
         Box::pin(async {
             self.presence.forget();
+            self.settings.password = self.password.borrow().clone();
             let client = sign_on(&self.settings, &self.presence).await?;
             let watched = self.watched.borrow().clone();
             if !watched.is_empty() {

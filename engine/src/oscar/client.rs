@@ -6,20 +6,23 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rdv_proto::session::Token;
-use rdv_proto::wire::flap::Channel;
+use rdv_proto::wire::flap::{Channel, Frame};
 use rdv_proto::wire::service::NATIVE;
 use rdv_proto::wire::signon::Hello;
+use rdv_proto::wire::snac::Foodgroup;
 use rdv_proto::wire::text::ScreenName;
 use tokio::io::{ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::admin::AdminError;
 use super::error::OscarError;
 use super::frames::{FrameReader, FrameWriter};
 use super::keeper::Connection;
 use super::link::{Demand, HostSecurity, Link, Stream};
 use super::presence::Presence;
+use super::session::services::ServiceAt;
 use super::session::{Command, Ending, Found, Queues, Session};
 use super::sign_on::{self, Answers, SignOn, SignedOn};
 use super::translate::Outgoing;
@@ -37,6 +40,8 @@ const INCOMING: usize = 64;
 const RELAY_FRESH: Duration = Duration::from_secs(60);
 /// How long to wait for the host's word on a relay.
 const RELAY_ANSWER: Duration = Duration::from_secs(5);
+/// How long to wait for the host's word on another of its services.
+const SERVICE_ANSWER: Duration = Duration::from_secs(10);
 /// How long to wait for the host's word on another user, not counting the turn in its rate class.
 const FOUND_ANSWER: Duration = Duration::from_secs(10);
 
@@ -225,6 +230,26 @@ impl Client {
         }
     }
 
+    /// Asks the host where one of its services is.
+    ///
+    /// # Errors
+    /// [`AdminError::NoService`] if it has none, [`AdminError::Nowhere`] if it does not say, [`OscarError::Closed`] once the
+    /// connection is gone.
+    pub(super) async fn service(&self, foodgroup: Foodgroup) -> Result<ServiceAt, AdminError> {
+        let (answer, answered) = oneshot::channel();
+        let gone = || AdminError::Host(self.dismissed().unwrap_or(OscarError::Closed(None)));
+        self.commands
+            .send(Command::Service(foodgroup, answer))
+            .await
+            .map_err(|_| gone())?;
+        match timeout(SERVICE_ANSWER, answered).await {
+            Ok(Ok(Ok(at))) => Ok(at),
+            Ok(Ok(Err(code))) => Err(AdminError::NoService { code }),
+            Ok(Err(_)) if self.commands.is_closed() => Err(gone()),
+            Ok(Err(_)) | Err(_) => Err(AdminError::Nowhere),
+        }
+    }
+
     /// Asks the host to tell who of these comes and goes.
     ///
     /// # Errors
@@ -336,6 +361,23 @@ pub(super) fn begin(link: Link) -> (Host, Reader, Writer) {
     };
     let writer = FrameWriter::new(writer, first_sequence());
     (host, FrameReader::new(reader), writer)
+}
+
+/// One step of a conversation: the next frame, or none if something was written. Cancel-safe.
+///
+/// # Errors
+/// [`OscarError::Closed`] or [`OscarError::Protocol`].
+pub(super) async fn read_or_write(
+    reader: &mut Reader,
+    writer: &mut Writer,
+) -> Result<Option<Frame>, OscarError> {
+    tokio::select! {
+        written = writer.step(), if !writer.is_idle() => {
+            written.map_err(|error| OscarError::Closed(Some(error)))?;
+            Ok(None)
+        }
+        frame = reader.next() => Ok(Some(frame?)),
+    }
 }
 
 /// Writes the burst and collects the answers side by side: neither end has to buffer for the other.

@@ -31,6 +31,9 @@ pub enum OscarError {
     /// The host knows the old sign-on only, which the user has not allowed for it (rulings G-10).
     #[error("the host knows the old sign-on only, which is not allowed for it")]
     OldSignOnOnly,
+    /// The host is not one of our kind, and so makes no accounts at sign-on.
+    #[error("the host makes no accounts for people who come to it")]
+    NoAccountsMade,
     /// The host said no.
     #[error("the host refused the sign-on: {code:?}")]
     Refused {

@@ -18,6 +18,8 @@ use crate::trust::HostTrust;
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// The TLS handshake (`security.md` 6.4).
 const TLS_TIME: Duration = Duration::from_secs(10);
+/// How often a host is tried that answers in another protocol.
+const TLS_TRIES: usize = 3;
 /// The TLS handshake with a host that may speak none.
 const TLS_GUESS_TIME: Duration = Duration::from_secs(3);
 
@@ -64,7 +66,8 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Connects to `address`, `HOST:PORT`, by `route`. Ends after [`CONNECT_TIME`] and [`TLS_TIME`] at the latest, twice that if it tries twice.
+    /// Connects to `address`, `HOST:PORT`, by `route`. Ends after [`CONNECT_TIME`] and [`TLS_TIME`] at the latest, a multiple of that if
+    /// it tries again.
     ///
     /// # Errors
     /// [`OscarError::Unreachable`], [`OscarError::TlsFailed`] or [`OscarError::Closed`].
@@ -76,11 +79,15 @@ impl Link {
     ) -> Result<Self, OscarError> {
         match demand {
             Demand::Plain => Self::open_plain(route, address).await,
-            Demand::Secure => Self::open_secure(route, address, trust, TLS_TIME).await,
+            Demand::Secure => Self::open_greeted_late(route, address, trust, TLS_TIME).await,
             Demand::SecureIfPossible => {
                 let known = is_known_to_speak_tls(address, trust).await;
                 let time = if known { TLS_TIME } else { TLS_GUESS_TIME };
-                match Self::open_secure(route, address, trust, time).await {
+                let opened = match known {
+                    true => Self::open_greeted_late(route, address, trust, time).await,
+                    false => Self::open_secure(route, address, trust, time).await,
+                };
+                match opened {
                     Err(OscarError::TlsFailed { source, .. })
                         if !known && may_be_without_tls(&source) =>
                     {
@@ -107,6 +114,25 @@ impl Link {
             security: HostSecurity::Plain,
             trail,
         })
+    }
+
+    /// Hosts with one port for all greet who is silent for half a second in FLAP, which an old client waits for (G-06). That may be one of
+    /// ours whose first packet was lost: it tries again.
+    async fn open_greeted_late(
+        route: &Route,
+        address: &str,
+        trust: &HostTrust,
+        time: Duration,
+    ) -> Result<Self, OscarError> {
+        for _ in 1..TLS_TRIES {
+            match Self::open_secure(route, address, trust, time).await {
+                Err(OscarError::TlsFailed { source, .. }) if source.is_other_protocol() => {
+                    tracing::debug!(host = %address, "greeted without TLS; once more");
+                }
+                opened => return opened,
+            }
+        }
+        Self::open_secure(route, address, trust, time).await
     }
 
     async fn open_secure(
@@ -172,4 +198,36 @@ fn may_be_without_tls(error: &HostTlsError) -> bool {
         error,
         HostTlsError::Tls(_) | HostTlsError::Io(_) | HostTlsError::TimedOut
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_host_that_greets_too_early_is_tried_three_times() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let host = tokio::spawn(async move {
+            let mut came = 0;
+            while came < TLS_TRIES {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                came += 1;
+                stream
+                    .write_all(b"\x2A\x01\0\0\0\x04\0\0\0\x01")
+                    .await
+                    .unwrap();
+                // Until the client hangs up.
+                let _ = stream.read_to_end(&mut Vec::new()).await;
+            }
+            came
+        });
+        let route = Route::default();
+        let opened = Link::open(&route, &address, &HostTrust::AcceptAny, Demand::Secure).await;
+        assert!(matches!(opened, Err(OscarError::TlsFailed { .. })));
+        assert_eq!(host.await.unwrap(), TLS_TRIES);
+    }
 }

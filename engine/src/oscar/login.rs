@@ -42,6 +42,28 @@ pub(super) async fn sign_on(
     settings: &AccountSettings,
     presence: Arc<Presence>,
 ) -> Result<Client, OscarError> {
+    enter(settings, None, presence).await
+}
+
+/// Makes the account, with a mail address or an empty one, and signs on; the caller sets the deadline.
+///
+/// # Errors
+/// [`OscarError::NoAccountsMade`] at hosts that are not of our kind, or that are not spoken to over TLS: the password would be
+/// readable.
+pub(super) async fn create(
+    settings: &AccountSettings,
+    email: &str,
+    presence: Arc<Presence>,
+) -> Result<Client, OscarError> {
+    enter(settings, Some(email), presence).await
+}
+
+/// `new`: the mail address of an account that is to be made.
+async fn enter(
+    settings: &AccountSettings,
+    new: Option<&str>,
+    presence: Arc<Presence>,
+) -> Result<Client, OscarError> {
     let demand = match settings.old_host {
         true => Demand::SecureIfPossible,
         false => Demand::Secure,
@@ -56,7 +78,7 @@ pub(super) async fn sign_on(
 
     // The password itself goes to nobody but the host whose key was checked.
     if secure && takes_password(&challenge) {
-        writer.queue_snac(&password_login(settings));
+        writer.queue_snac(&password_login(settings, new));
         let reply = answer(&mut reader, &mut writer, bucp::LOGIN_REPLY).await?;
         let mut answers = Answers::default();
         answers.take_snac(&reply, Instant::now().into_std())?;
@@ -66,6 +88,9 @@ pub(super) async fn sign_on(
         let signed_on = exchange(&mut reader, &mut writer, answers).await?;
         tracing::debug!(host = %settings.host, "signed on");
         return Ok(Client::start(signed_on, host, reader, writer, presence));
+    }
+    if new.is_some() {
+        return Err(OscarError::NoAccountsMade);
     }
     if !settings.old_host {
         return Err(OscarError::OldSignOnOnly);
@@ -102,14 +127,17 @@ fn takes_password(challenge: &Challenge) -> bool {
     welcome.is_some_and(|value| value[..] == [1])
 }
 
-fn password_login(settings: &AccountSettings) -> Snac {
-    let tlvs = TlvList::new()
+fn password_login(settings: &AccountSettings, new: Option<&str>) -> Snac {
+    let mut tlvs = TlvList::new()
         .with(tlv::SCREEN_NAME, settings.name.as_str().as_bytes().to_vec())
         .with(
             tlv::PASSWORD,
             settings.password.reveal().as_bytes().to_vec(),
         )
         .with(tlv::MULTIPLE_SESSIONS, vec![BESIDE_OTHERS]);
+    if let Some(email) = new {
+        tlvs.push(tlv::CREATE_ACCOUNT, email.as_bytes().to_vec());
+    }
     login(tlvs)
 }
 
@@ -166,7 +194,7 @@ impl Ticket {
 }
 
 /// Old hosts name addresses without brackets and sometimes without a port.
-fn with_port(address: &str) -> String {
+pub(super) fn with_port(address: &str) -> String {
     if address.contains(':') {
         address.to_owned()
     } else {

@@ -21,6 +21,7 @@
 //! connection breaks.
 
 mod account;
+mod admin;
 mod client;
 mod error;
 mod frames;
@@ -39,6 +40,7 @@ mod sign_on;
 mod translate;
 
 pub use account::{Account, AccountSettings};
+pub use admin::{AccountAdmin, AccountInfo, AdminError, Confirmation, Field};
 pub use client::Client;
 pub use error::OscarError;
 pub use keeper::Standing;
@@ -47,5 +49,7 @@ pub use owner::{Joiner, Owner};
 pub use password::Password;
 pub use presence::PresenceEvent;
 pub use rdv_proto::session::Token;
+pub use rdv_proto::wire::admin::{AdminErrorCode, Registration};
 pub use rdv_proto::wire::signon::LoginErrorCode;
+pub use rdv_proto::wire::snac::ErrorCode;
 pub use sign_on::SignOn;

@@ -18,6 +18,8 @@ pub(super) type Member = (Foodgroup, u16);
 pub(super) const MESSAGE: Member = (Foodgroup::ICBM, subgroup::MESSAGE_TO_HOST);
 /// A refusal of one.
 pub(super) const CLIENT_ERROR: Member = (Foodgroup::ICBM, subgroup::CLIENT_ERROR);
+/// Anything about the account itself; hosts hold it to the class of everything.
+pub(super) const ADMIN: Member = (Foodgroup::ADMIN, 0x04);
 /// A question about somebody.
 pub(super) const INFO_QUERY: Member = (Foodgroup::LOCATE, 0x05);
 
@@ -101,6 +103,7 @@ impl Pace {
         let id = match member {
             CLIENT_ERROR => self.client_error,
             INFO_QUERY => self.info_query,
+            ADMIN => GENERAL,
             _ => self.message,
         };
         self.classes.iter_mut().find(|class| class.class().id == id)

@@ -66,6 +66,7 @@ pub(super) enum Found {
 pub(super) enum Command {
     Send(Outgoing),
     Relay(oneshot::Sender<Option<RelayInfo>>),
+    Service(Foodgroup, services::Answer),
     Find(ScreenName, oneshot::Sender<Found>),
     Watch(Vec<ScreenName>),
     /// Make sure that the host still answers.
@@ -163,6 +164,7 @@ pub(super) struct Session<R, W> {
     /// Oldest first.
     sent: VecDeque<(u32, ScreenName, Cookie)>,
     relay_questions: VecDeque<(u32, oneshot::Sender<Option<RelayInfo>>)>,
+    service_questions: services::Questions,
     questions: VecDeque<(u32, ScreenName, oneshot::Sender<Found>)>,
     /// The host sends no keep-alives: it must be asked something to hear of it.
     ask_if_silent: bool,
@@ -195,6 +197,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
             next_id: NEXT_ID,
             sent: VecDeque::new(),
             relay_questions: VecDeque::new(),
+            service_questions: services::Questions::new(),
             questions: VecDeque::new(),
             ask_if_silent: false,
             last_heard: now,
@@ -257,6 +260,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
                 self.next = Some(Next::Find(name, answer));
             }
             Happening::Command(Some(Command::Relay(answer))) => self.ask_for_relay(answer),
+            Happening::Command(Some(Command::Service(foodgroup, answer))) => {
+                self.ask_for_service(foodgroup, answer);
+            }
             Happening::Command(Some(Command::Watch(names))) => self.watch(&names),
             Happening::Command(Some(Command::Prove)) => self.ask_for_proof(),
             Happening::Command(Some(Command::Close(done))) => {
@@ -457,6 +463,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
             if let Some((_, answer)) = question.and_then(|at| self.relay_questions.remove(at)) {
                 // Whoever asked may have given up.
                 let _ = answer.send(relay_in(snac));
+            } else {
+                self.take_service(snac);
             }
         }
     }
@@ -510,5 +518,6 @@ async fn at(instant: Option<Instant>) {
 }
 
 mod people;
+pub(super) mod services;
 #[cfg(test)]
 mod tests;

@@ -269,6 +269,17 @@ pub enum HostTlsError {
     Io(#[source] io::Error),
 }
 
+impl HostTlsError {
+    /// Whether something that is not TLS came back.
+    pub(crate) fn is_other_protocol(&self) -> bool {
+        use rustls::{Error, InvalidMessage};
+        matches!(
+            self,
+            Self::Tls(Error::InvalidMessage(InvalidMessage::InvalidContentType))
+        )
+    }
+}
+
 /// How a host's key was judged.
 #[derive(Debug)]
 #[non_exhaustive]

@@ -12,6 +12,8 @@ mod oft;
 mod rendezvous;
 
 use bytes::{Bytes, BytesMut};
+use rdv_proto::session::admin::rules;
+use rdv_proto::session::{Party, PasswordForm};
 use rdv_proto::wire::icbm::{ClientError, HostAck, IcbmError, MessageToClient, MessageToHost};
 use rdv_proto::wire::rendezvous::{Message, host};
 use rdv_proto::wire::security::SecurityBlock;
@@ -25,13 +27,14 @@ use rdv_proto::wire::signon::{
 };
 use rdv_proto::wire::snac::{Snac, SnacError};
 use rdv_proto::wire::stun::{self, Stun};
+use rdv_proto::wire::text::ScreenName;
 use rdv_proto::wire::tlv::TlvList;
-use rdv_proto::wire::{address, ars, error::DecodeError, flap, link};
+use rdv_proto::wire::{address, admin, ars, error::DecodeError, flap, link};
 
 pub use bulk::{bulk_receive, bulk_send};
 pub use direct_im::{decode_odc, decode_odc_payload, direct_im};
 pub use lanes::link_machine;
-pub use machines::{host_session, relay_pairing};
+pub use machines::{admin_session, host_session, relay_pairing};
 pub use oft::{decode_oft, oft_receive, oft_send};
 pub use rendezvous::rendezvous_endpoint;
 
@@ -39,10 +42,11 @@ pub use rendezvous::rendezvous_endpoint;
 pub type Target = fn(&[u8]);
 
 /// All of them, by the name of the target and of its corpus.
-pub const TARGETS: [(&str, Target); 21] = [
+pub const TARGETS: [(&str, Target); 23] = [
     ("decode_flap", decode_flap),
     ("decode_snac", decode_snac),
     ("decode_tlv", decode_tlv),
+    ("decode_admin", decode_admin),
     ("decode_rendezvous", decode_rendezvous),
     ("decode_signal", decode_signal),
     ("decode_security", decode_security),
@@ -59,6 +63,7 @@ pub const TARGETS: [(&str, Target); 21] = [
     ("oft_receive", oft_receive),
     ("oft_send", oft_send),
     ("host_session", host_session),
+    ("admin_session", admin_session),
     ("relay_pairing", relay_pairing),
     ("rendezvous_endpoint", rendezvous_endpoint),
 ];
@@ -125,6 +130,64 @@ pub fn decode_snac(data: &[u8]) {
     let _ = Statuses::decode(body).encode();
     if let Some(message) = survives(body, MessageToClient::decode(body), MessageToClient::encode) {
         let _ = message.sender.capabilities();
+    }
+}
+
+/// A body of account administration as each of the bodies that there are, and the whole as each of the values that a field may
+/// have: what is taken, is taken as it stands.
+pub fn decode_admin(data: &[u8]) {
+    let data = &Bytes::copy_from_slice(data);
+    survives(
+        data,
+        admin::InfoQuery::decode(data),
+        admin::InfoQuery::encode,
+    );
+    survives(
+        data,
+        admin::InfoReply::decode(data),
+        admin::InfoReply::encode,
+    );
+    survives(
+        data,
+        admin::ChangeRequest::decode(data),
+        admin::ChangeRequest::encode,
+    );
+    survives(
+        data,
+        admin::ConfirmRequest::decode(data),
+        admin::ConfirmRequest::encode,
+    );
+    survives(
+        data,
+        admin::ConfirmReply::decode(data),
+        admin::ConfirmReply::encode,
+    );
+    survives(
+        data,
+        admin::DeleteRequest::decode(data),
+        admin::DeleteRequest::encode,
+    );
+    survives(
+        data,
+        admin::DeleteReply::decode(data),
+        admin::DeleteReply::encode,
+    );
+    assert!(admin::overrun(data).is_none() || TlvList::decode_rest(data.clone()).is_err());
+    let name = ScreenName::new("alice").expect("a name");
+    if let Ok(format) = rules::check_format(&name, data) {
+        assert!(format == name && format.as_str().as_bytes() == data);
+    }
+    if let Ok(email) = rules::check_email(data) {
+        assert!(email.as_bytes() == data && !email.chars().any(char::is_control));
+    }
+    if let Ok(status) = rules::check_registration(data) {
+        assert_eq!(status.0.to_be_bytes()[..], data[..]);
+    }
+    for party in [Party::Old, Party::Ours] {
+        let form = PasswordForm::of(party, &name);
+        if let Ok(password) = rules::check_password(form, &name, data) {
+            assert_eq!(password.expose(), data);
+        }
     }
 }
 

@@ -7,13 +7,24 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use rdv_proto::relay::{self, Access, ConnectionId, Pairing, RelayLimits, TicketKey};
 use rdv_proto::session::{
-    Admission, FeedbagRequest, Output, RateTable, Session, SessionConfig, Sessions,
+    AdminAnswer, AdminRequest, Admission, Change, FeedbagRequest, FieldAnswer, Output, Party,
+    RateTable, Session, SessionConfig, Sessions,
 };
+use rdv_proto::wire::admin::{AdminErrorCode, ConfirmStatus, Permissions};
 use rdv_proto::wire::text::ScreenName;
 use rdv_proto::wire::{ars, flap};
 
 /// A stream of FLAP frames from a client over TLS, who is let in whenever it asks.
 pub fn host_session(data: &[u8]) {
+    serve(data, false);
+}
+
+/// The same on a connection for the administration of an account: whoever comes with a cookie is let in there.
+pub fn admin_session(data: &[u8]) {
+    serve(data, true);
+}
+
+fn serve(data: &[u8], admin: bool) {
     let now = Instant::now();
     let config = SessionConfig {
         peer: (Ipv4Addr::LOCALHOST, 4711).into(),
@@ -23,6 +34,7 @@ pub fn host_session(data: &[u8]) {
         challenge: [7; 16],
         rates: RateTable::OURS,
         rates_old: RateTable::OLD,
+        error_url: Default::default(),
     };
     let mut session = Session::new(now, config);
     let mut buffer = BytesMut::from(data);
@@ -37,11 +49,27 @@ pub fn host_session(data: &[u8]) {
                 Output::Authenticate(sign_on) if sign_on.moves_on() => {
                     session.sent_on("127.0.0.1:5190".into(), vec![7; 256].into());
                 }
-                Output::Authenticate(_) | Output::Redeem { .. } => session.admitted(Admission {
-                    name: ScreenName::new("alice").expect("a name"),
-                    sessions: Sessions::Several,
-                    since_unix_s: 0,
-                }),
+                Output::Redeem { .. } if admin => {
+                    session.admitted_to_admin(admission(), Party::Old);
+                }
+                Output::Authenticate(_)
+                | Output::Redeem { .. }
+                | Output::CreateAccount { account: Ok(_), .. } => session.admitted(admission()),
+                Output::CreateAccount {
+                    account: Err(code), ..
+                } => session.not_created(code),
+                Output::Service {
+                    request_id,
+                    foodgroup,
+                } => {
+                    session.service(request_id, foodgroup, None);
+                }
+                Output::Admin {
+                    request_id,
+                    request,
+                } => {
+                    session.admin(request_id, admin_answer(request));
+                }
                 Output::OwnInfo { request_id } => {
                     session.own_info(now, request_id, 1, std::iter::empty());
                 }
@@ -54,7 +82,7 @@ pub fn host_session(data: &[u8]) {
                     session.feedbag_changed(request_id, Vec::new());
                 }
                 Output::Deliver(outbound) => session.delivered(&outbound),
-                Output::Relay { request_id } => session.relay(request_id, None),
+                Output::Relay { request_id, .. } => session.relay(request_id, None),
                 Output::Close => closed = true,
                 _ => {}
             }
@@ -63,6 +91,43 @@ pub fn host_session(data: &[u8]) {
             Ok(Some(frame)) => session.handle_frame(now, frame),
             _ => return,
         }
+    }
+}
+
+fn admission() -> Admission {
+    Admission {
+        name: ScreenName::new("alice").expect("a name"),
+        sessions: Sessions::Several,
+        since_unix_s: 0,
+    }
+}
+
+/// Everything is granted that the machine has nothing against.
+fn admin_answer(request: AdminRequest) -> AdminAnswer {
+    let told = |tag| FieldAnswer::value(tag, Permissions::CHANGEABLE, &b"alice"[..]);
+    match request {
+        AdminRequest::Query(tags) => {
+            assert!(!tags.is_empty() && tags.len() <= 3);
+            AdminAnswer::Info(tags.into_iter().map(told).collect())
+        }
+        AdminRequest::Change(change) => {
+            let tag = change.tag();
+            let wrong = match change {
+                Change::Format(new) => new.err(),
+                Change::Email(new) => new.err(),
+                Change::Registration(new) => new.err(),
+                Change::Password { old, new } => old.and(new).err(),
+            };
+            AdminAnswer::Changed(match wrong {
+                Some(code) => FieldAnswer::refused(tag, Permissions::CHANGEABLE, code),
+                None => told(tag),
+            })
+        }
+        AdminRequest::Confirm { code } => AdminAnswer::Confirm {
+            status: ConfirmStatus::CANNOT,
+            code: code.map(|_| AdminErrorCode::ALL_OTHER_ERRORS),
+        },
+        AdminRequest::Delete { password } => AdminAnswer::Deleted(password.map(drop)),
     }
 }
 
@@ -124,6 +189,8 @@ pub fn relay_pairing(data: &[u8]) {
                     assert_ne!(creator, joiner);
                     assert!(open.contains(&creator) && open.contains(&joiner));
                 }
+                relay::Output::Cut { creator } => assert!(open.contains(&creator)),
+                relay::Output::Refused(_) => {}
             }
         }
         assert!(

@@ -360,7 +360,7 @@ async fn a_relay_elsewhere_takes_the_tickets_of_the_host_whose_key_it_has() {
     let address = relay.local_addrs()[0];
     tokio::spawn(relay.run(std::future::pending()));
     let host = host_with(|config| {
-        config.relay = RelaySource::Foreign(address.to_string());
+        config.relay = RelaySource::Foreign(vec![address.to_string()]);
         config.ticket_key = key;
     })
     .await;

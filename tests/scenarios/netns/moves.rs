@@ -54,12 +54,31 @@ impl Growth {
     }
 }
 
-#[test]
-fn a_relayed_transfer_moves_to_the_direct_path_without_a_gap_and_back() {
-    for sides in [["A=eim", "B=eim"], ["A=open", "B=symmetric"]] {
-        let Some(world) = World::alone(&sides.map(|side| format!("{side},rate=100mbit"))) else {
-            return;
-        };
+/// What one transfer was like that moved to the direct path and back.
+struct Moves {
+    /// From the opening of the wall to the direct path.
+    found: Duration,
+    /// Longest time without a byte from the opening to a second after the move.
+    gap: Duration,
+    /// Longest time without a byte after the wall was there again.
+    outage: Duration,
+    /// Bytes in the twelve seconds after that.
+    carried: u64,
+    report: String,
+}
+
+impl Moves {
+    /// As the project promises.
+    fn are_quick(&self) -> bool {
+        self.found < Duration::from_secs(5)
+            && self.gap <= Duration::from_millis(200)
+            && self.outage < Duration::from_secs(3)
+            // The relay carries at the road's rate, not by drops: half of 100 Mbit/s, after the outage.
+            && self.carried > 9 * 6_000_000
+    }
+
+    fn of(sides: &[&str; 2]) -> Option<Self> {
+        let world = World::alone(&sides.map(|side| format!("{side},rate=100mbit")))?;
         world.lab.nft("inet", WALL);
         let file = file_of(300);
         let mut going = world.begin(&Plan::new("a", "b", &file));
@@ -84,31 +103,39 @@ fn a_relayed_transfer_moves_to_the_direct_path_without_a_gap_and_back() {
         });
         done.expect_path("relay");
         let second = Duration::from_secs(1);
+        let moves = Self {
+            found: moved - opened,
+            gap: growth.longest_gap(opened, moved + second),
+            outage: growth.longest_gap(shut, shut + second),
+            carried: growth.at(shut + 12 * second) - growth.at(shut),
+            report: done.report(),
+        };
         println!(
-            "{sides:?}: direct {:?} after the opening, longest gap {:?}; after the blocking {:?}",
-            moved - opened,
-            growth.longest_gap(opened, moved + second),
-            growth.longest_gap(shut, shut + second),
+            "{sides:?}: direct {:?} after the opening, longest gap {:?}; after the blocking {:?}, then {} bytes in 12 s",
+            moves.found, moves.gap, moves.outage, moves.carried
         );
-        // The goals are 5 s, 200 ms and 3 s; what is asserted leaves room for a machine that is busy with other labs.
-        assert!(moved - opened < 15 * second, "{}", done.report());
-        let gap = growth.longest_gap(opened, moved + second);
-        assert!(
-            gap <= 2 * second,
-            "{gap:?} without a byte\n{}",
-            done.report()
-        );
-        let gap = growth.longest_gap(shut, shut + second);
-        assert!(
-            gap < 8 * second,
-            "{gap:?} without a byte\n{}",
-            done.report()
-        );
-        // The relay carries at the road's rate, not by drops.
-        let carried = growth.at(shut + 12 * second) - growth.at(shut);
-        assert!(
-            carried > 4 << 20,
-            "{carried} bytes in 12 s after the blocking"
-        );
+        Some(moves)
+    }
+}
+
+/// Times of one run on a machine that may be busy say little: the best of three has to keep the promise, all of them have to end well.
+#[test]
+fn a_relayed_transfer_moves_to_the_direct_path_without_a_gap_and_back() {
+    for sides in [["A=eim", "B=eim"], ["A=open", "B=symmetric"]] {
+        let mut slow = String::new();
+        for _ in 0..3 {
+            let Some(moves) = Moves::of(&sides) else {
+                return;
+            };
+            if moves.are_quick() {
+                slow.clear();
+                break;
+            }
+            slow = format!(
+                "{sides:?}: direct after {:?}, gap {:?}, outage {:?}, {} bytes\n{}",
+                moves.found, moves.gap, moves.outage, moves.carried, moves.report
+            );
+        }
+        assert!(slow.is_empty(), "{slow}");
     }
 }

@@ -156,6 +156,10 @@ fn every_pair_of_networks_ends_on_the_path_that_the_table_allows() {
         table(&cells, &trials),
         trials.len()
     );
+    assert!(
+        !trials.is_empty(),
+        "no cell has the kinds of RDV_TRUTH_ONLY"
+    );
     assert!(wrong.is_empty(), "\n{wrong}");
 }
 

@@ -12,6 +12,7 @@ mod manage;
 mod name;
 mod seal;
 mod secret;
+mod store;
 
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,11 @@ pub use feedbag::{
 pub use manage::Created;
 pub use name::NameError;
 pub use secret::Password;
+pub use store::{
+    AdminStore, Answer, Checked, CodeHash, Fields, Kept, MESSAGES_BYTES_MAX, MESSAGES_KEPT_S,
+    MESSAGES_MAX, MESSAGES_PER_SENDER_MAX, MessageId, MessageStore, PASSWORD_FAILURES_MAX,
+    PASSWORD_FAILURES_S, PasswordKind, Record, State, StoreError, StoredMessage,
+};
 
 use check::Decoy;
 use database::Db;
@@ -41,11 +47,15 @@ use seal::Seal;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AccountId(i64);
 
-#[cfg(test)]
 impl AccountId {
-    /// Of nobody in particular.
-    pub(crate) fn numbered(number: i64) -> Self {
+    /// The account of that number.
+    pub const fn numbered(number: i64) -> Self {
         Self(number)
+    }
+
+    /// The number.
+    pub const fn number(self) -> i64 {
+        self.0
     }
 }
 

@@ -15,6 +15,7 @@ use rdv_proto::wire::tlv::TlvList;
 use uuid::Uuid;
 
 use super::{Instance, Place, State, User};
+use crate::metrics::Limit;
 
 /// Flag of the ICBM parameters: tell me of messages that I missed.
 const MISSED_CALLS: u32 = 0x002;
@@ -31,8 +32,9 @@ impl Place {
         let mut state = self.people.lock();
         if let Some(rendezvous) = &outbound.rendezvous
             && rendezvous.proposes()
-            && !state.enter_proposal(now, self, message, rendezvous.begins())
+            && let Err(limit) = state.enter_proposal(now, self, message, rendezvous.begins())
         {
+            self.people.metrics.refused(limit);
             return Err(ErrorCode::REQUEST_DENIED.into());
         }
         let offline = match (outbound.store, message.channel) {
@@ -58,7 +60,12 @@ impl Place {
             check_service(recipient, rendezvous)?;
         }
         let info = sender.info_with(now, self.id);
-        send(&targets, sender, self.id, &info, outbound)?;
+        if let Err(refusal) = send(&targets, sender, self.id, &info, outbound) {
+            if refusal == ErrorCode::REFUSED_BY_CLIENT.into() {
+                self.people.metrics.refused(Limit::MessageSize);
+            }
+            return Err(refusal);
+        }
         state.delivered(now, self, outbound);
         Ok(())
     }
@@ -104,26 +111,27 @@ impl Place {
 }
 
 impl State {
-    /// Counts a proposal; false when it is one too many.
+    /// Counts a proposal; the limit for which it is one too many.
     fn enter_proposal(
         &mut self,
         now: Instant,
         from: &Place,
         message: &MessageToHost,
         begins: bool,
-    ) -> bool {
+    ) -> Result<(), Limit> {
         let to = &message.recipient;
         let other = self.users.get(to);
         let is_known = other.is_some_and(|user| user.knows(&from.name) && user.allows(&from.name));
-        let Some(user) = self.users.get_mut(&from.name) else {
-            return false;
-        };
+        let user = self.users.get_mut(&from.name);
+        // Who was displaced has no book any more.
+        let user = user.ok_or(Limit::OpenProposals)?;
         let entry = Entry {
             by: from.id,
             begins,
             stranger: !is_known,
         };
-        user.book.enter(now, to, message.cookie, entry)
+        let entered = user.book.enter(now, to, message.cookie, entry);
+        entered.map_err(Limit::from)
     }
 
     fn pair(&self, from: &ScreenName, to: &ScreenName) -> Option<(&User, &User)> {

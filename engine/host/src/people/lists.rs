@@ -10,6 +10,7 @@ use rdv_proto::wire::snac::Foodgroup;
 use rdv_proto::wire::text::ScreenName;
 
 use super::{Place, State};
+use crate::metrics::Limit;
 
 impl Place {
     /// Takes in names for the time of the session; the names that the client is to be shown come back.
@@ -29,6 +30,7 @@ impl Place {
         match change {
             NamesChange::Watch(names) => {
                 if instance.watching.len() + names.len() > NAMES_MAX {
+                    self.people.metrics.refused(Limit::Names);
                     return Err(TooManyNames);
                 }
                 instance.watching.extend(names.iter().cloned());
@@ -47,6 +49,7 @@ impl Place {
             NamesChange::Add(list, names) => {
                 let privacy = instance.privacy.get_or_insert_default();
                 if !privacy.add(list, names) {
+                    self.people.metrics.refused(Limit::Names);
                     return Err(TooManyNames);
                 }
                 state.tell_differences(now, before);

@@ -24,6 +24,7 @@ pub(crate) use lists::TooManyNames;
 
 use crate::accounts::{Account, AccountId};
 use crate::limits::Limits;
+use crate::metrics::{Limit, Metrics};
 use crate::queue::Queue;
 use crate::relay::Residents;
 use crate::time::unix_s;
@@ -39,6 +40,7 @@ const REMEMBER: Duration = Duration::from_secs(600);
 #[derive(Debug)]
 pub(crate) struct People {
     limits: Limits,
+    metrics: Metrics,
     state: Mutex<State>,
 }
 
@@ -118,9 +120,10 @@ pub(crate) struct Place {
 }
 
 impl People {
-    pub(crate) fn new(limits: Limits) -> Arc<Self> {
+    pub(crate) fn new(limits: Limits, metrics: Metrics) -> Arc<Self> {
         Arc::new(Self {
             limits,
+            metrics,
             state: Mutex::default(),
         })
     }
@@ -130,8 +133,12 @@ impl People {
         let state = self.lock();
         let user = state.users.get(&account.name);
         let user = user.filter(|user| user.account == account.id);
-        sessions.displaces()
-            || user.is_none_or(|user| user.instances.len() < self.limits.sign_ons_per_account)
+        let has_room = sessions.displaces()
+            || user.is_none_or(|user| user.instances.len() < self.limits.sign_ons_per_account);
+        if !has_room {
+            self.metrics.refused(Limit::SignOnsPerAccount);
+        }
+        has_room
     }
 
     /// By which the list of an account is changed, and read for a sign-on, one after the other: or a sign-on would go by what
@@ -152,7 +159,8 @@ impl People {
         let mut state = self.lock();
         state.sweep(now);
         if state.owners.len() >= self.limits.clients {
-            return Err(LoginErrorCode::TOO_MANY_FROM_ADDRESS);
+            self.metrics.refused(Limit::Clients);
+            return Err(LoginErrorCode::UNAVAILABLE);
         }
         let account = entrant.account.id;
         let namesake = state.users.get(name);
@@ -177,6 +185,7 @@ impl People {
         let used: Vec<u8> = user.instances.iter().map(|one| one.shown.number).collect();
         let most = u8::try_from(self.limits.sign_ons_per_account).unwrap_or(u8::MAX);
         let Some(number) = (1..=most).find(|number| !used.contains(number)) else {
+            self.metrics.refused(Limit::SignOnsPerAccount);
             return Err(LoginErrorCode::ADDRESS_RATE_LIMITED);
         };
         user.lists = entrant.lists;
@@ -228,6 +237,10 @@ impl Residents for People {
 }
 
 impl Place {
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.people.metrics
+    }
+
     /// Says something about the user; those who watch it are told if they see a difference.
     pub(crate) fn locate(&self, now: Instant, change: LocateChange) {
         self.shown(now, |shown| shown.locate(change));

@@ -48,15 +48,23 @@ pub(super) struct Handed {
 pub(crate) struct Desk {
     pairing: Pairing,
     notes: mpsc::Receiver<Note>,
+    /// Of a pair, the creator's.
     orders: HashMap<ConnectionId, mpsc::Sender<Order>>,
+    /// How many pairs there are.
+    pairs: watch::Sender<usize>,
 }
 
 impl Desk {
-    pub(super) fn new(pairing: Pairing, notes: mpsc::Receiver<Note>) -> Self {
+    pub(super) fn new(
+        pairing: Pairing,
+        notes: mpsc::Receiver<Note>,
+        pairs: watch::Sender<usize>,
+    ) -> Self {
         Self {
             pairing,
             notes,
             orders: HashMap::new(),
+            pairs,
         }
     }
 
@@ -110,6 +118,9 @@ impl Desk {
         while let Some(output) = self.pairing.poll_output() {
             self.carry_out(output);
         }
+        let pairs = self.pairing.pairs();
+        self.pairs
+            .send_if_modified(|known| std::mem::replace(known, pairs) != pairs);
     }
 
     fn carry_out(&mut self, output: Output) {
@@ -118,9 +129,6 @@ impl Desk {
                 connection,
                 command,
             } => {
-                if let Command::Error(code) = command {
-                    debug!(?code, "a client was refused");
-                }
                 self.order(connection, Order::Send(Frame::new(command).encode()));
             }
             Output::Close { connection } => {
@@ -136,14 +144,14 @@ impl Desk {
                 let (hand, handed) = oneshot::channel();
                 self.order(joiner, Order::HandOver(hand));
                 self.order(creator, Order::Carry(handed, bytes_max));
-                for connection in [creator, joiner] {
-                    self.orders.remove(&connection);
-                }
+                self.orders.remove(&joiner);
             }
+            Output::Cut { creator } => self.order(creator, Order::Close),
+            Output::Refused(why) => debug!(?why, "a client was refused"),
         }
     }
 
-    /// A connection gets three orders at most, and its channel holds more: only one that is gone does not take them.
+    /// A connection gets four orders at most, and its channel holds more: only one that is gone does not take them.
     fn order(&self, connection: ConnectionId, order: Order) {
         if let Some(orders) = self.orders.get(&connection) {
             orders.try_send(order).ok();

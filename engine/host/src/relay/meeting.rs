@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -12,12 +12,12 @@ use rdv_proto::wire::ars::{Command, Frame};
 use rdv_proto::wire::stun::could_begin_a_stream;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use super::Residents;
 use super::desk::{Desk, Handed, Note, Order};
-use super::pipe::{self, Terms};
+use super::pipe::{self, Meter, Terms};
 use crate::stun::Stun;
 
 /// Bytes kept that come before READY.
@@ -26,6 +26,8 @@ const EARLY_MAX: usize = 4 * 1024;
 const NOTES: usize = 1024;
 /// More than a connection is ever sent before it belongs to its pair.
 const ORDERS: usize = 8;
+/// How often a pair tells what it carried.
+const TALLY: Duration = Duration::from_secs(5);
 /// For a frame of ours to get out.
 const WRITE: Duration = Duration::from_secs(5);
 
@@ -38,6 +40,9 @@ pub(crate) struct Meeting {
     public_address: Option<Ipv4Addr>,
     residents: Option<Arc<dyn Residents>>,
     stun: Stun,
+    /// How many pairs there are.
+    pairs: watch::Receiver<usize>,
+    draining: Arc<AtomicBool>,
 }
 
 /// Who a connection is of.
@@ -66,6 +71,7 @@ impl Meeting {
         stun: Stun,
     ) -> (Self, Desk) {
         let (notes, inbox) = mpsc::channel(NOTES);
+        let (count, pairs) = watch::channel(0);
         let meeting = Self {
             notes,
             next: Arc::default(),
@@ -73,8 +79,24 @@ impl Meeting {
             public_address,
             residents,
             stun,
+            pairs,
+            draining: Arc::default(),
         };
-        (meeting, Desk::new(Pairing::new(access, limits), inbox))
+        let pairing = Pairing::new(access, limits);
+        (meeting, Desk::new(pairing, inbox, count))
+    }
+
+    /// No session is made any more, those that wait are refused, and hosts that ask whether the relay lives get no answer. Pairs
+    /// go on.
+    pub(crate) async fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+        self.note(Note::Other(Input::Drain)).await;
+    }
+
+    /// Resolves once there is no pair.
+    pub(crate) async fn idle(&self) {
+        // Without a desk there are none either.
+        let _ = self.pairs.clone().wait_for(|pairs| *pairs == 0).await;
     }
 
     /// Serves a connection of `peer` that came in at `local`, until it ends.
@@ -134,7 +156,8 @@ impl Meeting {
                         };
                     }
                     Some(Order::Carry(handed, bytes_max)) => {
-                        return Ended::Closed(self.carry(Handed { stream, early }, handed, bytes_max).await);
+                        let own = Handed { stream, early };
+                        return Ended::Closed(self.carry(connection, own, handed, bytes_max, orders).await);
                     }
                     Some(Order::Close) | None => {
                         timeout(WRITE, hang_up(stream)).await.ok();
@@ -145,7 +168,10 @@ impl Meeting {
                     Ok(length @ 1..) => {
                         early.extend_from_slice(&chunk[..length]);
                         if !commanded && is_stun(&early) {
-                            self.stun.serve_stream(&mut stream, early, client.peer).await;
+                            // One that is about to end is not to be handed out.
+                            if !self.draining.load(Ordering::Relaxed) {
+                                self.stun.serve_stream(&mut stream, early, client.peer).await;
+                            }
                             return Ended::Closed(0);
                         }
                         if !commanded && let Some(command) = first_command(&mut early, &mut told) {
@@ -180,22 +206,51 @@ impl Meeting {
         }
     }
 
-    async fn carry(&self, own: Handed, partner: oneshot::Receiver<Handed>, bytes_max: u64) -> u64 {
+    /// Carries until the pair ends, or the desk says so; says how many bytes passed that the desk was not told of yet.
+    async fn carry(
+        &self,
+        connection: ConnectionId,
+        own: Handed,
+        partner: oneshot::Receiver<Handed>,
+        bytes_max: u64,
+        mut orders: mpsc::Receiver<Order>,
+    ) -> u64 {
         let Ok(partner) = partner.await else {
             return 0;
         };
-        let terms = Terms {
+        let meter = Meter::new(Terms {
             idle: self.limits.pair_idle,
             life: self.limits.pair_life,
             bytes_max,
-        };
+        });
         let [mut own_stream, mut partner_stream] = [own.stream, partner.stream];
-        pipe::carry(
-            (own_stream.split(), own.early.freeze()),
-            (partner_stream.split(), partner.early.freeze()),
-            terms,
-        )
-        .await
+        let mut told = 0;
+        tokio::select! {
+            () = pipe::carry(
+                (own_stream.split(), own.early.freeze()),
+                (partner_stream.split(), partner.early.freeze()),
+                &meter,
+            ) => {}
+            () = self.tally(connection, &meter, &mut told) => {}
+            // The only order that a pair gets is to end.
+            Some(_) = orders.recv() => {}
+        }
+        meter.bytes().saturating_sub(told)
+    }
+
+    /// Tells the desk from time to time what a pair has carried.
+    async fn tally(&self, connection: ConnectionId, meter: &Meter, told: &mut u64) {
+        let mut pace = tokio::time::interval(TALLY);
+        loop {
+            pace.tick().await;
+            let bytes = meter.bytes().saturating_sub(*told);
+            if bytes > 0 {
+                // Before the note: who is dropped on the way tells nothing twice.
+                *told += bytes;
+                self.note(Note::Other(Input::Carried { connection, bytes }))
+                    .await;
+            }
+        }
     }
 
     async fn note(&self, note: Note) {

@@ -4,12 +4,15 @@
 //! its own, and of a pair the creator's task copies.
 
 mod desk;
+mod key;
 mod meeting;
 mod pipe;
+mod roster;
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rdv_proto::pace::{Origin, Pace};
 use rdv_proto::relay::{Access, TicketKey};
@@ -21,18 +24,20 @@ use tokio::time::timeout;
 use tracing::info;
 
 pub(crate) use desk::Desk;
+pub use key::{RelayKeyError, keep_relay_key, read_relay_key};
 pub(crate) use meeting::Meeting;
+pub(crate) use roster::Roster;
 
 use crate::config::RelayConfig;
 use crate::error::HostError;
 use crate::gate::{Gate, GateLimits};
-use crate::listener::{accept, addresses, listen};
+use crate::listener::{accept, addresses, open_or_adopt};
 use crate::stun::{Missing, Stun};
 
 /// New connections per address.
-const CONNECTIONS: Pace = Pace::new(60, std::time::Duration::from_secs(3));
+const CONNECTIONS: Pace = Pace::new(60, Duration::from_secs(3));
 /// How long the pairs may go on after the end was asked for.
-const FAREWELL: std::time::Duration = std::time::Duration::from_secs(2);
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Those who use the host that a relay belongs to. Old clients have no tickets; they are known by name and address (S-37).
 pub(crate) trait Residents: Send + Sync {
@@ -58,6 +63,8 @@ pub struct Relay {
     desk: Desk,
     stun: Stun,
     stun_missing: Vec<Missing>,
+    /// The sockets are somebody else's, and stay open when the relay ends.
+    sockets_stay: bool,
 }
 
 impl Relay {
@@ -66,12 +73,24 @@ impl Relay {
     /// # Errors
     /// [`HostError`]; a relay that is neither open nor has a key to check tickets with is one.
     pub async fn bind(config: RelayConfig) -> Result<Self, HostError> {
+        Self::bind_to(config, Vec::new()).await
+    }
+
+    /// As [`Relay::bind`], with sockets that listen already where there are some.
+    ///
+    /// # Errors
+    /// As [`Relay::bind`].
+    pub async fn bind_to(
+        config: RelayConfig,
+        sockets: Vec<std::net::TcpListener>,
+    ) -> Result<Self, HostError> {
+        let sockets_stay = !sockets.is_empty();
         let access = match (config.open, config.ticket_key) {
             (true, _) => Access::Open,
             (false, Some(key)) => Access::Tickets(TicketKey::new(key)),
             (false, None) => return Err(HostError::NoTicketKey),
         };
-        let listeners = listen(&config.listen)?;
+        let listeners = open_or_adopt(sockets, &config.listen)?;
         let public = config.public_address.map(IpAddr::V4);
         let (stun, stun_missing) = Stun::open(listeners.iter(), public, config.stun_limits);
         let (meeting, desk) = Meeting::new(
@@ -87,6 +106,7 @@ impl Relay {
             desk,
             stun,
             stun_missing,
+            sockets_stay,
         })
     }
 
@@ -107,15 +127,39 @@ impl Relay {
 
     /// Serves until `shutdown` resolves; pairs get two seconds to end.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        self.run_draining(shutdown, std::future::ready(()), Duration::ZERO)
+            .await;
+    }
+
+    /// Serves until `drain` resolves; then nothing new is begun, and pairs go on until they end, `relay_time` is up, or `end`
+    /// resolves.
+    pub async fn run_draining(
+        self,
+        drain: impl Future<Output = ()>,
+        end: impl Future<Output = ()>,
+        relay_time: Duration,
+    ) {
         let (stop, stopped) = watch::channel(false);
+        let (close, closed) = watch::channel(false);
         let mut loops = JoinSet::new();
         loops.spawn(self.desk.run(stopped.clone()));
         loops.spawn(self.stun.serve(stopped.clone()));
         for listener in self.listeners {
-            loops.spawn(serve(listener, self.meeting.clone(), stopped.clone()));
+            loops.spawn(serve(listener, self.meeting.clone(), closed.clone()));
         }
         info!("relay is up");
-        shutdown.await;
+        drain.await;
+        if self.sockets_stay {
+            close.send_replace(true);
+        }
+        self.meeting.drain().await;
+        info!("relay begins nothing new");
+        tokio::select! {
+            () = self.meeting.idle() => {}
+            () = tokio::time::sleep(relay_time) => {}
+            () = end => {}
+        }
+        close.send_replace(true);
         stop.send_replace(true);
         timeout(FAREWELL, async {
             while loops.join_next().await.is_some() {}
@@ -143,7 +187,7 @@ pub(crate) async fn serve(listener: TcpListener, meeting: Meeting, stop: watch::
         in_all: usize::MAX,
     });
     accept(listener, stop, |stream, peer, arrived| {
-        let _paced = Arc::clone(&gate).enter(arrived, peer.ip())?;
+        let _paced = gate.enter(arrived, peer.ip()).ok()?;
         let local = stream.local_addr().ok()?;
         let meeting = meeting.clone();
         Some(async move { meeting.serve(stream, peer, local).await })

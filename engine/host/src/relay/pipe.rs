@@ -24,16 +24,15 @@ pub(super) struct Terms {
     pub(super) bytes_max: u64,
 }
 
-/// Copies until both sides have ended, one failed, or the terms are up; says how many bytes passed.
+/// Copies until both sides have ended, one failed, or the terms are up; the meter says how many bytes passed.
 ///
 /// A side is its reading half, its writing half, and what was read of it already. What is read in one piece is written
 /// in one piece: an old client wants its header that way.
 pub(super) async fn carry<R1, W1, R2, W2>(
     one: ((R1, W1), Bytes),
     other: ((R2, W2), Bytes),
-    terms: Terms,
-) -> u64
-where
+    meter: &Meter,
+) where
     R1: AsyncRead + Unpin,
     W1: AsyncWrite + Unpin,
     R2: AsyncRead + Unpin,
@@ -41,24 +40,17 @@ where
 {
     let (((one_reads, one_writes), one_early), ((other_reads, other_writes), other_early)) =
         (one, other);
-    let meter = Meter {
-        start: Instant::now(),
-        bytes: AtomicU64::new(0),
-        moved_ms: AtomicU64::new(0),
-        bytes_max: terms.bytes_max,
-    };
     let both = async {
         tokio::try_join!(
-            one_way(one_reads, other_writes, one_early, &meter),
-            one_way(other_reads, one_writes, other_early, &meter),
+            one_way(one_reads, other_writes, one_early, meter),
+            one_way(other_reads, one_writes, other_early, meter),
         )
     };
     tokio::select! {
         _ = both => {}
-        () = meter.idle_for(terms.idle) => {}
-        () = tokio::time::sleep(terms.life) => {}
+        () = meter.idle_for(meter.terms.idle) => {}
+        () = tokio::time::sleep(meter.terms.life) => {}
     }
-    meter.bytes.load(Ordering::Relaxed)
 }
 
 async fn one_way(
@@ -87,14 +79,29 @@ async fn one_way(
 }
 
 /// What passed, and when last.
-struct Meter {
+pub(super) struct Meter {
     start: Instant,
     bytes: AtomicU64,
     moved_ms: AtomicU64,
-    bytes_max: u64,
+    terms: Terms,
 }
 
 impl Meter {
+    /// Of a pair that begins now.
+    pub(super) fn new(terms: Terms) -> Self {
+        Self {
+            start: Instant::now(),
+            bytes: AtomicU64::new(0),
+            moved_ms: AtomicU64::new(0),
+            terms,
+        }
+    }
+
+    /// How many bytes passed, both directions together.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
     fn moved(&self, length: usize) -> io::Result<()> {
         let length = u64::try_from(length).unwrap_or(u64::MAX);
         let bytes = self
@@ -102,7 +109,7 @@ impl Meter {
             .fetch_add(length, Ordering::Relaxed)
             .saturating_add(length);
         self.moved_ms.store(self.now_ms(), Ordering::Relaxed);
-        match bytes >= self.bytes_max {
+        match bytes >= self.terms.bytes_max {
             true => Err(io::ErrorKind::QuotaExceeded.into()),
             false => Ok(()),
         }
@@ -148,12 +155,14 @@ mod tests {
         let (alice, one) = duplex(road);
         let (bob, other) = duplex(road);
         let carrying = tokio::spawn(async move {
+            let meter = Meter::new(terms);
             carry(
                 (split(one), Bytes::new()),
                 (split(other), Bytes::new()),
-                terms,
+                &meter,
             )
-            .await
+            .await;
+            meter.bytes()
         });
         (carrying, alice, bob)
     }
@@ -254,7 +263,7 @@ mod tests {
                 Bytes::from_static(b"early"),
             ),
             ((tokio::io::empty(), Sizes(&mut sizes)), Bytes::new()),
-            TERMS,
+            &Meter::new(TERMS),
         )
         .await;
         assert_eq!(sizes, [5, 256]);

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 #[cfg(doc)]
 use super::pairing::Pairing;
+use super::refusal::Refusal;
 use super::ticket::TicketKey;
 use crate::wire::ars::Command;
 
@@ -53,13 +54,22 @@ pub enum Input {
         /// Whose.
         connection: ConnectionId,
     },
+    /// A pair has carried bytes. Told from time to time, so that what an account carries in all its pairs is known.
+    Carried {
+        /// Of its creator.
+        connection: ConnectionId,
+        /// How many since this was told last, both directions together.
+        bytes: u64,
+    },
     /// A connection is gone. For a pair, of either side, and with it the whole pair.
     Closed {
         /// Whose.
         connection: ConnectionId,
-        /// Bytes that its pair carried, both directions together.
+        /// Bytes that its pair carried and that were not told yet, both directions together.
         carried: u64,
     },
+    /// The relay is about to end: no session is made any more, those that wait are refused; pairs go on.
+    Drain,
 }
 
 /// What to do.
@@ -86,4 +96,11 @@ pub enum Output {
         /// How many bytes at most.
         bytes_max: u64,
     },
+    /// End this pair; its [`Input::Closed`] still comes.
+    Cut {
+        /// Who created the session.
+        creator: ConnectionId,
+    },
+    /// Somebody was refused, or a pair ended for this reason: for counting. What is to be done about it is said apart.
+    Refused(Refusal),
 }

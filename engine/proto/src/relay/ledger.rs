@@ -3,11 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
+use super::account::AccountUse;
 use super::limits::RelayLimits;
+use super::refusal::{Bound, Refusal};
 use crate::pace::{Bucket, Origin};
 use crate::wire::text::ScreenName;
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
+/// How often the ledger is looked through for what need not be remembered, at most.
+const SWEEP: Duration = Duration::from_secs(60);
+/// The same if it is full.
+const SWEEP_FULL: Duration = Duration::from_secs(1);
 
 /// What one address has open, and what it did wrong.
 #[derive(Debug)]
@@ -19,15 +24,6 @@ pub(super) struct AddressUse {
     closed_until: Option<Instant>,
 }
 
-/// What one account has open, and what it carried today.
-#[derive(Debug, Default)]
-pub(super) struct AccountUse {
-    pub(super) waiting: usize,
-    pub(super) pairs: usize,
-    bytes: u64,
-    day_ends: Option<Instant>,
-}
-
 /// The counts of all addresses and accounts. Entries without anything to remember go away by themselves.
 #[derive(Debug)]
 pub(super) struct Ledger {
@@ -36,8 +32,8 @@ pub(super) struct Ledger {
     accounts: BTreeMap<ScreenName, AccountUse>,
     used_tokens: BTreeSet<u16>,
     resting: VecDeque<(Instant, u16)>,
-    /// When the whole of it is looked through next.
-    sweep_at: Option<Instant>,
+    /// When the whole of it was looked through last.
+    swept: Option<Instant>,
 }
 
 impl Ledger {
@@ -48,7 +44,7 @@ impl Ledger {
             accounts: BTreeMap::new(),
             used_tokens: BTreeSet::new(),
             resting: VecDeque::new(),
-            sweep_at: None,
+            swept: None,
         }
     }
 
@@ -66,18 +62,22 @@ impl Ledger {
         self.accounts.entry(name.clone()).or_default()
     }
 
+    /// Makes sure that something can be remembered of the account.
+    pub(super) fn make_room(&mut self, now: Instant, name: &ScreenName) -> Result<(), Refusal> {
+        if self.accounts.contains_key(name) || self.accounts.len() < self.limits.accounts {
+            return Ok(());
+        }
+        self.sweep_after(now, SWEEP_FULL);
+        match self.accounts.len() < self.limits.accounts {
+            true => Ok(()),
+            false => Err(Refusal::TooMany(Bound::Accounts)),
+        }
+    }
+
     /// Bytes that the account may still carry today.
     pub(super) fn bytes_left(&mut self, now: Instant, name: &ScreenName) -> u64 {
         let limit = self.limits.account_bytes_per_day;
-        let account = self.account(name);
-        account.turn_day(now);
-        limit.saturating_sub(account.bytes)
-    }
-
-    pub(super) fn carried(&mut self, now: Instant, name: &ScreenName, bytes: u64) {
-        let account = self.account(name);
-        account.turn_day(now);
-        account.bytes = account.bytes.saturating_add(bytes);
+        limit.saturating_sub(self.account(name).bytes(now))
     }
 
     pub(super) fn is_closed(&mut self, now: Instant, origin: Origin) -> bool {
@@ -116,32 +116,24 @@ impl Ledger {
 
     /// Forgets whoever there is nothing to remember of, at most once a minute.
     pub(super) fn sweep(&mut self, now: Instant) {
-        if self.sweep_at.is_some_and(|at| at > now) {
+        self.sweep_after(now, SWEEP);
+    }
+
+    fn sweep_after(&mut self, now: Instant, pause: Duration) {
+        if self.swept.is_some_and(|swept| now < swept + pause) {
             return;
         }
-        self.sweep_at = Some(now + Duration::from_secs(60));
+        self.swept = Some(now);
         self.addresses.retain(|_, address| {
             address.silent + address.waiting + address.pairs > 0
                 || !address.wrong_joins.is_full(now)
                 || address.closed_until.is_some_and(|until| until > now)
         });
-        self.accounts.retain(|_, account| {
-            account.turn_day(now);
-            account.waiting + account.pairs > 0 || account.bytes > 0
-        });
+        self.accounts.retain(|_, account| account.sweep(now));
     }
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.addresses.len() + self.accounts.len()
-    }
-}
-
-impl AccountUse {
-    fn turn_day(&mut self, now: Instant) {
-        if self.day_ends.is_none_or(|end| end <= now) {
-            self.bytes = 0;
-            self.day_ends = Some(now + DAY);
-        }
     }
 }

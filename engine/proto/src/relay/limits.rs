@@ -39,6 +39,10 @@ pub struct RelayLimits {
     pub wrong_joins: Pace,
     /// How long an address with too many of them stays closed.
     pub closed_for: Duration,
+    /// Accounts that something is remembered of: open sessions and pairs, bytes of the day, tickets.
+    pub accounts: usize,
+    /// Tickets of one account that are remembered until they expire, since each is good for one pair.
+    pub tickets_per_account: usize,
     /// How long a used token is not given out again.
     pub token_rest: Duration,
 }
@@ -62,6 +66,8 @@ impl Default for RelayLimits {
             pairs: 2_000,
             wrong_joins: Pace::new(10, Duration::from_secs(60)),
             closed_for: Duration::from_secs(600),
+            accounts: 65_536,
+            tickets_per_account: 1_024,
             token_rest: Duration::from_secs(600),
         }
     }

@@ -1,7 +1,8 @@
 use std::time::Duration;
 
 use super::*;
-use crate::relay::{Ticket, TicketKey};
+use crate::relay::{Ticket, TicketError, TicketKey};
+use crate::wire::ars::{ErrorCode, TLV_TICKET};
 use crate::wire::service::SEND_FILE;
 
 const COOKIE: Cookie = Cookie(*b"TRYST01\0");
@@ -23,6 +24,7 @@ struct Stage {
     pairing: Pairing,
     now: Instant,
     next: u64,
+    refusals: Vec<Refusal>,
 }
 
 impl Stage {
@@ -35,6 +37,7 @@ impl Stage {
             pairing: Pairing::new(access, limits),
             now: start(),
             next: 1,
+            refusals: Vec::new(),
         }
     }
 
@@ -148,8 +151,22 @@ impl Stage {
         self.pairing.handle_input(self.now, Input::Timeout);
     }
 
+    /// What is to be done; what was refused is kept apart.
     fn outputs(&mut self) -> Vec<Output> {
-        std::iter::from_fn(|| self.pairing.poll_output()).collect()
+        let mut outputs = Vec::new();
+        while let Some(output) = self.pairing.poll_output() {
+            match output {
+                Output::Refused(why) => self.refusals.push(why),
+                other => outputs.push(other),
+            }
+        }
+        outputs
+    }
+
+    /// What was refused since this was asked last.
+    fn refusals(&mut self) -> Vec<Refusal> {
+        self.outputs();
+        std::mem::take(&mut self.refusals)
     }
 
     /// A session with token 0x2323 that waits.
@@ -420,17 +437,31 @@ fn nothing_is_remembered_of_those_who_are_gone() {
     stage.closes(creator, 5);
     stage.waits(60);
     assert_eq!(stage.pairing.ledger.len(), 0);
-    assert_eq!((stage.pairing.pairs, stage.pairing.silent), (0, 0));
+    assert_eq!((stage.pairing.pairs(), stage.pairing.silent), (0, 0));
     assert!(stage.pairing.connections.is_empty());
 }
 
-/// A key, and TLVs with a ticket of it for the account.
+/// TLVs with a ticket of the key for the account, and any session.
 fn ticket(key: &TicketKey, account: &str) -> TlvList {
-    let ticket = Ticket {
+    numbered(key, account, 1)
+}
+
+/// The same; each number is another ticket.
+fn numbered(key: &TicketKey, account: &str, number: u8) -> TlvList {
+    shown(key, &grant(account), number)
+}
+
+fn shown(key: &TicketKey, ticket: &Ticket, number: u8) -> TlvList {
+    TlvList::new().with(TLV_TICKET, key.issue(ticket, [number; 12]))
+}
+
+fn grant(account: &str) -> Ticket {
+    Ticket {
         account: name(account),
         expires_unix_s: NOW_UNIX_S + 60,
-    };
-    TlvList::new().with(TLV_TICKET, key.issue(&ticket, [1; 16]))
+        cookie: None,
+        budget: u64::MAX,
+    }
 }
 
 #[test]
@@ -439,18 +470,29 @@ fn s_37_without_a_good_ticket_nobody_is_served() {
     let mut stage = Stage::with(Access::Tickets(key.clone()), RelayLimits::default());
     let mut cut = ticket(&key, "7");
     cut.0[0].value = cut.0[0].value.slice(1..);
-    for tlvs in [TlvList::new(), ticket(&TicketKey::new([8; 32]), "7"), cut] {
+    for (tlvs, code) in [
+        (TlvList::new(), ErrorCode::BAD_REQUEST),
+        (
+            ticket(&TicketKey::new([8; 32]), "7"),
+            ErrorCode::TICKET_FOREIGN,
+        ),
+        (cut, ErrorCode::TICKET_FORGED),
+    ] {
         let stranger = stage.arrives_from(9);
         stage.creates(stranger, COOKIE, 0x23, tlvs);
-        assert_eq!(stage.outputs(), refused(stranger, ErrorCode::BAD_REQUEST));
+        assert_eq!(stage.outputs(), refused(stranger, code));
     }
     let creator = stage.arrives_from(1);
     stage.creates(creator, COOKIE, 0x23, ticket(&key, "7"));
     stage.outputs();
-    for tlvs in [TlvList::new(), ticket(&key, "8")] {
+    for (tlvs, code) in [
+        (TlvList::new(), ErrorCode::BAD_REQUEST),
+        (ticket(&key, "8"), ErrorCode::TICKET_FOREIGN),
+        (numbered(&key, "7", 2), ErrorCode::TICKET_FOREIGN),
+    ] {
         let stranger = stage.arrives_from(3);
         stage.joins(stranger, TOKEN, COOKIE, tlvs);
-        assert_eq!(stage.outputs(), refused(stranger, ErrorCode::BAD_REQUEST));
+        assert_eq!(stage.outputs(), refused(stranger, code));
     }
     let joiner = stage.arrives_from(2);
     stage.joins(joiner, TOKEN, COOKIE, ticket(&key, "7"));
@@ -463,10 +505,10 @@ fn an_account_has_four_pairs_and_a_daily_allowance() {
     let mut stage = Stage::with(Access::Tickets(key.clone()), RelayLimits::default());
     let pair = |stage: &mut Stage, n: u8| {
         let creator = stage.arrives_from(n);
-        stage.creates(creator, Cookie([n; 8]), n, ticket(&key, "7"));
+        stage.creates(creator, Cookie([n; 8]), n, numbered(&key, "7", n));
         let joiner = stage.arrives_from(100 + n);
         let token = u16::from_be_bytes([n; 2]);
-        stage.joins(joiner, token, Cookie([n; 8]), ticket(&key, "7"));
+        stage.joins(joiner, token, Cookie([n; 8]), numbered(&key, "7", n));
         let budget = stage.outputs().into_iter().find_map(|output| match output {
             Output::Pair { bytes_max, .. } => Some(bytes_max),
             _ => None,
@@ -622,4 +664,246 @@ fn s_35_wrong_joins_of_old_clients_close_the_door_to_their_address() {
     assert_eq!(stage.outputs(), [Output::Close { connection: late }]);
     let bob = stage.old_client_joins(3, "bob", COOKIE, 0x23);
     assert_eq!(stage.outputs(), ready(alice, bob));
+}
+
+/// Says whether a session is made with that ticket, or why not.
+fn tries(
+    stage: &mut Stage,
+    cookie: Cookie,
+    random: u8,
+    tlvs: TlvList,
+) -> Result<ConnectionId, ErrorCode> {
+    let creator = stage.arrives_from(1);
+    stage.creates(creator, cookie, random, tlvs);
+    match &stage.outputs()[..] {
+        [
+            Output::Send {
+                command: Command::Created { .. },
+                ..
+            },
+        ] => Ok(creator),
+        [
+            Output::Send {
+                command: Command::Error(code),
+                ..
+            },
+            Output::Close { .. },
+        ] => Err(*code),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn s_37_each_bad_ticket_is_refused_with_its_own_error_and_counted() {
+    let (mut stage, key) = relay_of_a_host();
+    let good = grant("7");
+    let mut forged = shown(&key, &good, 1);
+    let mut bytes = forged.0[0].value.to_vec();
+    // Eight times the budget.
+    bytes[35] ^= 0x80;
+    forged.0[0].value = bytes.into();
+    let expired = Ticket {
+        expires_unix_s: NOW_UNIX_S,
+        ..good.clone()
+    };
+    let other = Ticket {
+        cookie: Some(Cookie(*b"TRYST02\0")),
+        ..good.clone()
+    };
+    for (tlvs, code, why) in [
+        (
+            TlvList::new().with(TLV_TICKET, &b"rubbish"[..]),
+            ErrorCode::TICKET_FORGED,
+            Refusal::Ticket(TicketError::Malformed),
+        ),
+        (
+            forged,
+            ErrorCode::TICKET_FORGED,
+            Refusal::Ticket(TicketError::Forged),
+        ),
+        (
+            shown(&TicketKey::new([8; 32]), &good, 1),
+            ErrorCode::TICKET_FOREIGN,
+            Refusal::Ticket(TicketError::Foreign),
+        ),
+        (
+            shown(&key, &expired, 1),
+            ErrorCode::TICKET_EXPIRED,
+            Refusal::Ticket(TicketError::Expired),
+        ),
+        (
+            shown(&key, &other, 1),
+            ErrorCode::TICKET_COOKIE,
+            Refusal::WrongCookie,
+        ),
+    ] {
+        assert_eq!(tries(&mut stage, COOKIE, 1, tlvs.clone()), Err(code));
+        assert_eq!(stage.refusals(), [why]);
+        let joiner = stage.arrives_from(2);
+        stage.joins(joiner, TOKEN, COOKIE, tlvs);
+        assert_eq!(stage.outputs(), refused(joiner, code));
+        assert_eq!(stage.refusals(), [why]);
+    }
+    assert!(tries(&mut stage, Cookie(*b"TRYST02\0"), 1, shown(&key, &other, 1)).is_ok());
+}
+
+#[test]
+fn a_ticket_is_good_for_one_pair() {
+    let (mut stage, key) = relay_of_a_host();
+    let tlvs = ticket(&key, "7");
+    let creator = tries(&mut stage, COOKIE, 1, tlvs.clone()).unwrap();
+    let twice = tries(&mut stage, Cookie([2; 8]), 2, tlvs.clone());
+    assert_eq!(twice, Err(ErrorCode::TICKET_SPENT));
+    // Nobody came: it was not used.
+    stage.closes(creator, 0);
+    let creator = tries(&mut stage, COOKIE, 3, tlvs.clone()).unwrap();
+    let joiner = stage.arrives_from(2);
+    stage.joins(joiner, 0x0303, COOKIE, tlvs.clone());
+    assert_eq!(stage.outputs(), ready(creator, joiner));
+    for over in [false, true] {
+        let again = stage.arrives_from(2);
+        stage.joins(again, 0x0303, COOKIE, tlvs.clone());
+        assert_eq!(stage.outputs(), refused(again, ErrorCode::TICKET_SPENT));
+        let again = tries(&mut stage, Cookie([4; 8]), 4, tlvs.clone());
+        assert_eq!(again, Err(ErrorCode::TICKET_SPENT), "over: {over}");
+        stage.closes(joiner, 0);
+    }
+    stage.refusals();
+    assert!(tries(&mut stage, Cookie([5; 8]), 5, numbered(&key, "7", 2)).is_ok());
+}
+
+#[test]
+fn what_is_remembered_of_tickets_is_bounded_and_goes_with_them() {
+    let key = TicketKey::new([7; 32]);
+    let limits = RelayLimits {
+        tickets_per_account: 2,
+        ..RelayLimits::default()
+    };
+    let mut stage = Stage::with(Access::Tickets(key.clone()), limits);
+    for n in 1..=2 {
+        let creator = tries(&mut stage, COOKIE, n, numbered(&key, "7", n)).unwrap();
+        let joiner = stage.arrives_from(2);
+        let token = u16::from_be_bytes([n; 2]);
+        stage.joins(joiner, token, COOKIE, numbered(&key, "7", n));
+        assert!(is_paired(&stage.outputs()));
+        stage.closes(creator, 0);
+    }
+    let third = tries(&mut stage, COOKIE, 3, numbered(&key, "7", 3));
+    assert_eq!(third, Err(ErrorCode::TOO_MANY));
+    let why = Refusal::TooMany(Bound::TicketsPerAccount);
+    assert_eq!(stage.refusals(), [why]);
+    // The tickets of the pairs have expired, this one is of later.
+    stage.waits(61);
+    let later = Ticket {
+        expires_unix_s: NOW_UNIX_S + 90,
+        ..grant("7")
+    };
+    assert!(tries(&mut stage, COOKIE, 4, shown(&key, &later, 4)).is_ok());
+}
+
+#[test]
+fn accounts_are_remembered_in_bounded_memory() {
+    let key = TicketKey::new([7; 32]);
+    let limits = RelayLimits {
+        accounts: 2,
+        ..RelayLimits::default()
+    };
+    let mut stage = Stage::with(Access::Tickets(key.clone()), limits);
+    let first = tries(&mut stage, COOKIE, 1, numbered(&key, "1", 1)).unwrap();
+    tries(&mut stage, COOKIE, 2, numbered(&key, "2", 2)).unwrap_err();
+    tries(&mut stage, Cookie([2; 8]), 2, numbered(&key, "2", 2)).unwrap();
+    let third = tries(&mut stage, Cookie([3; 8]), 3, numbered(&key, "3", 3));
+    assert_eq!(third, Err(ErrorCode::TOO_MANY));
+    stage.closes(first, 0);
+    stage.waits(1);
+    assert!(tries(&mut stage, Cookie([3; 8]), 3, numbered(&key, "3", 3)).is_ok());
+}
+
+#[test]
+fn a_pair_over_the_budget_of_its_ticket_ends_and_the_ticket_says_why() {
+    let (mut stage, key) = relay_of_a_host();
+    let small = Ticket {
+        budget: 1_000,
+        ..grant("7")
+    };
+    let tlvs = shown(&key, &small, 1);
+    let creator = tries(&mut stage, COOKIE, 0x23, tlvs.clone()).unwrap();
+    let joiner = stage.arrives_from(2);
+    stage.joins(joiner, TOKEN, COOKIE, tlvs.clone());
+    let bytes_max = 1_000;
+    let pair = Output::Pair {
+        creator,
+        joiner,
+        bytes_max,
+    };
+    assert_eq!(stage.outputs().last(), Some(&pair));
+    let bytes = 600;
+    let connection = creator;
+    stage
+        .pairing
+        .handle_input(stage.now, Input::Carried { connection, bytes });
+    assert_eq!(stage.outputs(), []);
+    stage.closes(creator, 400);
+    assert_eq!(stage.refusals(), [Refusal::PairBytes]);
+    let again = tries(&mut stage, COOKIE, 3, tlvs);
+    assert_eq!(again, Err(ErrorCode::BUDGET_SPENT));
+    assert!(tries(&mut stage, COOKIE, 4, shown(&key, &small, 2)).is_ok());
+}
+
+#[test]
+fn all_pairs_of_an_account_together_carry_no_more_than_its_day() {
+    let (mut stage, key) = relay_of_a_host();
+    let mut creators = Vec::new();
+    for n in 1..=4 {
+        let cookie = Cookie([n; 8]);
+        let creator = tries(&mut stage, cookie, n, numbered(&key, "7", n)).unwrap();
+        let joiner = stage.arrives_from(2);
+        let token = u16::from_be_bytes([n; 2]);
+        stage.joins(joiner, token, cookie, numbered(&key, "7", n));
+        assert!(is_paired(&stage.outputs()));
+        creators.push(creator);
+    }
+    for &connection in &creators {
+        let bytes = 49 << 30;
+        let carried = Input::Carried { connection, bytes };
+        stage.pairing.handle_input(stage.now, carried);
+    }
+    assert_eq!(stage.outputs(), [], "196 of 200 GiB");
+    let (connection, bytes) = (creators[2], 4 << 30);
+    let carried = Input::Carried { connection, bytes };
+    stage.pairing.handle_input(stage.now, carried);
+    let cut = Output::Cut {
+        creator: connection,
+    };
+    assert_eq!(stage.outputs(), [cut]);
+    stage.closes(connection, 0);
+    assert_eq!(stage.refusals(), [Refusal::AccountBytes]);
+    let more = tries(&mut stage, COOKIE, 9, numbered(&key, "7", 9));
+    assert_eq!(more, Err(ErrorCode::BUDGET_SPENT));
+    assert_eq!(stage.refusals(), [Refusal::AccountBytes]);
+}
+
+#[test]
+fn a_relay_that_drains_begins_nothing_new_and_lets_pairs_go_on() {
+    let (mut stage, key) = relay_of_a_host();
+    let creator = tries(&mut stage, COOKIE, 0x23, numbered(&key, "7", 1)).unwrap();
+    let joiner = stage.arrives_from(2);
+    stage.joins(joiner, TOKEN, COOKIE, numbered(&key, "7", 1));
+    assert_eq!(stage.outputs(), ready(creator, joiner));
+    let alone = tries(&mut stage, Cookie([2; 8]), 2, numbered(&key, "7", 2)).unwrap();
+    let old = stage.old_client_creates(3, "alice", Cookie([3; 8]), 3);
+    stage.outputs();
+    stage.pairing.handle_input(stage.now, Input::Drain);
+    let told = stage.outputs();
+    for output in refused(alone, ErrorCode::DRAINING)
+        .into_iter()
+        .chain(refused(old, ErrorCode::BAD_REQUEST))
+    {
+        assert!(told.contains(&output), "{output:?}");
+    }
+    assert_eq!((stage.pairing.pairs(), stage.pairing.waiting()), (1, 0));
+    let late = tries(&mut stage, Cookie([4; 8]), 4, numbered(&key, "7", 4));
+    assert_eq!(late, Err(ErrorCode::DRAINING));
+    stage.closes(joiner, 5);
+    assert_eq!(stage.pairing.pairs(), 0);
 }

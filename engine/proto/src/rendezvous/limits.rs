@@ -64,8 +64,12 @@ pub const ROUND_PATIENCE: Duration = Duration::from_secs(1);
 pub const OPENER_TTL: [u8; 2] = [4, 6];
 /// How often the peer is told of one generation.
 pub const TELLINGS_MAX: usize = 6;
-/// After this number a session on a relay looks for nothing better by itself.
-pub const SEQUENCE_ROUNDS_MAX: u16 = 44;
+/// Addresses of the peer per protocol that one round dials, however often the peer tells of others: twice what one list may name.
+pub const OFFERED_MAX: usize = 16;
+/// Direct dials of one conversation, so that a peer with ever new addresses makes no scanner of us (S-10).
+pub const DIALS_MAX: usize = 160;
+/// After this number a session on a relay looks for nothing better by itself; the rest is for repairs.
+pub const SEQUENCE_ROUNDS_MAX: u16 = 30;
 /// After this number a session tells nothing any more.
 pub const SEQUENCE_TOLD_MAX: u16 = 58;
 

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
+use super::admin::Secret;
 use crate::wire::signon::{DigestKind, digest, tlv};
 use crate::wire::text::ScreenName;
 use crate::wire::tlv::TlvList;
@@ -99,6 +100,17 @@ impl AccountSignOn {
     pub fn moves_on(&self) -> bool {
         !matches!(self.proof, Proof::Password(_))
     }
+}
+
+/// Somebody wants an account. All of it keeps the rules of [`super::admin::rules`].
+#[derive(Clone, Debug)]
+pub struct NewAccount {
+    /// As it is to be spelt.
+    pub name: ScreenName,
+    /// For normal sign-on; UTF-8.
+    pub password: Secret,
+    /// None: there is none.
+    pub email: Option<String>,
 }
 
 /// What kind of client an account is signed on with.

@@ -52,7 +52,7 @@ impl Session {
                 request: (snac.foodgroup, snac.request_id),
                 change: change(list.names),
             }),
-            Err(_) => self.send_busted(snac),
+            Err(error) => self.busted(snac, error),
         }
     }
 }

@@ -95,7 +95,7 @@ impl Session {
                 unless: Some(copy.stamp),
             }),
             0x07 => Ok(FeedbagRequest::Use),
-            0x08..=0x0A if snac.body.len() > EDIT_MAX => return self.send_busted(snac),
+            0x08..=0x0A if snac.body.len() > EDIT_MAX => return self.too_long(snac),
             0x08..=0x0A => Items::decode(&snac.body).map(|list| FeedbagRequest::Change {
                 request_id,
                 edit: match snac.subgroup {
@@ -111,7 +111,7 @@ impl Session {
         };
         match request {
             Ok(request) => self.push(Output::Feedbag(request)),
-            Err(_) => self.send_busted(snac),
+            Err(error) => self.busted(snac, error),
         }
     }
 

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use super::duties::carry;
+use super::duties::{BustedBlock, carry};
+use super::excess::Excess;
 use super::output::{Outbound, Output, Refusal, Rendezvous};
 use super::server::Session;
 use crate::wire::icbm::{
@@ -59,7 +60,7 @@ impl Session {
         match snac.subgroup {
             subgroup::SET_PARAMETERS => match IcbmParameters::decode(&snac.body) {
                 Ok(parameters) => self.push(Output::Parameters(parameters)),
-                Err(_) => self.send_busted(snac),
+                Err(error) => self.busted(snac, error),
             },
             subgroup::RESET_PARAMETERS => self.push(Output::Parameters(DEFAULT_PARAMETERS)),
             subgroup::PARAMETER_QUERY => {
@@ -72,20 +73,20 @@ impl Session {
                         self.send_error(snac.foodgroup, id, code);
                     }
                 }
-                Err(_) => self.send_busted(snac),
+                Err(error) => self.busted(snac, error),
             },
             subgroup::CLIENT_ERROR => match ClientError::decode(&snac.body) {
-                Ok(error) if error.info.len() > BESIDES_MAX => self.send_busted(snac),
+                Ok(error) if error.info.len() > BESIDES_MAX => self.too_long(snac),
                 // Guests have nothing but rendezvous.
                 Ok(error) if self.is_guest() && error.channel != Channel::RENDEZVOUS => {}
                 Ok(error) => self.push(Output::PassOn(error)),
-                Err(_) => self.send_busted(snac),
+                Err(error) => self.busted(snac, error),
             },
             // Guests do not write to each other.
             subgroup::CLIENT_EVENT if self.is_guest() => {}
             subgroup::CLIENT_EVENT => match ClientEvent::decode(&snac.body) {
                 Ok(event) => self.push(Output::Event(event)),
-                Err(_) => self.send_busted(snac),
+                Err(error) => self.busted(snac, error),
             },
             subgroup::WARN if !self.is_guest() => {
                 self.send_error(snac.foodgroup, id, ErrorCode::REQUEST_DENIED);
@@ -112,6 +113,7 @@ impl Session {
             .iter()
             .filter(|tlv| !payload.contains(&tlv.tag));
         if besides.map(|tlv| 4 + tlv.value.len()).sum::<usize>() > BESIDES_MAX {
+            self.note(Excess::Field);
             return Err(ErrorCode::BUSTED_PAYLOAD);
         }
         let ack = message.tlvs.remove_all(icbm_tlv::REQUEST_HOST_ACK) > 0;
@@ -132,14 +134,18 @@ impl Session {
     }
 
     /// Puts the block in that goes on in place of the one that came.
-    fn carry_block(&self, message: &mut MessageToHost) -> Result<Rendezvous, ErrorCode> {
+    fn carry_block(&mut self, message: &mut MessageToHost) -> Result<Rendezvous, ErrorCode> {
         // A second block would go past the host's eyes.
         let blocks: Vec<Bytes> = message.tlvs.all(icbm_tlv::RENDEZVOUS).cloned().collect();
         let [block] = &blocks[..] else {
             return Err(ErrorCode::BUSTED_PAYLOAD);
         };
-        let carried =
-            carry(block, message.cookie, self.peer_v4()).map_err(|_| ErrorCode::BUSTED_PAYLOAD)?;
+        let carried = carry(block, message.cookie, self.peer_v4()).map_err(|error| {
+            if let BustedBlock::Malformed(error) = error {
+                self.excess = Excess::of(error);
+            }
+            ErrorCode::BUSTED_PAYLOAD
+        })?;
         for tlv in &mut message.tlvs.0 {
             if tlv.tag == icbm_tlv::RENDEZVOUS {
                 tlv.value = carried.block.clone();

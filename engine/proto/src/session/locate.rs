@@ -34,7 +34,7 @@ impl Session {
             }
             0x04 => match LocateInfo::decode(&snac.body) {
                 Ok(info) => self.set_info(snac, &info),
-                Err(_) => self.send_busted(snac),
+                Err(error) => self.busted(snac, error),
             },
             0x05 | 0x15 if !self.is_guest() => {
                 let query = match snac.subgroup {
@@ -46,7 +46,7 @@ impl Session {
                         request_id: id,
                         query,
                     }),
-                    Err(_) => self.send_busted(snac),
+                    Err(error) => self.busted(snac, error),
                 }
             }
             // There is no directory.

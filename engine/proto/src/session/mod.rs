@@ -1,9 +1,11 @@
-//! The host's half of a session, as far as it is arithmetic: sign-on, numbers, rate classes, what others see of a user, and
+//! The host's half of a session, as far as it is arithmetic: sign-on, administration of accounts, numbers, rate classes, what others see of a user, and
 //! what a host does to the messages that pass through it.
 
 mod account;
+pub mod admin;
 mod buddy;
 mod duties;
+mod excess;
 mod feedbag;
 mod guests;
 mod icbm;
@@ -19,8 +21,10 @@ mod rates;
 mod server;
 mod sign_on;
 
-pub use account::{AccountSignOn, Admission, Party, Proof, Sessions};
+pub use account::{AccountSignOn, Admission, NewAccount, Party, Proof, Sessions};
+pub use admin::{AdminAnswer, AdminRequest, Change, FieldAnswer, PasswordForm, Secret};
 pub use duties::{BustedBlock, Carried, carry};
+pub use excess::{Excess, ProposalExcess};
 pub use guests::Guests;
 pub use icbm::DEFAULT_PARAMETERS;
 pub use numbers::{Numbers, ReclaimError, Token};

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::account::Party;
 use super::output::{Output, StatusChange};
 use super::presence::{Shown, guest_info, unite};
-use super::server::{Member, Session};
+use super::server::{Member, Service, Session};
 use crate::wire::codec::Reader;
 use crate::wire::icbm::{UserInfo, user_tlv};
 use crate::wire::signon::{
@@ -33,6 +33,9 @@ pub(super) const OFFERED_TO_GUESTS: [(Foodgroup, u16); 3] = [
     (Foodgroup::LOCATE, 1),
     (Foodgroup::ICBM, 1),
 ];
+/// What it offers on the connection for the administration of an account.
+pub(super) const OFFERED_ON_ADMIN: [(Foodgroup, u16); 2] =
+    [(Foodgroup::OSERVICE, 4), (Foodgroup::ADMIN, 1)];
 /// Hours between two reports that a client makes about itself. Nobody reads them.
 const REPORT_HOURS: u16 = 1200;
 /// Bit of 0x0001/0x0014: others may know for how long the user has been idle.
@@ -82,6 +85,27 @@ impl Session {
         self.send_snac(Foodgroup::OSERVICE, 0x05, request_id, reply.encode());
     }
 
+    /// Answer to [`Output::Service`]: its address as `host:port`, and the cookie that opens it; none if it is down.
+    pub fn service(
+        &mut self,
+        request_id: u32,
+        foodgroup: Foodgroup,
+        service: Option<(String, Bytes)>,
+    ) {
+        let Some((address, cookie)) = service else {
+            let code = ErrorCode::SERVICE_UNAVAILABLE;
+            return self.send_error(Foodgroup::OSERVICE, request_id, code);
+        };
+        let tlvs = TlvList::new()
+            .with_u16(tlv::SERVICE, foodgroup.0)
+            .with(tlv::ADDRESS, address)
+            .with(tlv::COOKIE, cookie)
+            // The next connection is like this one.
+            .with(tlv::TLS_STATE, vec![self.config.tls.into()]);
+        let reply = ServiceReply { tlvs };
+        self.send_snac(Foodgroup::OSERVICE, 0x05, request_id, reply.encode());
+    }
+
     pub(super) fn host_online(&mut self) {
         let Some(member) = self.member() else { return };
         let foodgroups = member.offered().iter().map(|&(foodgroup, _)| foodgroup);
@@ -96,12 +120,11 @@ impl Session {
         let id = snac.request_id;
         match snac.subgroup {
             0x02 => self.client_online(),
+            // All that has to do with others, or with other services.
+            0x04 | 0x0E | 0x11 | 0x14 | 0x1E if self.is_admin() => self.send_invalid(snac),
             0x04 => match ServiceRequest::decode(&snac.body) {
-                Ok(request) if request.foodgroup == Foodgroup::ARS => {
-                    self.push(Output::Relay { request_id: id });
-                }
-                Ok(_) => self.send_error(snac.foodgroup, id, ErrorCode::SERVICE_NOT_DEFINED),
-                Err(_) => self.send_busted(snac),
+                Ok(request) => self.service_request(id, &request),
+                Err(error) => self.busted(snac, error),
             },
             0x06 => {
                 let Some(member) = self.member() else { return };
@@ -121,20 +144,20 @@ impl Session {
             0x11 | 0x14 | 0x1E if self.is_guest() => {}
             0x11 => match Reader::new(&snac.body, "idle time").u32() {
                 Ok(seconds) => self.push(Output::Idle(Duration::from_secs(seconds.into()))),
-                Err(_) => self.send_busted(snac),
+                Err(error) => self.busted(snac, error),
             },
             0x14 => match Reader::new(&snac.body, "privacy flags").u32() {
                 Ok(flags) => self.push(Output::Status(StatusChange {
                     shows_idle: Some(flags & SHOWS_IDLE != 0),
                     ..StatusChange::default()
                 })),
-                Err(_) => self.send_busted(snac),
+                Err(error) => self.busted(snac, error),
             },
             // A frame against silence.
             0x16 => {}
             0x17 => match Versions::decode(&snac.body) {
                 Ok(versions) => self.agree_on(id, versions),
-                Err(_) => self.send_busted(snac),
+                Err(error) => self.busted(snac, error),
             },
             0x1E => match TlvList::decode_rest(snac.body.clone()) {
                 Ok(tlvs) => {
@@ -145,9 +168,31 @@ impl Session {
                     }));
                     self.push(Output::OwnInfo { request_id: id });
                 }
-                Err(_) => self.send_busted(snac),
+                Err(error) => self.busted(snac, error),
             },
             _ => self.send_invalid(snac),
+        }
+    }
+
+    fn service_request(&mut self, request_id: u32, request: &ServiceRequest) {
+        match request.foodgroup {
+            Foodgroup::ARS => self.push(Output::Relay {
+                request_id,
+                cookie: request.cookie(),
+                avoid: request.avoid(),
+            }),
+            Foodgroup::ADMIN if self.is_guest() => {
+                let code = ErrorCode::INSUFFICIENT_RIGHTS;
+                self.send_error(Foodgroup::OSERVICE, request_id, code);
+            }
+            foodgroup @ Foodgroup::ADMIN => self.push(Output::Service {
+                request_id,
+                foodgroup,
+            }),
+            _ => {
+                let code = ErrorCode::SERVICE_NOT_DEFINED;
+                self.send_error(Foodgroup::OSERVICE, request_id, code);
+            }
         }
     }
 
@@ -156,7 +201,7 @@ impl Session {
             return;
         };
         let reports = member.versions.of(Foodgroup::STATS).is_some();
-        if std::mem::replace(&mut member.online, true) {
+        if std::mem::replace(&mut member.online, true) || member.service == Service::Admin {
             return;
         }
         self.push(Output::Online);

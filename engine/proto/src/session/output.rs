@@ -6,14 +6,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::account::AccountSignOn;
 use super::account::Sessions;
+use super::account::{AccountSignOn, NewAccount};
+use super::admin::AdminRequest;
 use super::rates::RateTable;
 #[cfg(doc)]
 use super::server::Session;
+use crate::wire::admin::AdminErrorCode;
 use crate::wire::flap::Channel;
 use crate::wire::icbm::{ClientError, ClientEvent, MessageToHost};
-use crate::wire::rendezvous::MessageKind;
+use crate::wire::rendezvous::{Cookie, MessageKind};
 use crate::wire::signon::{FeedbagStamp, IcbmParameters, InfoQuery, Item};
 use crate::wire::snac::{ErrorCode, Foodgroup};
 use crate::wire::text::ScreenName;
@@ -35,6 +37,8 @@ pub struct SessionConfig {
     pub rates: RateTable,
     /// Rate classes of old clients, which know no others.
     pub rates_old: RateTable,
+    /// Where errors of account administration are explained; goes with each of them, may be empty.
+    pub error_url: Bytes,
 }
 
 /// What a guest asks for when signing on.
@@ -229,7 +233,15 @@ pub enum Output {
     /// Check who it is. Answer with [`Session::admitted`], [`Session::sent_on`] (if [`AccountSignOn::moves_on`]) or
     /// [`Session::refused`].
     Authenticate(AccountSignOn),
-    /// Somebody comes with a cookie of an earlier sign-on. Answer with [`Session::admitted`] or [`Session::refused`].
+    /// Make this account, or say why not. Answer with [`Session::admitted`], [`Session::not_created`] or [`Session::refused`].
+    CreateAccount {
+        /// What becomes of other sign-ons.
+        sessions: Sessions,
+        /// What is wanted, or what is wrong with it by looking at it: it is the answer, if the host makes accounts at all.
+        account: Result<NewAccount, AdminErrorCode>,
+    },
+    /// Somebody comes with a cookie of an earlier sign-on, or of [`Output::Service`]. Answer with [`Session::admitted`],
+    /// [`Session::admitted_to_admin`] or [`Session::refused`].
     Redeem {
         /// 256 bytes, if it is one of ours.
         cookie: Bytes,
@@ -271,6 +283,24 @@ pub enum Output {
     Relay {
         /// For the answer.
         request_id: u32,
+        /// The rendezvous that it is for, if the client says that.
+        cookie: Option<Cookie>,
+        /// Relays that just failed the client, `host:port` each, as it writes them. Foreign text.
+        avoid: Vec<String>,
+    },
+    /// An account asks where another service is: [`Foodgroup::ADMIN`]. Answer with [`Session::service`].
+    Service {
+        /// For the answer.
+        request_id: u32,
+        /// Which.
+        foodgroup: Foodgroup,
+    },
+    /// An account asks about itself, or changes itself. Answer with [`Session::admin`].
+    Admin {
+        /// For the answer.
+        request_id: u32,
+        /// What it wants.
+        request: AdminRequest,
     },
     /// Answer with [`Session::delivered`] or [`Session::undelivered`].
     Deliver(Outbound),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::excess::ProposalExcess;
 use crate::pace::{Bucket, Pace};
 use crate::wire::rendezvous::Cookie;
 use crate::wire::text::ScreenName;
@@ -80,17 +81,20 @@ impl ProposalBook {
         }
     }
 
-    /// Enters a proposal to `recipient`; false when it is one too many.
+    /// Enters a proposal to `recipient`.
     ///
     /// A cookie that is not open is opened, whatever the sequence number says: who answers a proposal sends number 2
     /// first. A first proposal with a cookie that is known begins anew: old clients use theirs again.
+    ///
+    /// # Errors
+    /// The limit for which it is one too many.
     pub fn enter(
         &mut self,
         now: Instant,
         recipient: &ScreenName,
         cookie: Cookie,
         entry: Entry,
-    ) -> bool {
+    ) -> Result<(), ProposalExcess> {
         let key = (recipient.clone(), cookie);
         let forget_after = self.limits.forget_after;
         self.open.retain(|known, open| {
@@ -99,26 +103,29 @@ impl ProposalBook {
         });
         if let Some(open) = self.open.get_mut(&key) {
             if open.proposals >= self.limits.proposals_per_cookie {
-                return false;
+                return Err(ProposalExcess::PerCookie);
             }
             open.proposals += 1;
             open.last = now;
             if entry.begins {
                 (open.by, open.taken_by) = (entry.by, None);
             }
-            return true;
+            return Ok(());
         }
         self.to_one.retain(|_, bucket| !bucket.is_full(now));
         let unsettled = self.open.values().filter(|open| !open.settled).count();
-        if unsettled >= self.limits.cookies || !self.first.has(now) {
-            return false;
+        if unsettled >= self.limits.cookies {
+            return Err(ProposalExcess::Open);
+        }
+        if !self.first.has(now) {
+            return Err(ProposalExcess::First);
         }
         let to_one = self
             .to_one
             .entry(recipient.clone())
             .or_insert_with(|| Bucket::new(self.limits.first_to_one));
         if entry.stranger && !to_one.take(now) {
-            return false;
+            return Err(ProposalExcess::ToOne);
         }
         self.first.take(now);
         if self.open.len() >= self.limits.cookies * REMEMBERED {
@@ -132,7 +139,7 @@ impl ProposalBook {
             settled: false,
         };
         self.open.insert(key, open);
-        true
+        Ok(())
     }
 
     /// The sign-on that proposed, if the cookie is known.
@@ -181,6 +188,16 @@ impl ProposalBook {
 mod tests {
     use super::*;
 
+    fn enters(
+        book: &mut ProposalBook,
+        now: Instant,
+        to: &ScreenName,
+        cookie: Cookie,
+        entry: Entry,
+    ) -> bool {
+        book.enter(now, to, cookie, entry).is_ok()
+    }
+
     #[allow(clippy::disallowed_methods, reason = "any instant will do")]
     fn start() -> Instant {
         Instant::now()
@@ -206,7 +223,7 @@ mod tests {
         let taken = (0..1000)
             .filter(|&n| {
                 let now = start + Duration::from_millis(60) * u32::try_from(n).unwrap();
-                book.enter(now, &name(n), cookie(n), STRANGER)
+                enters(&mut book, now, &name(n), cookie(n), STRANGER)
             })
             .count();
         // The cookies that are open at once are the tighter limit in the long run.
@@ -214,7 +231,7 @@ mod tests {
         let (mut book, now) = (ProposalBook::new(ProposalLimits::default()), start);
         assert_eq!(
             (0..30)
-                .filter(|&n| book.enter(now, &name(n), cookie(n), STRANGER))
+                .filter(|&n| enters(&mut book, now, &name(n), cookie(n), STRANGER))
                 .count(),
             10
         );
@@ -225,11 +242,11 @@ mod tests {
         let (mut book, now) = (ProposalBook::new(ProposalLimits::default()), start());
         assert_eq!(
             (0..9)
-                .filter(|&n| book.enter(now, &name(0), cookie(n), STRANGER))
+                .filter(|&n| enters(&mut book, now, &name(0), cookie(n), STRANGER))
                 .count(),
             5
         );
-        assert!(book.enter(now, &name(1), cookie(0), STRANGER));
+        assert!(enters(&mut book, now, &name(1), cookie(0), STRANGER));
     }
 
     #[test]
@@ -237,7 +254,7 @@ mod tests {
         let (mut book, now) = (ProposalBook::new(ProposalLimits::default()), start());
         assert_eq!(
             (0..100)
-                .filter(|_| book.enter(now, &name(0), cookie(0), STRANGER))
+                .filter(|_| enters(&mut book, now, &name(0), cookie(0), STRANGER))
                 .count(),
             64
         );
@@ -250,9 +267,10 @@ mod tests {
             ..ProposalLimits::default()
         };
         let (mut book, now) = (ProposalBook::new(limits), start());
-        assert!(book.enter(now, &name(0), cookie(0), STRANGER));
-        assert!(!book.enter(now, &name(1), cookie(1), STRANGER));
-        assert!(book.enter(
+        assert!(enters(&mut book, now, &name(0), cookie(0), STRANGER));
+        assert!(!enters(&mut book, now, &name(1), cookie(1), STRANGER));
+        assert!(enters(
+            &mut book,
             now + Duration::from_secs(600),
             &name(1),
             cookie(1),
@@ -263,7 +281,8 @@ mod tests {
     #[test]
     fn who_is_known_may_propose_more_than_a_stranger() {
         let (mut book, now) = (ProposalBook::new(ProposalLimits::default()), start());
-        assert!((0..10).all(|n| book.enter(
+        assert!((0..10).all(|n| enters(
+            &mut book,
             now,
             &name(0),
             cookie(n),
@@ -278,7 +297,7 @@ mod tests {
     fn h_20_the_first_to_take_a_proposal_up_is_remembered() {
         let (mut book, now) = (ProposalBook::new(ProposalLimits::default()), start());
         assert!(!book.take(&name(0), cookie(0), 5), "nothing was proposed");
-        book.enter(now, &name(0), cookie(0), STRANGER);
+        enters(&mut book, now, &name(0), cookie(0), STRANGER);
         assert!(book.take(&name(0), cookie(0), 5));
         assert!(!book.take(&name(0), cookie(0), 6) && !book.take(&name(0), cookie(0), 5));
         assert_eq!(
@@ -304,26 +323,26 @@ mod tests {
         };
         let (mut book, now) = (ProposalBook::new(limits), start());
         for n in 0..100 {
-            assert!(book.enter(now, &name(n), cookie(n), STRANGER));
+            assert!(enters(&mut book, now, &name(n), cookie(n), STRANGER));
             book.settle(&name(n), cookie(n));
         }
         assert_eq!(book.open.len(), 2 * REMEMBERED);
-        assert!(book.enter(now, &name(200), cookie(0), STRANGER));
-        assert!(book.enter(now, &name(201), cookie(0), STRANGER));
-        assert!(!book.enter(now, &name(202), cookie(0), STRANGER));
+        assert!(enters(&mut book, now, &name(200), cookie(0), STRANGER));
+        assert!(enters(&mut book, now, &name(201), cookie(0), STRANGER));
+        assert!(!enters(&mut book, now, &name(202), cookie(0), STRANGER));
     }
 
     #[test]
     fn a_cookie_that_is_used_again_begins_anew() {
         let (mut book, now) = (ProposalBook::new(ProposalLimits::default()), start());
-        book.enter(now, &name(0), cookie(0), STRANGER);
+        enters(&mut book, now, &name(0), cookie(0), STRANGER);
         book.take(&name(0), cookie(0), 5);
         let later = Entry {
             begins: false,
             by: 2,
             ..STRANGER
         };
-        book.enter(now, &name(0), cookie(0), later);
+        enters(&mut book, now, &name(0), cookie(0), later);
         assert_eq!(book.proposer(&name(0), cookie(0)), Some(1));
         assert_eq!(book.taker(&name(0), cookie(0)), Some(5));
         for settled in [false, true] {
@@ -331,7 +350,7 @@ mod tests {
                 book.settle(&name(0), cookie(0));
             }
             let again = Entry { by: 3, ..STRANGER };
-            assert!(book.enter(now, &name(0), cookie(0), again));
+            assert!(enters(&mut book, now, &name(0), cookie(0), again));
             assert_eq!(book.proposer(&name(0), cookie(0)), Some(3));
             assert_eq!(book.taker(&name(0), cookie(0)), None);
             book.take(&name(0), cookie(0), 6);

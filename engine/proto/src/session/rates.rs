@@ -61,6 +61,8 @@ pub(super) struct Rates {
 /// What happened to a SNAC.
 pub(super) struct Counted {
     pub(super) verdict: Verdict,
+    /// Id of the class that it counted for.
+    pub(super) class: u16,
     /// Code of the change that the client is to be told, and the class that changed.
     pub(super) change: Option<(u16, usize)>,
 }
@@ -128,6 +130,7 @@ impl Rates {
         };
         Counted {
             verdict,
+            class: state.class().id,
             change: change
                 .filter(|&code| wanted(code))
                 .map(|code| (code, place)),
@@ -199,6 +202,7 @@ fn last_subgroup(foodgroup: Foodgroup) -> u16 {
         Foodgroup::LOCATE => 0x17,
         Foodgroup::BUDDY => 0x11,
         Foodgroup::ICBM => 0x19,
+        Foodgroup::ADMIN => 0x09,
         Foodgroup::PD => 0x0D,
         Foodgroup::STATS => 0x04,
         Foodgroup::FEEDBAG => 0x1A,

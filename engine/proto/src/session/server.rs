@@ -6,17 +6,20 @@
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
-use super::account::{Party, Sessions};
-use super::oservice::{OFFERED, OFFERED_TO_GUESTS};
+use super::account::{Admission, Party, Sessions};
+use super::admin::Asked;
+use super::excess::Excess;
+use super::oservice::{OFFERED, OFFERED_ON_ADMIN, OFFERED_TO_GUESTS};
 use super::output::{Output, SessionConfig};
 use super::rate::Verdict;
 use super::rates::Rates;
-use super::sign_on::Asked;
+use super::sign_on;
 use crate::limits;
+use crate::wire::error::DecodeError;
 use crate::wire::flap::{Channel, Frame};
 use crate::wire::signon::{Hello, RateReply, Versions, tlv};
 use crate::wire::snac::{ERROR, ErrorCode, Foodgroup, HOST_REQUEST, Snac, SnacError};
@@ -36,6 +39,8 @@ pub struct Session {
     /// The challenge, until it is answered.
     pub(super) asked: Option<Bytes>,
     opened: Instant,
+    /// What the last frame went over.
+    pub(super) excess: Option<Excess>,
     outputs: VecDeque<Output>,
 }
 
@@ -46,15 +51,25 @@ pub(super) enum Stage {
     /// The client must sign on; so many frames came.
     SigningOn(u32),
     /// The caller is asked whether the client may come in.
-    Asking(Asked),
+    Asking(sign_on::Asked),
     SignedOn(Box<Member>),
     /// Nothing counts any more.
     Closed,
 }
 
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Service {
+    /// Presence, messages, and all else that being signed on means.
+    Bos,
+    /// The account's administration of itself.
+    Admin,
+}
+
 /// A client that is signed on.
 #[derive(Debug)]
 pub(super) struct Member {
+    pub(super) service: Service,
     pub(super) party: Party,
     pub(super) name: ScreenName,
     pub(super) since_unix_s: u32,
@@ -63,11 +78,13 @@ pub(super) struct Member {
     pub(super) rates: Rates,
     /// What the client declared of each foodgroup.
     pub(super) versions: Versions,
+    /// What it asks of its account.
+    pub(super) asked: Asked,
 }
 
 impl Member {
     pub(super) fn offered(&self) -> &'static [(Foodgroup, u16)] {
-        offered_to(self.party)
+        offered_to(self.service, self.party)
     }
 
     /// Version of foodgroup 0x0001 that the client declared.
@@ -76,10 +93,11 @@ impl Member {
     }
 }
 
-fn offered_to(party: Party) -> &'static [(Foodgroup, u16)] {
-    match party {
-        Party::Guest => &OFFERED_TO_GUESTS,
-        Party::Ours | Party::Old => &OFFERED,
+fn offered_to(service: Service, party: Party) -> &'static [(Foodgroup, u16)] {
+    match (service, party) {
+        (Service::Admin, _) => &OFFERED_ON_ADMIN,
+        (Service::Bos, Party::Guest) => &OFFERED_TO_GUESTS,
+        (Service::Bos, Party::Ours | Party::Old) => &OFFERED,
     }
 }
 
@@ -91,6 +109,7 @@ impl Session {
             challenge: Some(config.challenge),
             asked: None,
             opened: now,
+            excess: None,
             outputs: VecDeque::new(),
             config,
         };
@@ -121,13 +140,29 @@ impl Session {
         self.member().map(|member| member.party)
     }
 
+    /// Whether the connection is one for the administration of an account.
+    pub fn is_admin(&self) -> bool {
+        self.member()
+            .is_some_and(|member| member.service == Service::Admin)
+    }
+
     /// The name, once signed on.
     pub fn name(&self) -> Option<&ScreenName> {
         self.member().map(|member| &member.name)
     }
 
+    /// The account is spelt like this from now on. Another name changes nothing.
+    pub fn renamed(&mut self, name: ScreenName) {
+        if let Some(member) = self.member_mut()
+            && member.name == name
+        {
+            member.name = name;
+        }
+    }
+
     /// Takes in a frame that came at `now`. Drain [`Session::poll_output`] before the next one.
     pub fn handle_frame(&mut self, now: Instant, frame: Frame) {
+        self.excess = None;
         match (&mut self.stage, frame.channel) {
             (Stage::Closed, _) => {}
             (_, Channel::SIGN_OFF) => self.close(),
@@ -136,6 +171,7 @@ impl Session {
             (Stage::SigningOn(frames), Channel::DATA) => {
                 *frames += 1;
                 if *frames > FRAMES_BEFORE_SIGN_ON {
+                    self.note(Excess::FramesBeforeSignOn);
                     return self.close();
                 }
                 match Snac::decode(frame.data) {
@@ -152,6 +188,11 @@ impl Session {
         }
     }
 
+    /// The limit that the last frame went over, if it did.
+    pub fn excess(&self) -> Option<Excess> {
+        self.excess
+    }
+
     /// What to do next; none: wait for a frame.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
@@ -159,18 +200,31 @@ impl Session {
 
     /// The host ends the session. The reason is TLV 0x0009 of the sign-off, for clients that know it.
     pub fn sign_off(&mut self, reason: Option<u16>) {
+        let tlvs = TlvList::new();
+        self.sign_off_with(&match reason {
+            Some(reason) => tlvs.with_u16(tlv::SIGN_OFF_REASON, reason),
+            None => tlvs,
+        });
+    }
+
+    /// The host goes down. A client of ours is told to come back at a moment of its own until `within` is over, in whole seconds;
+    /// an old one just sees the end.
+    pub fn sign_off_for_a_while(&mut self, within: Duration) {
+        let tlvs = TlvList::new();
+        let seconds = u16::try_from(within.as_secs()).unwrap_or(u16::MAX);
+        self.sign_off_with(&match self.party() {
+            Some(Party::Guest | Party::Ours) => tlvs.with_u16(tlv::RETURN_WITHIN, seconds),
+            Some(Party::Old) | None => tlvs,
+        });
+    }
+
+    fn sign_off_with(&mut self, tlvs: &TlvList) {
         let first_generation = self
             .member()
             .is_some_and(|member| is_first_generation(member.party, member.sessions));
         match first_generation {
             true => self.push(Output::BareSignOff),
-            false => {
-                let mut tlvs = TlvList::new();
-                if let Some(reason) = reason {
-                    tlvs = tlvs.with_u16(tlv::SIGN_OFF_REASON, reason);
-                }
-                self.send_tlvs(Channel::SIGN_OFF, &tlvs);
-            }
+            false => self.send_tlvs(Channel::SIGN_OFF, tlvs),
         }
         self.close();
     }
@@ -183,10 +237,19 @@ impl Session {
         let known = offered.iter().any(|(group, _)| *group == snac.foodgroup);
         match snac.foodgroup {
             _ if snac.subgroup == ERROR => {}
+            Foodgroup::ADMIN if !known => {
+                // It has a connection of its own, if not for guests.
+                let code = match self.is_guest() {
+                    true => ErrorCode::INSUFFICIENT_RIGHTS,
+                    false => ErrorCode::SERVICE_UNAVAILABLE,
+                };
+                self.send_error(snac.foodgroup, snac.request_id, code);
+            }
             other if !known => {
                 self.send_error(other, snac.request_id, ErrorCode::NOT_SUPPORTED_BY_HOST);
             }
             Foodgroup::OSERVICE => self.oservice(now, snac),
+            Foodgroup::ADMIN => self.admin_snac(snac),
             Foodgroup::LOCATE => self.locate(snac),
             Foodgroup::BUDDY => self.buddy(snac),
             Foodgroup::ICBM => self.icbm(snac),
@@ -221,36 +284,34 @@ impl Session {
         match counted.verdict {
             Verdict::Clear | Verdict::Alert => true,
             Verdict::Limited => {
+                self.note(Excess::Rate(counted.class));
                 self.send_error(snac.foodgroup, snac.request_id, ErrorCode::RATE_TO_HOST);
                 false
             }
             Verdict::Disconnect => {
+                self.note(Excess::Overrun);
                 self.sign_off(None);
                 false
             }
         }
     }
 
-    pub(super) fn enter(
-        &mut self,
-        party: Party,
-        name: ScreenName,
-        sessions: Sessions,
-        since_unix_s: u32,
-    ) {
+    pub(super) fn enter(&mut self, service: Service, party: Party, admission: Admission) {
         let table = match party {
             Party::Guest | Party::Ours => &self.config.rates,
             Party::Old => &self.config.rates_old,
         };
-        let rates = Rates::new(table, party, offered_to(party), self.opened);
+        let rates = Rates::new(table, party, offered_to(service, party), self.opened);
         self.stage = Stage::SignedOn(Box::new(Member {
+            service,
             party,
-            name,
-            since_unix_s,
+            name: admission.name,
+            since_unix_s: admission.since_unix_s,
             online: false,
-            sessions,
+            sessions: admission.sessions,
             rates,
             versions: Versions::default(),
+            asked: Asked::default(),
         }));
         self.host_online();
     }
@@ -290,6 +351,23 @@ impl Session {
     pub(super) fn send_error(&mut self, foodgroup: Foodgroup, request_id: u32, code: ErrorCode) {
         let body = SnacError::new(code).encode();
         self.send_snac(foodgroup, ERROR, request_id, body);
+    }
+
+    /// The frame went over a limit.
+    pub(super) fn note(&mut self, excess: Excess) {
+        self.excess = Some(excess);
+    }
+
+    /// Answers a message that could not be read.
+    pub(super) fn busted(&mut self, snac: &Snac, error: DecodeError) {
+        self.excess = Excess::of(error);
+        self.send_busted(snac);
+    }
+
+    /// Answers a message with a field that is too long.
+    pub(super) fn too_long(&mut self, snac: &Snac) {
+        self.note(Excess::Field);
+        self.send_busted(snac);
     }
 
     pub(super) fn send_busted(&mut self, snac: &Snac) {

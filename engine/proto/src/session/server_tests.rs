@@ -20,6 +20,7 @@ fn session(now: Instant) -> Session {
         challenge: [7; 16],
         rates: RateTable::OURS,
         rates_old: RateTable::OLD,
+        error_url: Bytes::new(),
     };
     Session::new(now, config)
 }
@@ -244,7 +245,7 @@ fn a_profile_beyond_what_was_announced_is_denied() {
 #[test]
 fn services_that_are_not_there_are_refused() {
     let mut session = account(start());
-    for service in ["0018", "000d", "0007"] {
+    for service in ["0018", "000d", "0010"] {
         let error = vec![(1, 1, crate::wire::hex("0006"))];
         assert_eq!(answers(&mut session, 1, 4, service), error);
     }
@@ -319,4 +320,51 @@ fn a_long_list_comes_in_parts_of_which_all_but_the_last_say_that_there_is_more()
         .map(|part| FeedbagList::decode(&part.body).unwrap());
     let all: Vec<Item> = lists.flat_map(|list| list.items).collect();
     assert_eq!(all, items);
+}
+
+#[test]
+fn a_client_of_ours_is_told_when_to_return_and_an_old_one_is_not() {
+    let farewell = |mut session: Session, within| {
+        session.sign_off_for_a_while(Duration::from_secs(within));
+        match &outputs(&mut session)[..] {
+            [Output::Send(Channel::SIGN_OFF, data), Output::Close] => data.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let return_within = crate::wire::hex("5250 0002 001e");
+    assert_eq!(farewell(signed_on(start()), 30), return_within);
+    assert_eq!(farewell(signed_on(start()), 70_000)[4..], [0xFF, 0xFF]);
+    assert_eq!(farewell(account(start()), 30), Bytes::new());
+}
+
+#[test]
+fn a_relay_is_asked_for_with_what_the_client_says_of_it() {
+    let mut session = account(start());
+    let body = "044a 524e 0008 0001020304050607 524f 0003 613a31";
+    let body = crate::wire::hex(body);
+    let snac = Snac::new(Foodgroup::OSERVICE, 4, 9, body).encode();
+    session.handle_frame(start(), frame(Channel::DATA, snac));
+    let [
+        Output::Relay {
+            request_id: 9,
+            cookie: Some(cookie),
+            avoid,
+        },
+    ] = &outputs(&mut session)[..]
+    else {
+        panic!("a request");
+    };
+    assert_eq!(
+        (cookie.0, &avoid[..]),
+        ([0, 1, 2, 3, 4, 5, 6, 7], &["a:1".to_owned()][..])
+    );
+}
+
+#[test]
+fn guests_have_nothing_to_administer() {
+    let mut session = signed_on(start());
+    let denied = crate::wire::hex("000f");
+    let answer = answers(&mut session, 1, 4, "0007");
+    assert_eq!(answer, [(1, 1, denied.clone())]);
+    assert_eq!(answers(&mut session, 7, 2, "0001 0000"), [(7, 1, denied)]);
 }

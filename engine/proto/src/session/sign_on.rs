@@ -5,10 +5,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use zeroize::Zeroizing;
 
-use super::account::{AccountSignOn, Admission, Party, Proof, Sessions};
+use super::account::{AccountSignOn, Admission, NewAccount, Party, Proof, Sessions};
+use super::admin::rules::{PasswordForm, check_email, check_new_name, check_password};
 use super::numbers::Token;
 use super::output::{Output, Wish};
-use super::server::{Session, Stage};
+use super::server::{Service, Session, Stage};
+use crate::wire::admin::AdminErrorCode;
 use crate::wire::flap::Channel;
 use crate::wire::signon::{
     Challenge, DigestKind, GuestWish, Hello, Login, LoginErrorCode, LoginReply, Roast, tlv,
@@ -56,10 +58,39 @@ impl Session {
             tlvs.push(tlv::TOKEN, token.0.to_vec());
         }
         self.send_snac(Foodgroup::BUCP, 0x03, id, LoginReply { tlvs }.encode());
-        self.enter(Party::Guest, name, Sessions::Alone, since_unix_s);
+        let admission = Admission {
+            name,
+            sessions: Sessions::Alone,
+            since_unix_s,
+        };
+        self.enter(Service::Bos, Party::Guest, admission);
     }
 
-    /// Answer to [`Output::Authenticate`] and [`Output::Redeem`]: the account is in, on this connection.
+    /// Answer to [`Output::Redeem`]: the account is in, on a connection for its administration. `party` is that of the session
+    /// that asked for it.
+    pub fn admitted_to_admin(&mut self, admission: Admission, party: Party) {
+        if let Stage::Asking(asked) = &self.stage
+            && asked.way == Way::Cookie
+        {
+            self.enter(Service::Admin, party, admission);
+        }
+    }
+
+    /// Answer to [`Output::CreateAccount`]: it breaks that rule, or the name is taken
+    /// ([`AdminErrorCode::VALIDATE_NICKNAME`]).
+    pub fn not_created(&mut self, code: AdminErrorCode) {
+        let Stage::Asking(asked) = &self.stage else {
+            return;
+        };
+        let tlvs = TlvList::new()
+            .with(tlv::SCREEN_NAME, asked.typed.clone())
+            .with_u16(tlv::ERROR_CODE, LoginErrorCode::BAD_INPUT.0)
+            .with_u16(tlv::CREATE_ACCOUNT, code.0);
+        self.finish_login(tlvs);
+    }
+
+    /// Answer to [`Output::Authenticate`], [`Output::CreateAccount`] and [`Output::Redeem`]: the account is in, on this
+    /// connection.
     pub fn admitted(&mut self, admission: Admission) {
         let Stage::Asking(asked) = &self.stage else {
             return;
@@ -73,12 +104,7 @@ impl Session {
             }
             _ => Party::Old,
         };
-        self.enter(
-            party,
-            admission.name,
-            admission.sessions,
-            admission.since_unix_s,
-        );
+        self.enter(Service::Bos, party, admission);
     }
 
     /// Answer to [`Output::Authenticate`]: the account goes on at `address` (`host:port`), where `cookie` lets it in.
@@ -196,6 +222,12 @@ impl Session {
         if let Some(password) = secret(tlv::PASSWORD).filter(|_| self.config.tls) {
             self.ask(Way::Normal(id), typed.clone());
             let sessions = sessions.unwrap_or(Sessions::Alone);
+            if let Some(email) = login.tlvs.first(tlv::CREATE_ACCOUNT)
+                && self.config.accounts
+            {
+                let account = read_account(&typed, &password, email);
+                return self.push(Output::CreateAccount { sessions, account });
+            }
             return self.authenticate(&typed, Proof::Password(password), sessions);
         }
         let sessions = sessions.unwrap_or(Sessions::Unaware);
@@ -271,6 +303,20 @@ impl Asked {
 /// Whether that is what guests without a number are called.
 fn is_guest(name: &ScreenName) -> bool {
     name.normalized().starts_with("guest")
+}
+
+fn read_account(name: &[u8], password: &[u8], email: &[u8]) -> Result<NewAccount, AdminErrorCode> {
+    let name = check_new_name(name)?;
+    let password = check_password(PasswordForm::Normal, &name, password)?;
+    let email = match email {
+        [] => None,
+        email => Some(check_email(email)?),
+    };
+    Ok(NewAccount {
+        name,
+        password,
+        email,
+    })
 }
 
 fn read_wish(wish: GuestWish, tlvs: &TlvList) -> Option<Wish> {

@@ -19,6 +19,7 @@ fn session(change: impl FnOnce(&mut SessionConfig)) -> Session {
         challenge: [0xA7; 16],
         rates: RateTable::OURS,
         rates_old: RateTable::OLD,
+        error_url: Bytes::new(),
     };
     change(&mut config);
     let mut session = Session::new(start(), config);
@@ -367,4 +368,122 @@ fn a_number_asked_for_without_a_time_lives_an_hour() {
     };
     assert_eq!(life(TlvList::new()), 3600);
     assert_eq!(life(TlvList::new().with_u32(tlv::EXPIRES, 60)), 60);
+}
+
+/// What comes out when a client over TLS wants the account `name` with this password and mail address made.
+fn creation(
+    tls: bool,
+    name: &'static str,
+    password: &'static str,
+    email: &'static str,
+) -> (Session, Vec<Output>) {
+    let mut session = session(|config| config.tls = tls);
+    send(&mut session, Channel::SIGN_ON, hex("00000001"));
+    let tlvs = named(name)
+        .with(tlv::PASSWORD, password.as_bytes())
+        .with(tlv::CREATE_ACCOUNT, email.as_bytes());
+    let outputs = bucp(&mut session, 0x02, tlvs);
+    (session, outputs)
+}
+
+#[test]
+fn an_account_is_asked_for_at_sign_on_over_tls() {
+    for (email, expected) in [("", None), ("a@b", Some("a@b"))] {
+        let (mut session, outputs) = creation(true, "Alice S", "correct horse", email);
+        let [
+            Output::CreateAccount {
+                sessions: Sessions::Alone,
+                account: Ok(account),
+            },
+        ] = &outputs[..]
+        else {
+            panic!("a good account: {outputs:?}");
+        };
+        assert_eq!(account.name.as_str(), "Alice S");
+        assert_eq!(account.password.expose(), b"correct horse");
+        assert_eq!(account.email.as_deref(), expected);
+        session.admitted(Admission {
+            name: account.name.clone(),
+            sessions: Sessions::Alone,
+            since_unix_s: 1,
+        });
+        assert!(session.party() == Some(Party::Ours) && !session.is_admin());
+    }
+}
+
+#[test]
+fn the_wish_for_an_account_is_byte_for_byte_this() {
+    let tlvs = named("al1")
+        .with(tlv::PASSWORD, &b"p"[..])
+        .with(tlv::CREATE_ACCOUNT, &b"a@b"[..]);
+    let expected = hex("0001 0003 616c31 524a 0001 70 524c 0003 614062");
+    assert_eq!(Login { tlvs }.encode(), expected);
+}
+
+#[test]
+fn without_tls_no_account_is_made_and_no_password_is_read() {
+    let (_, outputs) = creation(false, "alice", "correct horse", "");
+    assert!(sent(&outputs)[0].1.ends_with(&[0, 8, 0, 2, 0, 5]));
+}
+
+#[test]
+fn what_is_wrong_with_a_new_account_is_told_by_its_own_code() {
+    for (name, password, email, code) in [
+        (
+            "al",
+            "correct horse",
+            "",
+            AdminErrorCode::INVALID_NICKNAME_LENGTH,
+        ),
+        (
+            "guest7",
+            "correct horse",
+            "",
+            AdminErrorCode::INVALID_NICKNAME,
+        ),
+        (
+            "alice",
+            "short",
+            "",
+            AdminErrorCode::INVALID_PASSWORD_LENGTH,
+        ),
+        (
+            "alice smith",
+            "AliceSmith",
+            "",
+            AdminErrorCode::INVALID_PASSWORD,
+        ),
+        ("alice", "correct horse", "a", AdminErrorCode::INVALID_EMAIL),
+    ] {
+        let (mut session, outputs) = creation(true, name, password, email);
+        let [
+            Output::CreateAccount {
+                account: Err(wrong),
+                ..
+            },
+        ] = outputs[..]
+        else {
+            panic!("{outputs:?}");
+        };
+        assert_eq!(wrong, code);
+        session.not_created(wrong);
+        let outputs = drain(&mut session);
+        let reply = LoginReply::decode(&sent(&outputs)[0].1.slice(10..)).unwrap();
+        assert_eq!(reply.error(), Some(LoginErrorCode::BAD_INPUT));
+        assert_eq!(reply.not_created(), Some(code));
+        assert!(matches!(outputs.last(), Some(Output::Close)));
+    }
+    let reply = LoginReply::decode(&hex("0008 0002 0006 524c 0002 000b")).unwrap();
+    assert_eq!(
+        reply.not_created(),
+        Some(AdminErrorCode::INVALID_NICKNAME_LENGTH)
+    );
+    assert_eq!(LoginReply::default().not_created(), None);
+}
+
+#[test]
+fn a_25_a_wish_for_an_account_shows_no_password() {
+    let (_, outputs) = creation(true, "alice", "correct horse", "");
+    let shown = format!("{outputs:?}");
+    assert!(shown.contains("password: ***"), "{shown}");
 }

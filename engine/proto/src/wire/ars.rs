@@ -45,6 +45,22 @@ wire_enum! {
         PEER_DID_NOT_JOIN = 0x001A,
         /// Invalid data.
         INVALID_DATA = 0x001C,
+        /// Ours, as all that follow: the ticket cannot be read, or was forged.
+        TICKET_FORGED = 0x5201,
+        /// The ticket is of another host, or somebody else's than the session.
+        TICKET_FOREIGN = 0x5202,
+        /// The ticket has expired.
+        TICKET_EXPIRED = 0x5203,
+        /// The ticket is for another rendezvous.
+        TICKET_COOKIE = 0x5204,
+        /// The ticket has had its pair.
+        TICKET_SPENT = 0x5205,
+        /// The bytes that the ticket or its account may have carried are used up.
+        BUDGET_SPENT = 0x5206,
+        /// Too much is open already: of the account, of the address, or in all.
+        TOO_MANY = 0x5207,
+        /// The relay is about to end and begins nothing new.
+        DRAINING = 0x5208,
     }
 }
 

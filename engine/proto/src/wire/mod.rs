@@ -1,6 +1,6 @@
 //! What bytes mean; stateless.
 //!
-//! Outermost first: [`flap`] frames carry a [`snac`], whose body is one of [`signon`] or [`icbm`]; an ICBM of channel 2
+//! Outermost first: [`flap`] frames carry a [`snac`], whose body is one of [`signon`], [`icbm`] or [`admin`]; an ICBM of channel 2
 //! carries a [`rendezvous`] message with its [`service`] data, [`address`]es and [`security`] block. [`signal`] is the
 //! same message free of the host's envelope, [`ars`] speaks to the relay, [`stun`] asks how the world sees us and probes paths, [`link`] frames the finished connection, and [`oft`] is what
 //! old clients send over theirs.
@@ -9,6 +9,7 @@
 //! tags, reasons, flags and trailing bytes are kept, and a decoded value encodes to the bytes that it came from.
 
 pub mod address;
+pub mod admin;
 pub mod ars;
 pub mod codec;
 pub mod error;

@@ -482,6 +482,7 @@ fn pauses_spread() {
             name("a"),
             Password::new("p"),
         ),
+        password: watch::Sender::new(Password::new("p")).subscribe(),
         presence: Arc::new(Presence::new()),
         watched: watch::Sender::new(Vec::new()).subscribe(),
     };

@@ -59,9 +59,10 @@ pub(super) async fn prove(
             (Lane::Quic(Box::new(lane)), round_trip)
         }
         Connection::Knocking(incoming) => {
-            reporter.heard().await;
+            // A first packet may have a forged source; who finishes the handshake has shown the key.
             let connection =
                 quic::accept(*incoming, &session, &identity, deadlines.handshake).await?;
+            reporter.heard().await;
             let lane = quic::bind(connection, &session, LANE, false, deadlines.bind).await?;
             let round_trip = round_trip(lane.remote(), lane.round_trip());
             (Lane::Quic(Box::new(lane)), round_trip)

@@ -1,5 +1,6 @@
 //! Looking at the network without a conversation.
 
+use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -49,11 +50,12 @@ impl Default for Examination {
 
 impl Examination {
     /// Gathers own addresses as a transfer would, with sockets of its own, until everybody has answered or was given up: two
-    /// seconds as a rule, six at the most. Touches the gateway and those in [`stun`](Self::stun), nobody else.
+    /// seconds as a rule, six at the most; or until `stopped` resolves. Touches the gateway and those in [`stun`](Self::stun), nobody
+    /// else; a port that the gateway opened is given back before this ends.
     ///
     /// # Errors
     /// As the system says if no socket can be opened; [`io::ErrorKind::AddrInUse`] if all allowed ports are taken.
-    pub async fn run(self) -> io::Result<GatherReport> {
+    pub async fn run(self, stopped: impl Future<Output = ()>) -> io::Result<GatherReport> {
         let mut site = Site::open(SiteOptions {
             bind: self.bind,
             ports: self.ports,
@@ -74,7 +76,10 @@ impl Examination {
             }
         };
         // What is missing then is told as waiting.
-        let _ = timeout(LIMIT, complete).await;
+        tokio::select! {
+            () = stopped => {}
+            _ = timeout(LIMIT, complete) => {}
+        }
         let report = site.report();
         site.close().await;
         Ok(report)
@@ -95,7 +100,7 @@ mod tests {
             bind: Some([127, 0, 0, 1].into()),
             ..Examination::default()
         };
-        let report = examination.run().await.unwrap();
+        let report = examination.run(std::future::pending()).await.unwrap();
         assert!(report.complete);
         let of = |source| {
             let mut lines = report.lines.iter();

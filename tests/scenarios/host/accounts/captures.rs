@@ -41,7 +41,7 @@ fn answers(session: &mut Session, now: Instant) -> Vec<Snac> {
             Output::Feedbag(FeedbagRequest::Change {
                 request_id, items, ..
             }) => session.feedbag_changed(request_id, vec![Status::OK; items.len()]),
-            Output::Relay { request_id } => session.relay(request_id, None),
+            Output::Relay { request_id, .. } => session.relay(request_id, None),
             Output::Deliver(outbound) => session.delivered(&outbound),
             _ => {}
         }
@@ -72,6 +72,7 @@ fn compare(records: &[&Record]) -> BTreeMap<u32, Talk> {
         challenge: [7; 16],
         rates: RateTable::OURS,
         rates_old: RateTable::OLD,
+        error_url: Default::default(),
     };
     let mut session = Session::new(now, config);
     let mut all: BTreeMap<u32, Talk> = BTreeMap::new();

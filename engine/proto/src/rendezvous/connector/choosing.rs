@@ -116,10 +116,13 @@ impl Connector {
         }
     }
 
-    /// The best of the proven lanes beside the one in use.
+    /// The best of the proven lanes beside the one in use. While that one works, none that was used before it: the peer takes a lane once,
+    /// and would go on sending on the present one.
     fn best(&self) -> Option<(AttemptId, &Lane)> {
+        let works = self.current().is_some_and(|current| !current.silent);
         let usable = self.ground.lanes.iter().filter(|(attempt, lane)| {
-            lane.is_proven() && !lane.silent && Some(*attempt) != self.lane.current
+            let used = works && lane.chosen == Chosen::Used;
+            lane.is_proven() && !lane.silent && !used && Some(*attempt) != self.lane.current
         });
         usable.reduce(|best, other| {
             if is_better(other.1, best.1) {

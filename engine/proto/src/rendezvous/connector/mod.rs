@@ -57,6 +57,8 @@ pub(super) struct Connector {
     /// What we know of the peer's latest generation.
     theirs: Whereabouts,
     first_told: Option<Instant>,
+    /// Direct dials so far.
+    dials: usize,
     first_heard: Option<Instant>,
     /// Round trip through the host, the shortest seen.
     signalling: Option<Duration>,
@@ -102,6 +104,7 @@ impl Connector {
             told: None,
             theirs: Whereabouts::default(),
             first_told: None,
+            dials: 0,
             first_heard: None,
             signalling: None,
             relay_joined: None,

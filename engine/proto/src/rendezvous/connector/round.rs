@@ -8,9 +8,9 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::super::limits::{
-    DIAL_PACE, DIALS_OPEN_MAX, OPENER_HOLD_EXTRA, OPENER_HOLD_MIN, OPENER_HOLD_UNKNOWN,
-    QUIC_AT_ONCE, QUIC_OPEN_MAX, QUIC_PACE, ROUND, ROUNDS_OFTEN, SIMULTANEOUS_OPEN_AFTER,
-    SIMULTANEOUS_OPEN_MAX, TCP_HEAD_START,
+    DIAL_PACE, DIALS_OPEN_MAX, OFFERED_MAX, OPENER_HOLD_EXTRA, OPENER_HOLD_MIN,
+    OPENER_HOLD_UNKNOWN, QUIC_AT_ONCE, QUIC_OPEN_MAX, QUIC_PACE, ROUND, ROUNDS_OFTEN,
+    SIMULTANEOUS_OPEN_AFTER, SIMULTANEOUS_OPEN_MAX, TCP_HEAD_START,
 };
 use super::super::probing::Probing;
 use super::super::{Carrier, Protocol};
@@ -117,13 +117,16 @@ impl Round {
 
     /// Queues addresses that are not known yet, best first. `quic`: we are to dial over UDP.
     pub(super) fn offer(&mut self, now: Instant, pairs: &[Pair], quic: bool) {
-        let known = &self.known;
-        let new = pairs
-            .iter()
-            .filter(|pair| !pair.needs_both() && !known.contains(&(pair.protocol, pair.address)));
-        let new: Vec<_> = new.copied().collect();
-        self.known
-            .extend(new.iter().map(|pair| (pair.protocol, pair.address)));
+        let mut new = Vec::new();
+        for pair in pairs.iter().filter(|pair| !pair.needs_both()) {
+            let (protocol, address) = (pair.protocol, pair.address);
+            let of_protocol = |known: &&(Protocol, _)| known.0 == protocol;
+            let room = self.known.iter().filter(of_protocol).count() < OFFERED_MAX;
+            if room && !self.known.contains(&(protocol, address)) {
+                self.known.push((protocol, address));
+                new.push(*pair);
+            }
+        }
         let (udp, tcp): (Vec<_>, Vec<_>) = new
             .into_iter()
             .partition(|pair| pair.protocol == Protocol::Udp);

@@ -146,6 +146,20 @@ fn s_10_eight_are_tried_and_the_best_of_each_kind() {
 }
 
 #[test]
+fn s_10_a_peer_that_tells_ever_more_addresses_makes_one_round_dial_no_more_than_sixteen() {
+    let (now, mut round) = (any_instant(), Round::new(0, None));
+    for told in 0..20 {
+        let theirs: Vec<_> = (1..=8)
+            .map(|n| tcp(&format!("203.0.{told}.{n}:5000"), CandidateKind::HOST))
+            .collect();
+        round.offer(now, &paired(&own(), &theirs), true);
+    }
+    let later = |n: u64| now + ms(60_000 * n);
+    let dialled = (1..=200).filter(|n| round.next(later(*n), Open::default()).is_some());
+    assert_eq!(dialled.count(), 16);
+}
+
+#[test]
 fn tcp_dials_take_the_families_in_turn() {
     let theirs = [
         tcp("[2001:db8::1]:5000", CandidateKind::HOST),

@@ -6,7 +6,7 @@ use super::super::candidate::Judge;
 use super::super::common::Common;
 use super::super::desk::{Context, Try};
 use super::super::limits::{
-    DIAL_LIFE, HANDSHAKES_PER_SOURCE_MAX, OPENER_TTL, QUIC_LIFE, QUIC_OPEN_MAX, ROUND,
+    DIAL_LIFE, DIALS_MAX, HANDSHAKES_PER_SOURCE_MAX, OPENER_TTL, QUIC_LIFE, QUIC_OPEN_MAX, ROUND,
     SIMULTANEOUS_OPEN_LIFE,
 };
 use super::super::probing::{ProbeSetup, Probing};
@@ -154,6 +154,10 @@ impl Connector {
     }
 
     fn dial(&mut self, common: &Common, context: &mut Context<'_>, target: &Target) {
+        if self.dials >= DIALS_MAX {
+            return;
+        }
+        self.dials += 1;
         let Target { to, carrier, .. } = *target;
         let life = match carrier {
             Carrier::Tcp => DIAL_LIFE,

@@ -3,6 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::tlv;
+use crate::wire::admin::AdminErrorCode;
 use crate::wire::codec::{Reader, put_string16, wire_enum};
 use crate::wire::error::DecodeError;
 use crate::wire::flap;
@@ -180,7 +181,7 @@ macro_rules! tlv_body {
         #[derive(Clone, Default, PartialEq, Eq)]
         pub struct $name {
             /// In the order of the wire; the first of a tag counts.
-            pub tlvs: TlvList,
+            pub tlvs: $crate::wire::tlv::TlvList,
         }
 
         /// Shows tags and lengths only: digests, tokens and tickets are among the values.
@@ -196,21 +197,21 @@ macro_rules! tlv_body {
             /// Reads a body.
             ///
             /// # Errors
-            /// As [`TlvList::decode_rest`].
-            pub fn decode(body: &Bytes) -> Result<Self, DecodeError> {
-                TlvList::decode_rest(body.clone()).map(|tlvs| Self { tlvs })
+            /// As [`crate::wire::tlv::TlvList::decode_rest`].
+            pub fn decode(body: &::bytes::Bytes) -> Result<Self, $crate::wire::error::DecodeError> {
+                $crate::wire::tlv::TlvList::decode_rest(body.clone()).map(|tlvs| Self { tlvs })
             }
 
             /// The body's bytes.
-            pub fn encode(&self) -> Bytes {
-                let mut out = BytesMut::new();
+            pub fn encode(&self) -> ::bytes::Bytes {
+                let mut out = ::bytes::BytesMut::new();
                 self.tlvs.encode_rest(&mut out);
                 out.freeze()
             }
         }
     };
 }
-pub(super) use tlv_body;
+pub(in crate::wire) use tlv_body;
 
 tlv_body! {
     /// 0x0017/0x0006, a client asks for the challenge of [`tlv::SCREEN_NAME`].
@@ -262,6 +263,11 @@ impl LoginReply {
     /// [`DecodeError::Missing`], or what is wrong with it.
     pub fn screen_name(&self) -> Result<ScreenName, DecodeError> {
         screen_name(&self.tlvs)
+    }
+
+    /// Which rule a new account breaks ([`tlv::CREATE_ACCOUNT`]); none if none was to be made, or if that is not why sign-on failed.
+    pub fn not_created(&self) -> Option<AdminErrorCode> {
+        self.tlvs.u16(tlv::CREATE_ACCOUNT).map(AdminErrorCode)
     }
 
     /// Why sign-on failed; none if it did not.

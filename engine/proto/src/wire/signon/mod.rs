@@ -10,6 +10,7 @@ mod locate;
 mod oservice;
 mod rates;
 
+pub(in crate::wire) use bucp::tlv_body;
 pub use bucp::{Challenge, ChallengeRequest, GuestWish, Hello, Login, LoginErrorCode, LoginReply};
 pub use buddy::NameList;
 pub use digest::{DigestKind, Roast, digest};
@@ -53,6 +54,8 @@ pub mod tlv {
     pub const NEW_DIGEST: u16 = 0x004C;
     /// Whether the next connection is to be TLS, u8; 0 if not.
     pub const TLS_STATE: u16 = 0x008E;
+    /// In a service request: the next connection should be TLS; empty.
+    pub const WANTS_TLS: u16 = 0x008C;
     /// Ours: what a guest wants, u8; see [`super::GuestWish`].
     pub const GUEST: u16 = 0x5244;
     /// Ours: what proves later that a number is one's own, 16 bytes.
@@ -67,4 +70,16 @@ pub mod tlv {
     pub const PASSWORD: u16 = 0x524A;
     /// Ours, in a challenge: the host takes [`PASSWORD`], u8 1.
     pub const NORMAL_SIGN_ON: u16 = 0x524B;
+    /// Ours, beside [`PASSWORD`]: there is no such account yet, make it; the mail address, UTF-8, may be empty. In the reply: which
+    /// rule the account breaks, u16.
+    pub const CREATE_ACCOUNT: u16 = 0x524C;
+    /// Ours, in 0x0007/0x0006: the code of the mail, ASCII.
+    pub const CONFIRM_CODE: u16 = 0x524D;
+    /// Ours, in a request for the relay service: the rendezvous that it is for, 8 bytes.
+    pub const RENDEZVOUS_COOKIE: u16 = 0x524E;
+    /// Ours, in a request for the relay service: a relay that just failed the client, `host:port`; may repeat.
+    pub const AVOID_RELAY: u16 = 0x524F;
+    /// Ours, in a sign-off frame: the host goes down, and the client should come back at a moment of its own between 0 and so
+    /// many seconds, u16.
+    pub const RETURN_WITHIN: u16 = 0x5250;
 }

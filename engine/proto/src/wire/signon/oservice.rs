@@ -4,8 +4,10 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::bucp::tlv_body;
 use super::tlv;
+use crate::limits;
 use crate::wire::codec::Reader;
 use crate::wire::error::DecodeError;
+use crate::wire::rendezvous::Cookie;
 use crate::wire::snac::Foodgroup;
 use crate::wire::tlv::TlvList;
 
@@ -137,11 +139,45 @@ impl ClientOnline {
 pub struct ServiceRequest {
     /// Which service.
     pub foodgroup: Foodgroup,
-    /// Tag 0x008C: wants TLS; empty.
+    /// [`tlv::WANTS_TLS`]; for a relay [`tlv::RENDEZVOUS_COOKIE`] and [`tlv::AVOID_RELAY`].
     pub tlvs: TlvList,
 }
 
 impl ServiceRequest {
+    /// Asks for a service.
+    pub fn of(foodgroup: Foodgroup) -> Self {
+        let tlvs = TlvList::new();
+        Self { foodgroup, tlvs }
+    }
+
+    /// Asks for a relay for this rendezvous, if possible none of these.
+    pub fn for_relay<'a>(cookie: Cookie, avoid: impl IntoIterator<Item = &'a str>) -> Self {
+        let avoid = avoid.into_iter().take(limits::RELAYS_AVOIDED);
+        let tlvs = TlvList::new().with(tlv::RENDEZVOUS_COOKIE, cookie.0.to_vec());
+        let foodgroup = Foodgroup::ARS;
+        let tlvs = avoid.fold(tlvs, |tlvs, relay| {
+            tlvs.with(tlv::AVOID_RELAY, relay.as_bytes().to_vec())
+        });
+        Self { foodgroup, tlvs }
+    }
+
+    /// The rendezvous that a relay is for.
+    pub fn cookie(&self) -> Option<Cookie> {
+        let cookie = self.tlvs.first(tlv::RENDEZVOUS_COOKIE)?;
+        cookie[..].try_into().ok().map(Cookie)
+    }
+
+    /// Relays that failed the client, at most [`limits::RELAYS_AVOIDED`]. Foreign text.
+    pub fn avoid(&self) -> Vec<String> {
+        let avoid = self.tlvs.all(tlv::AVOID_RELAY);
+        let avoid = avoid.filter(|relay| relay.len() <= limits::RELAY_ADDRESS);
+        let avoid = avoid.filter_map(|relay| std::str::from_utf8(relay).ok());
+        avoid
+            .take(limits::RELAYS_AVOIDED)
+            .map(ToOwned::to_owned)
+            .collect()
+    }
+
     /// Reads a body.
     ///
     /// # Errors
@@ -223,6 +259,33 @@ mod tests {
         assert!(HostOnline::decode(&hex("000100")).is_err());
         assert!(Versions::decode(&hex("00010003 0002")).is_err());
         assert!(ClientOnline::decode(&hex("0004 0001 0110")).is_err());
+    }
+
+    #[test]
+    fn a_relay_is_asked_for_with_its_rendezvous_and_those_that_failed() {
+        let cookie = Cookie(*b"01234567");
+        let request = ServiceRequest::for_relay(cookie, ["a:1", "b:2"]);
+        let expected = hex("044a 524e 0008 3031323334353637 524f 0003 613a31 524f 0003 623a32");
+        assert_eq!(request.encode(), expected);
+        let request = ServiceRequest::decode(&expected).expect("a good request");
+        assert_eq!(request.cookie(), Some(cookie));
+        assert_eq!(request.avoid(), ["a:1", "b:2"]);
+        let six = ServiceRequest::for_relay(cookie, ["r:1"; 6]);
+        assert_eq!(
+            six.tlvs.all(tlv::AVOID_RELAY).count(),
+            limits::RELAYS_AVOIDED
+        );
+        // What strangers may say instead.
+        let mut odd = ServiceRequest::of(Foodgroup::ARS);
+        odd.tlvs.push(tlv::RENDEZVOUS_COOKIE, vec![7; 7]);
+        odd.tlvs.push(tlv::AVOID_RELAY, vec![0xFF]);
+        odd.tlvs
+            .push(tlv::AVOID_RELAY, vec![b'a'; limits::RELAY_ADDRESS + 1]);
+        (0..6).for_each(|_| odd.tlvs.push(tlv::AVOID_RELAY, &b"r:1"[..]));
+        assert_eq!(
+            (odd.cookie(), odd.avoid()),
+            (None, vec!["r:1".to_owned(); 4])
+        );
     }
 
     #[test]
