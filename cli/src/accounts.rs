@@ -41,16 +41,26 @@ pub(crate) fn url(store: &Store) -> Result<Option<String>, Failure> {
     Ok(Some(format!("sqlite:{path}")))
 }
 
-pub(crate) async fn open(url: &str) -> Result<Accounts, Failure> {
-    Accounts::open(url).await.map_err(|error| failed(&error))
+/// Opens the database. The key of one on a server is in the host's folder.
+pub(crate) async fn open(url: &str, store: &Store) -> Result<Accounts, Failure> {
+    let opened = if url.starts_with("sqlite:") {
+        Accounts::open(url).await
+    } else {
+        match folder(store)? {
+            Some(folder) => Accounts::open_in(url, &folder).await,
+            None => Accounts::open(url).await,
+        }
+    };
+    opened.map_err(|error| failed(&error))
 }
 
 /// The number and the sentence for what went wrong with accounts.
 pub(crate) fn failed(error: &AccountsError) -> Failure {
     let exit = match error {
-        AccountsError::Url { .. } | AccountsError::Name { .. } | AccountsError::Password => {
-            Exit::USAGE
-        }
+        AccountsError::Url { .. }
+        | AccountsError::KeyPlace
+        | AccountsError::Name { .. }
+        | AccountsError::Password => Exit::USAGE,
         AccountsError::Unknown { .. } => Exit::NOBODY,
         AccountsError::File { .. }
         | AccountsError::KeyFile { .. }

@@ -15,6 +15,7 @@ mod login;
 mod receive;
 mod record;
 mod records;
+mod relay;
 mod road;
 mod send;
 mod send_to;
@@ -88,9 +89,10 @@ async fn run(cli: Cli) -> Exit {
         Verb::Contact(verb) => contact::run(verb, &ui),
         Verb::Host(host) => match host.verb {
             Some(HostVerb::User(user)) => users::run(user, &mut ui).await,
+            Some(HostVerb::RelayKey(args)) => relay::show_key(&args, &ui),
             None => serve::host(host, &ui, stop).await,
         },
-        Verb::Relay(relay) => serve::relay(relay, &ui, stop).await,
+        Verb::Relay(relay) => relay::run_relay(relay, &ui, stop).await,
         Verb::Doctor(args) => doctor::run(args, &ui, &mut stop).await,
         Verb::Transfers(args) => transfers::run(&args, &ui),
         Verb::Completions { shell } => completions(shell),

@@ -1,14 +1,15 @@
-//! `rdv host` and `rdv relay`.
+//! `rdv host`.
 
 use std::net::SocketAddr;
 use std::path::Path;
 
 use rdv::{Fingerprint, show};
-use rdv_host::{Host, HostConfig, HostError, IdentitySource, Relay, RelayConfig, RelaySource};
+use rdv_host::{Host, HostConfig, HostError, IdentitySource, RelaySource};
 
 use crate::accounts;
 use crate::args;
 use crate::exit::{Exit, Failure};
+use crate::relay;
 use crate::stop::Stop;
 use crate::ui::Ui;
 
@@ -19,14 +20,10 @@ const LEGACY_RELAY_PORT: u16 = 5190;
 
 pub(crate) async fn host(args: args::Host, ui: &Ui, stop: Stop) -> Result<Exit, Failure> {
     let url = accounts::url(&args.store)?;
-    let relay = match (args.relay_listen, args.relay) {
-        (Some(address), _) => RelaySource::Listen(vec![address]),
-        (None, Some(address)) => RelaySource::Foreign(vec![address]),
-        (None, None) => RelaySource::SamePort,
-    };
     let config = HostConfig {
+        relay: relay::source(&args),
+        ticket_key: relay::key_of_host(&args)?,
         listen: args.listen,
-        relay,
         identity: identity(
             args.tls_cert.as_deref().zip(args.tls_key.as_deref()),
             &args.store,
@@ -35,7 +32,7 @@ pub(crate) async fn host(args: args::Host, ui: &Ui, stop: Stop) -> Result<Exit, 
         public_address: args.public,
         museum: args.museum,
         accounts: match &url {
-            Some(url) => Some(accounts::open(url).await?),
+            Some(url) => Some(accounts::open(url, &args.store).await?),
             None => None,
         },
         ..HostConfig::default()
@@ -46,7 +43,10 @@ pub(crate) async fn host(args: args::Host, ui: &Ui, stop: Stop) -> Result<Exit, 
                 .count()
                 .await
                 .map_err(|error| accounts::failed(&error))?;
-            format!("{count}, in {}", show(url, PATH_SHOWN_MAX))
+            format!(
+                "{count}, in {}",
+                show(&rdv_host::accounts::Accounts::shown(url), PATH_SHOWN_MAX)
+            )
         }
         _ => "none, for there is no folder to keep them in; name a database with --db".to_owned(),
     };
@@ -75,7 +75,7 @@ pub(crate) async fn host(args: args::Host, ui: &Ui, stop: Stop) -> Result<Exit, 
     run(stop, |asked| host.run(asked)).await
 }
 
-fn say_where_stun_is_missing(missing: &[(SocketAddr, std::io::Error)], ui: &Ui) {
+pub(crate) fn say_where_stun_is_missing(missing: &[(SocketAddr, std::io::Error)], ui: &Ui) {
     for (address, error) in missing {
         ui.must_say(format!(
             "Note: UDP port {} cannot be used ({error}); clients cannot ask there how the world sees them, so that fewer of them meet directly.",
@@ -108,25 +108,8 @@ fn notes_for_old_clients(
     notes
 }
 
-pub(crate) async fn relay(args: args::Relay, ui: &Ui, stop: Stop) -> Result<Exit, Failure> {
-    let config = RelayConfig {
-        listen: args.listen,
-        open: args.open,
-        ..RelayConfig::default()
-    };
-    let relay = Relay::bind(config)
-        .await
-        .map_err(|error| cannot_start(&error))?;
-    for address in relay.local_addrs() {
-        ui.must_say(format!("Relay on {address}"));
-    }
-    say_where_stun_is_missing(relay.stun_missing(), ui);
-    ui.must_say("Note: an open relay carries bytes for everybody who finds it.");
-    run(stop, |asked| relay.run(asked)).await
-}
-
 /// Runs until the process is asked to stop. To be stopped is how a server ends well.
-async fn run<F: Future<Output = ()>>(
+pub(crate) async fn run<F: Future<Output = ()>>(
     mut stop: Stop,
     serve: impl FnOnce(Asked) -> F,
 ) -> Result<Exit, Failure> {
@@ -137,7 +120,7 @@ async fn run<F: Future<Output = ()>>(
     Ok(Exit::DONE)
 }
 
-type Asked = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(crate) type Asked = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 fn identity(pem: Option<(&Path, &Path)>, store: &args::Store) -> Result<IdentitySource, Failure> {
     if let Some((certificate, key)) = pem {
@@ -164,7 +147,7 @@ fn read(path: &Path) -> Result<String, Failure> {
     })
 }
 
-fn cannot_start(error: &HostError) -> Failure {
+pub(crate) fn cannot_start(error: &HostError) -> Failure {
     let mut sentence = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {

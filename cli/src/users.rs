@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 use rdv::{ScreenName, show};
-use rdv_host::accounts::{Account, Accounts, AccountsError, Password};
+use rdv_host::accounts::{Account, Accounts, AccountsError, Password, State};
 use serde_json::{Value, json};
 
 use crate::accounts;
@@ -35,7 +35,7 @@ pub(crate) async fn run(user: User, ui: &mut Ui) -> Result<Exit, Failure> {
             "there is no home folder to keep accounts in; name a database with --db",
         )
     })?;
-    let accounts = accounts::open(&url).await?;
+    let accounts = accounts::open(&url, &more.store).await?;
     let news = match user.verb {
         UserVerb::List { .. } => {
             list(&accounts, ui).await?;
@@ -185,7 +185,7 @@ async fn list(accounts: &Accounts, ui: &Ui) -> Result<(), Failure> {
             let line = if ui.json {
                 json!({
                     "name": account.name.as_str(), "legacy": account.legacy,
-                    "disabled": account.disabled, "created_unix_s": account.created_unix_s,
+                    "disabled": account.state == State::Disabled, "created_unix_s": account.created_unix_s,
                 })
                 .to_string()
             } else {
@@ -212,8 +212,11 @@ fn line_of(account: &Account) -> String {
     if account.legacy {
         line.push_str("  old clients, too");
     }
-    if account.disabled {
-        line.push_str("  DISABLED");
+    match account.state {
+        State::Active => {}
+        State::Disabled => line.push_str("  DISABLED"),
+        State::Deleted => line.push_str("  DELETED"),
+        _ => line.push_str("  EXPIRED"),
     }
     line
 }

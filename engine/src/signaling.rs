@@ -155,11 +155,33 @@ pub trait RelayDirectory: Send + Sync + 'static {
     /// # Errors
     /// [`SignalingError::Closed`] once the channel to the host is gone.
     fn relay(&self) -> BoxFuture<'_, Result<Option<RelayInfo>, SignalingError>>;
+
+    /// The relay for the one session of this cookie, with a ticket that nobody else uses; if possible none of those in `avoid`
+    /// (each `HOST:PORT`, as it was given), which have just failed. Directories whose tickets are good for any number of sessions
+    /// need not care.
+    ///
+    /// # Errors
+    /// As [`relay`](Self::relay).
+    fn relay_for(
+        &self,
+        _cookie: Cookie,
+        _avoid: Vec<String>,
+    ) -> BoxFuture<'_, Result<Option<RelayInfo>, SignalingError>> {
+        self.relay()
+    }
 }
 
 impl<T: RelayDirectory + ?Sized> RelayDirectory for std::sync::Arc<T> {
     fn relay(&self) -> BoxFuture<'_, Result<Option<RelayInfo>, SignalingError>> {
         (**self).relay()
+    }
+
+    fn relay_for(
+        &self,
+        cookie: Cookie,
+        avoid: Vec<String>,
+    ) -> BoxFuture<'_, Result<Option<RelayInfo>, SignalingError>> {
+        (**self).relay_for(cookie, avoid)
     }
 }
 

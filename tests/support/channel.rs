@@ -6,7 +6,7 @@ use bytes::Bytes;
 use rdv::ScreenName;
 use rdv::signaling::memory::MemoryChannel;
 use rdv::signaling::{BoxFuture, Incoming, RelayDirectory, RelayInfo, Signaling, SignalingError};
-use rdv_proto::wire::rendezvous::{Message, MessageKind, tag};
+use rdv_proto::wire::rendezvous::{Cookie, Message, MessageKind, tag};
 use rdv_proto::wire::signal::Signal;
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
@@ -150,6 +150,14 @@ impl Signaling for Meddled {
 impl RelayDirectory for Meddled {
     fn relay(&self) -> BoxFuture<'_, Result<Option<RelayInfo>, SignalingError>> {
         self.inner.relay()
+    }
+
+    fn relay_for(
+        &self,
+        cookie: Cookie,
+        avoid: Vec<String>,
+    ) -> BoxFuture<'_, Result<Option<RelayInfo>, SignalingError>> {
+        self.inner.relay_for(cookie, avoid)
     }
 }
 

@@ -21,6 +21,8 @@ pub mod old_peer;
 pub mod pair;
 #[cfg(target_os = "linux")]
 pub mod ports;
+#[cfg(unix)]
+pub mod postgres;
 #[cfg(target_os = "linux")]
 pub mod process;
 #[cfg(target_os = "linux")]

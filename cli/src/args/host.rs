@@ -15,9 +15,12 @@ pub(crate) struct Host {
     /// Run a relay on this address, too; without it the relay shares the port of the host
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) relay_listen: Option<SocketAddr>,
-    /// Name a relay that runs elsewhere instead of running one
-    #[arg(long, value_name = "ADDR:PORT", conflicts_with = "relay_listen")]
-    pub(crate) relay: Option<String>,
+    /// Name a relay that runs elsewhere instead of running one; may be given again, those that answer are used in turn
+    #[arg(long, value_name = "ADDR:PORT", conflicts_with_all = ["relay_listen", "relay_public"])]
+    pub(crate) relay: Vec<String>,
+    /// The key that those relays know, as `rdv host relay-key` prints it; without it the one in the host's folder
+    #[arg(long, value_name = "FILE", requires = "relay")]
+    pub(crate) relay_key: Option<PathBuf>,
     /// The address of this machine as the world sees it, if clients connect to another
     #[arg(long, value_name = "ADDR")]
     pub(crate) public: Option<std::net::IpAddr>,
@@ -42,8 +45,8 @@ pub(crate) struct Host {
 /// Where a host keeps what it must not forget.
 #[derive(Debug, Args)]
 pub(crate) struct Store {
-    /// The database of accounts; without it `host.db` in the folder of --state
-    #[arg(long, value_name = "sqlite:PATH")]
+    /// The database of accounts, sqlite:PATH or postgres://USER@HOST/DATABASE; without it `host.db` in the folder of --state
+    #[arg(long, value_name = "URL")]
     pub(crate) db: Option<String>,
     /// The host's folder, for the certificate that was made and for accounts; without it one in the home folder
     #[arg(long, value_name = "DIR")]
@@ -54,6 +57,14 @@ pub(crate) struct Store {
 pub(crate) enum HostVerb {
     /// Manage the accounts of a host, while it runs or not
     User(User),
+    /// Print the key that relays on other machines need, for `rdv relay --key`; it is made and kept if there is none
+    RelayKey(RelayKey),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RelayKey {
+    #[command(flatten)]
+    pub(crate) store: Store,
 }
 
 const AFTER_USER: &str = "\

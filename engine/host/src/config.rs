@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rdv_proto::relay::RelayLimits;
 use rdv_proto::responder::ResponderLimits;
 
-use crate::accounts::Accounts;
+use crate::accounts::{Accounts, MessageStore};
 use crate::admin::AdminConfig;
 use crate::identity::IdentitySource;
 use crate::limits::Limits;
@@ -33,6 +33,8 @@ pub struct HostConfig {
     pub ticket_key: Option<[u8; 32]>,
     /// Who may sign on with a password. None: guests alone are served.
     pub accounts: Option<Accounts>,
+    /// Where messages for accounts that are away are kept. None: in the database of the accounts.
+    pub message_store: Option<Arc<dyn MessageStore>>,
     /// What owners may do with their accounts.
     pub admin: AdminConfig,
     /// Who carries confirmation mails. None: addresses are taken as they are told.
@@ -59,6 +61,7 @@ impl Default for HostConfig {
             relay_public: None,
             ticket_key: None,
             accounts: None,
+            message_store: None,
             admin: AdminConfig::default(),
             mailer: None,
             museum: false,

@@ -9,14 +9,18 @@ use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use rdv_proto::pace::Origin;
 use rdv_proto::session::{
     AccountSignOn, Admission, Output, Party, RateTable, Session, SessionConfig, Sessions, Wish,
 };
 use rdv_proto::wire::error::DecodeError;
 use rdv_proto::wire::flap::Frame;
+use rdv_proto::wire::rendezvous::Cookie;
 use rdv_proto::wire::signon::LoginErrorCode;
+use rdv_proto::wire::snac::HOST_REQUEST;
 use rdv_proto::wire::text::ScreenName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
 use tokio::time::{timeout, timeout_at};
 use tracing::{debug, trace};
 
@@ -26,12 +30,13 @@ use crate::drain::Leave;
 use crate::feedbag;
 use crate::gate::Pass;
 use crate::host::Shared;
+use crate::mailbox::Mailbox;
 use crate::metrics::{Kind, Limit, SignedOn};
-use crate::people::{Entrant, Place};
 use crate::queue::{Queue, queue};
 use crate::random::random;
-use crate::router::Seat as GuestSeat;
-use crate::serve::{serve_account, serve_guest};
+use crate::routing::{Entrant, Resident, Seat, Word};
+use crate::serve::{Keeping, own_info, serve_account, serve_guest};
+use crate::stored::InHand;
 
 /// What is read at once, in bytes.
 const READ: usize = 8 * 1024;
@@ -107,7 +112,9 @@ impl Arrival {
         let mut client = Client {
             session: Session::new(Instant::now(), config),
             queue,
+            news: Arc::default(),
             seat: None,
+            in_hand: None,
             counted: None,
             pass: Some(self.pass),
             shared: self.shared,
@@ -128,6 +135,7 @@ impl Arrival {
         };
         // From here on nobody reaches this client; the number of a guest waits for it.
         client.seat = None;
+        client.in_hand = None;
         client.counted = None;
         if let Ended::Farewell = ended {
             client.queue.close();
@@ -148,7 +156,11 @@ impl Arrival {
 struct Client {
     session: Session,
     queue: Queue,
+    /// There is something new about its own account.
+    news: Arc<Notify>,
     seat: Option<Seat>,
+    /// Stored messages that it was given.
+    in_hand: Option<InHand>,
     counted: Option<SignedOn>,
     pass: Option<Pass>,
     shared: Arc<Shared>,
@@ -158,18 +170,12 @@ struct Client {
     arrived: Instant,
 }
 
-/// Where a client that is signed on belongs.
-enum Seat {
-    Guest(GuestSeat),
-    Account(Place),
-}
-
 impl Client {
     async fn read_from(&mut self, stream: &mut (impl AsyncRead + Unpin), mut stop: Leave) -> Ended {
         let mut buffer = BytesMut::new();
         let opened = Instant::now();
         let mut last_frame = opened;
-        if let Some(ended) = self.carry_out().await {
+        if let Some(ended) = Box::pin(self.carry_out()).await {
             return ended;
         }
         loop {
@@ -186,7 +192,7 @@ impl Client {
                         }
                         let (deadline, limit) = self.deadline(opened, last_frame);
                         let ended = tokio::select! {
-                            carried = timeout_at(deadline.into(), self.carry_out()) => carried,
+                            carried = timeout_at(deadline.into(), Box::pin(self.carry_out())) => carried,
                             within = stop.asked() => return self.leave(within),
                         };
                         match ended {
@@ -201,12 +207,20 @@ impl Client {
                 buffer = BytesMut::new();
             }
             let (deadline, limit) = self.deadline(opened, last_frame);
+            let news = Arc::clone(&self.news);
             let read = tokio::select! {
-                read = timeout_at(deadline.into(), read(stream, &mut buffer)) => read,
+                read = timeout_at(deadline.into(), read(stream, &mut buffer)) => Some(read),
+                () = news.notified() => None,
                 within = stop.asked() => return self.leave(within),
             };
+            let Some(read) = read else {
+                match Box::pin(self.tell_news()).await {
+                    None => continue,
+                    Some(ended) => return ended,
+                }
+            };
             match read {
-                Ok(Ok(1..)) => {}
+                Ok(Ok(1..)) => self.heard(Instant::now()).await,
                 Ok(Ok(0) | Err(_)) => return Ended::Gone,
                 Err(_) => return self.over(limit),
             }
@@ -243,6 +257,39 @@ impl Client {
             };
         }
         Ended::Farewell
+    }
+
+    /// The client is told what is new about its own account.
+    async fn tell_news(&mut self) -> Option<Ended> {
+        if let Some(seat) = &self.seat {
+            own_info(&mut self.session, seat, HOST_REQUEST).await;
+        }
+        self.carry_out().await
+    }
+
+    /// The client said something, at `read`: so it has taken what it was given.
+    async fn heard(&mut self, read: Instant) {
+        let while_ = self.shared.limits.stored_proof;
+        let taken = self
+            .in_hand
+            .take_if(|in_hand| in_hand.is_taken(read, while_));
+        if let (Some(taken), Some(stored)) = (taken, &self.shared.stored) {
+            stored.done(taken).await;
+        }
+    }
+
+    /// Hands out what was stored for the account; what is in hand already is not handed out again.
+    async fn hand_out(&mut self, request_id: u32) {
+        let account = self.seat.as_ref().and_then(Seat::account);
+        if let (Some(account), Some(stored), None) = (account, &self.shared.stored, &self.in_hand)
+            && let Some((in_hand, messages)) = stored.take(account).await
+        {
+            for message in &messages {
+                self.session.stored(message);
+            }
+            self.in_hand = Some(in_hand);
+        }
+        self.session.stored_all(request_id);
     }
 
     /// Absolute: single bytes do not move it. The limit that it stands for comes with it.
@@ -284,31 +331,50 @@ impl Client {
                 {
                     self.refuse(LoginErrorCode::UNAVAILABLE);
                 }
-                Output::SignOn(wish) => self.sign_on_guest(&wish),
-                Output::Authenticate(sign_on) => Box::pin(self.authenticate(sign_on)).await,
-                Output::Redeem { cookie, sessions } => {
-                    Box::pin(self.redeem(&cookie, sessions)).await;
-                }
-                Output::Relay { request_id, .. } => self.tell_relay(request_id),
-                other => match &self.seat {
+                Output::SignOn(wish) => self.sign_on_guest(wish).await,
+                Output::Authenticate(sign_on) => self.authenticate(sign_on).await,
+                Output::Redeem { cookie, sessions } => self.redeem(&cookie, sessions).await,
+                Output::Relay {
+                    request_id,
+                    cookie,
+                    avoid,
+                } => self.tell_relay(request_id, cookie, &avoid),
+                Output::Stored { request_id } => self.hand_out(request_id).await,
+                other => {
                     // Without a seat the session asks for nothing but one.
-                    None => return Some(Ended::Gone),
-                    Some(Seat::Guest(seat)) => serve_guest(&mut self.session, seat, other),
-                    Some(Seat::Account(place)) => {
-                        let accounts = self.shared.accounts.as_ref();
-                        let shown = serve_account(&mut self.session, place, accounts, other).await;
-                        let mut shown = &shown[..];
-                        while !shown.is_empty() {
-                            let Some(room) = self.queue.wait_for_room(stall).await else {
-                                return Some(self.stalled());
-                            };
-                            let (now, later) = shown.split_at(shown.len().min(room));
-                            place.show(Instant::now(), now);
-                            shown = later;
-                        }
+                    let Some(seat) = &self.seat else {
+                        return Some(Ended::Gone);
+                    };
+                    let Some(account) = seat.account() else {
+                        serve_guest(&mut self.session, seat, &self.shared.metrics, other).await;
+                        continue;
+                    };
+                    let keeping = Keeping {
+                        accounts: self.shared.accounts.as_ref(),
+                        edits: &self.shared.edits,
+                        stored: self.shared.stored.as_ref(),
+                        metrics: &self.shared.metrics,
+                    };
+                    let who = (seat, account);
+                    let mut shown = serve_account(&mut self.session, who, keeping, other).await;
+                    while !shown.is_empty() {
+                        let room = self.queue.wait_for_room(stall).await;
+                        let Some(room) = room else {
+                            return Some(self.stalled());
+                        };
+                        let later = shown.split_off(shown.len().min(room));
+                        seat.presence(Word::Show(shown)).await;
+                        shown = later;
                     }
-                },
+                }
             }
+        }
+        if let Some(in_hand) = self
+            .in_hand
+            .as_mut()
+            .filter(|in_hand| in_hand.is_unwritten())
+        {
+            in_hand.queued(self.queue.mark());
         }
         None
     }
@@ -321,20 +387,29 @@ impl Client {
         Ended::Gone
     }
 
-    fn sign_on_guest(&mut self, wish: &Wish) {
-        let queue = self.queue.clone();
-        let router = &self.shared.router;
-        match router.sign_on(Instant::now(), wish, self.peer.ip(), queue) {
+    async fn sign_on_guest(&mut self, wish: Wish) {
+        let from = Origin::of(self.peer.ip());
+        let mailbox = self.mailbox(false);
+        let entrant = Entrant::Guest { wish, from };
+        match self.shared.routes.register(entrant, mailbox).await {
             Ok(seat) => {
-                let (name, token) = (seat.name.clone(), seat.token.as_ref());
+                let (name, token) = (seat.name().clone(), seat.token.as_ref());
                 self.session.signed_on(name, token, seat.since_unix_s);
-                self.seat = Some(Seat::Guest(seat));
+                self.seat = Some(seat);
                 self.counted = Some(self.shared.metrics.signed_on(Kind::Guest));
                 self.pass = None;
             }
             Err(code) => {
                 self.refuse(code);
             }
+        }
+    }
+
+    fn mailbox(&self, bare_sign_off: bool) -> Mailbox {
+        Mailbox {
+            queue: self.queue.clone(),
+            news: Arc::clone(&self.news),
+            bare_sign_off,
         }
     }
 
@@ -351,14 +426,15 @@ impl Client {
                 self.admit(&account, name, sign_on.sessions, Party::Ours)
                     .await;
             }
-            (Ok(account), Some(name)) => self.send_on(&account, name, sign_on.sessions),
+            (Ok(account), Some(name)) => self.send_on(&account, name, sign_on.sessions).await,
             (Ok(_), None) => self.refuse(LoginErrorCode::WRONG_PASSWORD),
             (Err(code), _) => self.refuse(code),
         }
     }
 
-    fn send_on(&mut self, account: &Account, name: ScreenName, sessions: Sessions) {
-        if !self.shared.people.has_room(account, sessions) {
+    async fn send_on(&mut self, account: &Account, name: ScreenName, sessions: Sessions) {
+        let routes = &self.shared.routes;
+        if !routes.has_room(account.id, &account.name, sessions).await {
             return self.refuse(LoginErrorCode::ADDRESS_RATE_LIMITED);
         }
         let granted = Granted {
@@ -408,8 +484,8 @@ impl Client {
         sessions: Sessions,
         party: Party,
     ) {
-        let edits = self.shared.people.edits(&account.name);
-        let _turn = edits.lock().await;
+        let shared = Arc::clone(&self.shared);
+        let _turn = shared.edits.turn(account.id).await;
         let lists = match &self.shared.accounts {
             Some(accounts) => feedbag::lists(accounts, account.id).await.ok(),
             None => None,
@@ -417,22 +493,25 @@ impl Client {
         let Some(lists) = lists else {
             return self.refuse(LoginErrorCode::UNAVAILABLE);
         };
-        let entrant = Entrant {
-            account,
+        let resident = Resident {
+            account: account.id,
+            name: account.name.clone(),
             lists,
             sessions,
-            party,
             from: crate::relay::source(self.peer, self.local),
-            queue: self.queue.clone(),
+            confirmed: true,
         };
-        match self.shared.people.sign_on(Instant::now(), entrant) {
-            Ok(place) => {
+        // Clients of the first generation hang at a length field.
+        let bare = party == Party::Old && sessions == Sessions::Unaware;
+        let entrant = Entrant::Account(resident);
+        match shared.routes.register(entrant, self.mailbox(bare)).await {
+            Ok(seat) => {
                 self.session.admitted(Admission {
                     name,
                     sessions,
-                    since_unix_s: place.since_unix_s,
+                    since_unix_s: seat.since_unix_s,
                 });
-                self.seat = Some(Seat::Account(place));
+                self.seat = Some(seat);
                 let kind = match party {
                     Party::Old => Kind::Old,
                     _ => Kind::Account,
@@ -452,15 +531,17 @@ impl Client {
         self.session.refused(code);
     }
 
-    fn tell_relay(&mut self, request_id: u32) {
+    fn tell_relay(&mut self, request_id: u32, cookie: Option<Cookie>, avoid: &[String]) {
         let name = match &self.seat {
             Some(Seat::Guest(seat)) => &seat.name,
             Some(Seat::Account(place)) => &place.name,
             None => return,
         };
+                Output::Stored { request_id } => self.hand_out(request_id).await,
+                other => {
         let relay = self.shared.relay.as_ref().and_then(|relay| {
-            let ticket = relay.ticket(name, None)?;
-            Some((relay.address_for(self.local, &[])?, ticket))
+            let ticket = relay.ticket(name, cookie)?;
+            Some((relay.address_for(self.local, avoid)?, ticket))
         });
         self.session.relay(request_id, relay);
     }

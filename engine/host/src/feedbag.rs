@@ -1,7 +1,5 @@
 //! The list that the host keeps for an account: between what a client says and what the store holds.
 
-use std::time::Instant;
-
 use rdv_proto::session::{FeedbagEdit, FeedbagRequest, Lists, Session};
 use rdv_proto::wire::signon::{FeedbagStamp, Item, ItemClass, Status};
 use rdv_proto::wire::text::ScreenName;
@@ -10,7 +8,8 @@ use tracing::warn;
 use crate::accounts::{
     AccountId, Accounts, AccountsError, Feedbag, FeedbagChange, FeedbagItem, FeedbagStatus,
 };
-use crate::people::Place;
+use crate::edits::Edits;
+use crate::routing::{Seat, Seen, Word};
 
 /// What the store holds for an account, as far as the host goes by it.
 pub(crate) async fn lists(accounts: &Accounts, id: AccountId) -> Result<Lists, AccountsError> {
@@ -21,14 +20,20 @@ pub(crate) async fn lists(accounts: &Accounts, id: AccountId) -> Result<Lists, A
 /// Does what the client asks for; the names that it is to be shown come back.
 pub(crate) async fn answer(
     session: &mut Session,
-    place: &Place,
+    (seat, account): (&Seat, AccountId),
     accounts: &Accounts,
+    edits: &Edits,
     request: FeedbagRequest,
 ) -> Vec<ScreenName> {
     let (request_id, done) = match request {
-        FeedbagRequest::Use => return place.use_list(),
+        FeedbagRequest::Use => {
+            return match seat.presence(Word::UsesList).await {
+                Seen::Names(shown) => shown,
+                _ => Vec::new(),
+            };
+        }
         FeedbagRequest::Query { request_id, unless } => {
-            let feedbag = accounts.feedbag(place.account).await;
+            let feedbag = accounts.feedbag(account).await;
             let done = feedbag.map(|feedbag| tell(session, request_id, unless, feedbag));
             (request_id, done)
         }
@@ -37,7 +42,7 @@ pub(crate) async fn answer(
             edit,
             items,
         } => {
-            let changed = change(place, accounts, edit, items).await;
+            let changed = change((seat, account), accounts, edits, edit, items).await;
             let done = changed.map(|statuses| session.feedbag_changed(request_id, statuses));
             (request_id, done)
         }
@@ -61,14 +66,14 @@ fn tell(session: &mut Session, request_id: u32, unless: Option<FeedbagStamp>, fe
 }
 
 async fn change(
-    place: &Place,
+    (seat, account): (&Seat, AccountId),
     accounts: &Accounts,
+    edits: &Edits,
     edit: FeedbagEdit,
     items: Vec<Item>,
 ) -> Result<Vec<Status>, AccountsError> {
-    let edits = place.edits();
     // What is read behind a change is what that change left, whoever else of the user edits.
-    let _turn = edits.lock().await;
+    let _turn = edits.turn(account).await;
     let changes = items.iter().map(|item| match edit {
         FeedbagEdit::Insert => FeedbagChange::Insert(stored(item)),
         FeedbagEdit::Update => FeedbagChange::Update(stored(item)),
@@ -77,14 +82,13 @@ async fn change(
             id: item.id,
         },
     });
-    let statuses = accounts
-        .change_feedbag(place.account, changes.collect())
-        .await?;
-    let lists = lists(accounts, place.account).await?;
+    let statuses = accounts.change_feedbag(account, changes.collect()).await?;
+    let lists = lists(accounts, account).await?;
     let done = items.into_iter().zip(&statuses);
     let done = done.filter(|(_, status)| **status == FeedbagStatus::Done);
     let done = done.map(|(item, _)| item).collect();
-    place.list_changed(Instant::now(), lists, edit, done);
+    let changed = Word::ListChanged { lists, edit, done };
+    seat.presence(changed).await;
     let statuses = statuses.into_iter().map(|status| Status(status.code()));
     Ok(statuses.collect())
 }

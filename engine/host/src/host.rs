@@ -11,11 +11,12 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tracing::info;
 
-use crate::accounts::Accounts;
+use crate::accounts::{Accounts, MessageStore};
 use crate::config::{HostConfig, RelaySource};
 use crate::cookies::Cookies;
 use crate::door;
 use crate::drain::{Drain, DrainConfig};
+use crate::edits::Edits;
 use crate::error::HostError;
 use crate::gate::{Gate, GateLimits};
 use crate::health::Health;
@@ -24,22 +25,27 @@ use crate::limits::Limits;
 use crate::listener::{Sockets, accept, addresses, open_or_adopt};
 use crate::metrics::Metrics;
 use crate::offer::{Place, RelayOffer};
+use crate::operator::watch_accounts;
 use crate::people::People;
 use crate::random::random;
 use crate::reception::Reception;
 use crate::relay::{Desk, Meeting, Residents, Roster};
 use crate::router::Router;
+use crate::routing::{InProcess, Routes};
+use crate::stored::Stored;
 use crate::stun::{Missing, Stun};
 
 /// What all connections of a host share.
 pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) tls: Arc<rustls::ServerConfig>,
-    /// Guests.
-    pub(crate) router: Arc<Router>,
-    /// Accounts that are signed on.
-    pub(crate) people: Arc<People>,
+    /// Who is signed on, guests and accounts.
+    pub(crate) routes: Routes,
     pub(crate) accounts: Option<Accounts>,
+    /// By which lists of accounts are looked at in turn.
+    pub(crate) edits: Edits,
+    /// Messages for accounts that are away.
+    pub(crate) stored: Option<Stored>,
     /// There is one if there are accounts.
     pub(crate) reception: Option<Reception>,
     pub(crate) cookies: Cookies,
@@ -135,6 +141,7 @@ impl Host {
                 public_v4,
                 Some(residents.clone()),
                 stun.clone(),
+                metrics.clone(),
             )
         });
         let gate = Gate::new(GateLimits {
@@ -146,8 +153,16 @@ impl Host {
         let shared = Arc::new(Shared {
             limits,
             tls: identity.tls,
-            router: Router::new(config.numbers, limits, metrics.clone()),
-            people,
+            routes: Routes::new(Arc::new(InProcess {
+                guests: Router::new(config.numbers, limits, metrics.clone()),
+                people,
+            })),
+            edits: Edits::default(),
+            stored: config.accounts.clone().map(|accounts| {
+                let own = || Arc::new(accounts.clone()) as Arc<dyn MessageStore>;
+                let messages = config.message_store.clone().unwrap_or_else(own);
+                Stored::new(accounts, messages)
+            }),
             reception: config
                 .accounts
                 .clone()
@@ -251,6 +266,10 @@ impl Host {
         if let Some(Place::Elsewhere(roster)) = self.shared.relay.as_ref().map(|offer| &offer.place)
         {
             loops.spawn(Arc::clone(roster).watch(stopped.clone()));
+        }
+        if let Some(accounts) = self.shared.accounts.clone() {
+            let routes = self.shared.routes.clone();
+            loops.spawn(watch_accounts(accounts, routes, stopped.clone()));
         }
         loops.spawn(self.shared.stun.clone().serve(stopped.clone()));
         let farewell = self.shared.limits.farewell;

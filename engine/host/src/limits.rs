@@ -26,6 +26,9 @@ pub struct Limits {
     pub set_up: Duration,
     /// A client that is asked to read first what waits for it, and reads nothing for so long, is gone.
     pub stall: Duration,
+    /// Stored messages that were written to a client count as taken when it says anything so long after; those that do not are
+    /// delivered again.
+    pub stored_proof: Duration,
     /// How long a client that is sent away has to take what was still for it.
     pub farewell: Duration,
     /// New connections per address.
@@ -82,6 +85,7 @@ impl Default for Limits {
             silence_old: Duration::from_secs(300),
             set_up: Duration::from_secs(60),
             stall: Duration::from_secs(30),
+            stored_proof: Duration::from_secs(2),
             farewell: Duration::from_secs(2),
             connections: Pace::new(60, Duration::from_secs(3)),
             unsigned_per_address: 16,

@@ -265,16 +265,15 @@ impl Metrics {
     }
 
     /// The relay joined two clients.
-    pub(crate) fn relay_pair(&self) -> Open {
+    pub(crate) fn relay_joined(&self) {
         self.0.relay_pairs_total.inc();
-        self.0.relay_pairs.inc();
-        Open(self.0.relay_pairs.clone())
     }
 
-    /// A session of the relay waits for a partner.
-    pub(crate) fn relay_waiting(&self) -> Open {
-        self.0.relay_waiting.inc();
-        Open(self.0.relay_waiting.clone())
+    /// So many pairs and sessions that wait are there now.
+    pub(crate) fn relay_holds(&self, pairs: usize, waiting: usize) {
+        let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.0.relay_pairs.set(count(pairs));
+        self.0.relay_waiting.set(count(waiting));
     }
 
     /// Bytes that the relay has carried; batch them.
@@ -382,7 +381,8 @@ mod tests {
     fn what_is_gone_counts_no_more() {
         let metrics = Metrics::new();
         let (first, second) = (metrics.signed_on(Kind::Old), metrics.signed_on(Kind::Old));
-        let pair = metrics.relay_pair();
+        metrics.relay_joined();
+        metrics.relay_holds(1, 0);
         drop(first);
         let text = metrics.text();
         assert!(text.contains("rdv_clients{kind=\"old\"} 1\n"), "{text}");
@@ -391,7 +391,8 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("rdv_relay_pairs 1\n"), "{text}");
-        drop((second, pair));
+        drop(second);
+        metrics.relay_holds(0, 0);
         let text = metrics.text();
         assert!(text.contains("rdv_clients{kind=\"old\"} 0\n"), "{text}");
         assert!(text.contains("rdv_relay_pairs 0\n"), "{text}");

@@ -2,13 +2,13 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{BufMut as _, Bytes};
 use rdv_proto::limits;
 use rdv_proto::wire::flap::{Channel, HEADER_LEN, MARKER, bodiless_sign_off};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
 /// Frames are written together up to this size, in bytes; a single one may be longer.
@@ -44,6 +44,11 @@ struct Waiting {
     bytes: usize,
     sequence: u16,
     closing: bool,
+    /// Frames that were put in so far, and those that were written.
+    put: u64,
+    written: u64,
+    /// Who is told when so many frames were written.
+    marks: Vec<(u64, oneshot::Sender<Instant>)>,
 }
 
 /// A queue for so many frames and bytes of their data; what is being written counts until it is. Frames are numbered from
@@ -58,6 +63,9 @@ pub(crate) fn queue(frames_max: usize, bytes_max: usize, sequence: u16) -> (Queu
             bytes: 0,
             sequence,
             closing: false,
+            put: 0,
+            written: 0,
+            marks: Vec::new(),
         }),
         ready: Notify::new(),
         written: Notify::new(),
@@ -97,13 +105,25 @@ impl Queue {
             shared.overflow.notify_one();
             return false;
         }
-        waiting.frames += 1;
         waiting.bytes += length;
         write(&mut waiting);
-        waiting.sequence = waiting.sequence.wrapping_add(1);
+        waiting.count();
         drop(waiting);
         shared.ready.notify_one();
         true
+    }
+
+    /// When all that is in the queue now was written; an error if it never is.
+    pub(crate) fn mark(&self) -> oneshot::Receiver<Instant> {
+        let (mark, written) = oneshot::channel();
+        let mut waiting = self.0.lock();
+        let at = waiting.put;
+        if waiting.written == at {
+            mark.send(Instant::now()).ok();
+        } else if !self.0.is_gone() {
+            waiting.marks.push((at, mark));
+        }
+        written
     }
 
     /// Waits until the queue is at most half full; how many frames it takes at once then. None if the client is gone, or
@@ -175,6 +195,7 @@ impl Outgoing {
 impl Drop for Outgoing {
     fn drop(&mut self) {
         self.0.gone.store(true, Ordering::Release);
+        self.0.lock().marks.clear();
         // Who waits for room waits in vain.
         self.0.written.notify_waiters();
     }
@@ -203,7 +224,13 @@ impl Waiting {
     /// Whatever is left of the room: it is how a dead client is found.
     fn keep_alive(&mut self) {
         self.frame(Channel::KEEP_ALIVE, 0, &[]);
+        self.count();
+    }
+
+    /// One frame more.
+    fn count(&mut self) {
         self.frames += 1;
+        self.put += 1;
         self.sequence = self.sequence.wrapping_add(1);
     }
 
@@ -239,6 +266,14 @@ impl Waiting {
     fn done(&mut self, batch: Batch) {
         self.frames -= batch.frames;
         self.bytes -= batch.bytes;
+        self.written += batch.frames as u64;
+        if !self.marks.is_empty() {
+            let (now, written) = (Instant::now(), self.written);
+            for (_, mark) in self.marks.extract_if(.., |(at, _)| *at <= written) {
+                // Whoever asked may be gone.
+                mark.send(now).ok();
+            }
+        }
     }
 }
 
@@ -289,6 +324,23 @@ mod tests {
         assert!(!queue.push(Channel::DATA, data(limits::FLAP_PAYLOAD + 1)));
         assert!(queue.push(Channel::DATA, data(limits::FLAP_PAYLOAD)));
         assert!(!is_cut_off(&outgoing));
+    }
+
+    #[tokio::test]
+    async fn a_mark_is_reached_when_all_before_it_was_written_and_never_if_it_was_not() {
+        let (queue, outgoing) = queue(256, 1 << 20, 0);
+        let (ours, theirs) = tokio::io::duplex(8);
+        let writing = tokio::spawn(async move {
+            let keep_alive = Duration::from_secs(60);
+            outgoing.write_to(ours, keep_alive).await
+        });
+        let first = queue.mark();
+        first.await.unwrap();
+        queue.push(Channel::DATA, Bytes::from_static(b"more than fits"));
+        let second = queue.mark();
+        drop(theirs);
+        assert!(second.await.is_err());
+        assert!(writing.await.unwrap().is_err());
     }
 
     #[tokio::test(start_paused = true)]

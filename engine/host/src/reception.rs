@@ -11,7 +11,7 @@ use rdv_proto::wire::signon::LoginErrorCode;
 use rdv_proto::wire::text::ScreenName;
 use tracing::{debug, warn};
 
-use crate::accounts::{Account, Accounts, AccountsError, Verdict};
+use crate::accounts::{Account, Accounts, AccountsError, State as AccountState, Verdict};
 use crate::limits::Limits;
 use crate::metrics::{Limit, Metrics};
 
@@ -96,7 +96,7 @@ impl Reception {
             .await
             .map_err(|error| self.unavailable(error))?;
         match found {
-            Some(account) if !account.disabled => Ok(account),
+            Some(account) if account.state == AccountState::Active => Ok(account),
             _ => Err(LoginErrorCode::BAD_COOKIE),
         }
     }
@@ -110,6 +110,8 @@ impl Reception {
             return match verdict.map_err(|error| self.unavailable(error))? {
                 Verdict::Right { account, .. } => Ok(account),
                 Verdict::Disabled => Err(LoginErrorCode::SUSPENDED),
+                Verdict::Deleted => Err(LoginErrorCode::DELETED),
+                Verdict::Expired => Err(LoginErrorCode::EXPIRED),
                 Verdict::Wrong => Err(LoginErrorCode::WRONG_PASSWORD),
             };
         }
@@ -129,8 +131,12 @@ impl Reception {
             .await
             .map_err(|error| self.unavailable(error))?;
         match account.filter(|_| known) {
-            Some(account) if account.disabled => Err(LoginErrorCode::SUSPENDED),
-            Some(account) => Ok(account),
+            Some(account) => match account.state {
+                AccountState::Active => Ok(account),
+                AccountState::Disabled => Err(LoginErrorCode::SUSPENDED),
+                AccountState::Deleted => Err(LoginErrorCode::DELETED),
+                AccountState::Expired => Err(LoginErrorCode::EXPIRED),
+            },
             None => Err(LoginErrorCode::WRONG_PASSWORD),
         }
     }

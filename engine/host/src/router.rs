@@ -1,38 +1,27 @@
 //! Guests: who is signed on, and who gets which message.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
 use rdv_proto::pace::{Bucket, Origin};
 use rdv_proto::session::{
-    DEFAULT_PARAMETERS, Entry, Guests, Numbers, Outbound, ProposalBook, ReclaimError, Token, Wish,
-    guest_info,
+    Entry, Guests, Numbers, Outbound, ProposalBook, ReclaimError, Token, Wish, guest_info,
 };
-use rdv_proto::wire::flap::Channel;
-use rdv_proto::wire::icbm::{
-    Channel as IcbmChannel, ClientError, MessageToClient, MessageToHost, MissedCall, MissedReason,
-    UserInfo, subgroup, tlv,
-};
-use rdv_proto::wire::signon::{IcbmParameters, LoginErrorCode, tlv as signon_tlv};
-use rdv_proto::wire::snac::{ErrorCode, Foodgroup, HOST_REQUEST, Snac};
+use rdv_proto::wire::icbm::{ClientError, MessageToClient, MessageToHost, UserInfo, subgroup};
+use rdv_proto::wire::signon::LoginErrorCode;
+use rdv_proto::wire::snac::{ErrorCode, Foodgroup};
 use rdv_proto::wire::text::ScreenName;
-use rdv_proto::wire::tlv::TlvList;
 use uuid::Uuid;
 
 use crate::limits::Limits;
+use crate::mailbox::{Mailbox, Recipient, SIGNED_ON_ELSEWHERE, Taken, payload_size};
 use crate::metrics::{Limit, Metrics};
-use crate::queue::Queue;
 use crate::random::random;
+use crate::routing::{Address, Kind, Parcel, Registered, RouteError, Seen, Word};
 use crate::time::unix_s;
 
-/// Sign-off reason: the account came in elsewhere.
-const SIGNED_ON_ELSEWHERE: u16 = 1;
-/// Flag of the ICBM parameters: tell me of messages that I missed.
-const FLAG_MISSED_CALLS: u32 = 0x002;
 /// Capabilities kept of one client.
 const CAPABILITIES_MAX: usize = 64;
 
@@ -57,11 +46,12 @@ struct State {
 #[derive(Debug)]
 struct Client {
     id: u64,
-    queue: Queue,
+    origin: Origin,
+    number: Option<u16>,
+    recipient: Recipient,
     since_unix_s: u32,
     online: bool,
     capabilities: BTreeSet<Uuid>,
-    parameters: IcbmParameters,
     book: ProposalBook,
 }
 
@@ -70,19 +60,6 @@ struct OriginUse {
     guests: usize,
     numbers: Bucket,
     attempts: Bucket,
-}
-
-/// A client's place; given back when dropped.
-#[derive(Debug)]
-pub(crate) struct Seat {
-    router: Arc<Router>,
-    id: u64,
-    origin: Origin,
-    number: Option<u16>,
-    pub(crate) name: ScreenName,
-    pub(crate) since_unix_s: u32,
-    /// What it takes its name back with.
-    pub(crate) token: Option<Token>,
 }
 
 impl Router {
@@ -103,13 +80,12 @@ impl Router {
 
     /// Lets a guest in. Refused attempts count for its address.
     pub(crate) fn sign_on(
-        self: &Arc<Self>,
+        &self,
         now: Instant,
         wish: &Wish,
-        address: IpAddr,
-        queue: Queue,
-    ) -> Result<Seat, LoginErrorCode> {
-        let origin = Origin::of(address);
+        origin: Origin,
+        mailbox: Mailbox,
+    ) -> Result<Registered, LoginErrorCode> {
         let mut state = self.lock();
         state.sweep(now);
         if state.clients.len() >= self.limits.clients {
@@ -159,25 +135,80 @@ impl Router {
         let (id, since_unix_s) = (state.next_id, unix_s());
         let client = Client {
             id,
-            queue,
+            origin,
+            number,
+            recipient: Recipient::new(mailbox),
             since_unix_s,
             online: false,
             capabilities: BTreeSet::new(),
-            parameters: DEFAULT_PARAMETERS,
             book: ProposalBook::new(self.limits.proposals),
         };
         if let Some(displaced) = state.clients.insert(name.clone(), client) {
-            displaced.sign_off();
+            // Somebody with the token came in under this name.
+            state.origin(displaced.origin, &self.limits).guests -= 1;
+            displaced.recipient.dismiss(Some(SIGNED_ON_ELSEWHERE));
         }
-        Ok(Seat {
-            router: Arc::clone(self),
-            id,
-            origin,
-            number,
-            name,
+        let kind = Kind::Guest;
+        Ok(Registered {
+            address: Address { name, id, kind },
             since_unix_s,
             token,
         })
+    }
+
+    /// A guest is gone; its number or name waits for it.
+    pub(crate) fn sign_off(&self, now: Instant, address: &Address) {
+        let mut state = self.lock();
+        // Who took the name back may sit here now.
+        let is_own = |client: &&Client| client.id == address.id;
+        if state.clients.get(&address.name).filter(is_own).is_none() {
+            return;
+        }
+        if let Some(client) = state.clients.remove(&address.name) {
+            state.origin(client.origin, &self.limits).guests -= 1;
+            match client.number {
+                Some(number) => state.numbers.release(now, number),
+                None => state.guests.release(now, &address.name),
+            }
+        }
+    }
+
+    /// What a guest says about itself. There is nothing else that it is told.
+    pub(crate) fn word(&self, address: &Address, word: Word) -> Seen {
+        let mut state = self.lock();
+        let client = state.clients.get_mut(&address.name);
+        if let Some(client) = client.filter(|client| client.id == address.id) {
+            match word {
+                Word::Online => client.online = true,
+                Word::Locate(change) => {
+                    if let Some(capabilities) = change.capabilities {
+                        let some = capabilities.into_iter().take(CAPABILITIES_MAX);
+                        client.capabilities = some.collect();
+                    }
+                }
+                Word::Parameters(parameters) => client.recipient.set_parameters(parameters),
+                _ => {}
+            }
+        }
+        Seen::Nothing
+    }
+
+    /// Carries something from one guest to another.
+    pub(crate) fn route(
+        &self,
+        now: Instant,
+        from: &Address,
+        parcel: Parcel,
+    ) -> Result<(), RouteError> {
+        match parcel {
+            Parcel::Message(outbound) => self.deliver(now, from, outbound).map_err(Into::into),
+            Parcel::Refusal(error) => {
+                self.pass_on(now, from, error);
+                Ok(())
+            }
+            // Guests do not write to each other.
+            Parcel::Event(_) => Ok(()),
+        }
     }
 
     /// Lets somebody take back what it had; a failure counts for its address.
@@ -213,60 +244,43 @@ impl Router {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-impl Seat {
-    pub(crate) fn metrics(&self) -> &Metrics {
-        &self.router.metrics
-    }
-
-    pub(crate) fn set_online(&self) {
-        self.change(|client| client.online = true);
-    }
-
-    pub(crate) fn set_capabilities(&self, capabilities: Vec<Uuid>) {
-        let capabilities = capabilities.into_iter().take(CAPABILITIES_MAX).collect();
-        self.change(|client| client.capabilities = capabilities);
-    }
-
-    pub(crate) fn set_parameters(&self, parameters: IcbmParameters) {
-        self.change(|client| client.parameters = parameters);
-    }
 
     /// Puts a message into the queue of its recipient.
     ///
-    /// Unknown, offline, spoken for and used up are one error. The name of the sender is that of this seat (S-34).
-    pub(crate) fn deliver(&self, now: Instant, outbound: &Outbound) -> Result<(), ErrorCode> {
-        let message = &outbound.message;
+    /// Unknown, offline, spoken for and used up are one error. The name of the sender is that of its seat (S-34).
+    fn deliver(&self, now: Instant, from: &Address, outbound: Outbound) -> Result<(), ErrorCode> {
+        let message = outbound.message;
         let rendezvous = outbound
             .rendezvous
             .ok_or(ErrorCode::NOT_SUPPORTED_BY_HOST)?;
-        let mut state = self.router.lock();
+        let mut state = self.lock();
         let begins = rendezvous.begins();
         if rendezvous.proposes() {
             state
-                .enter_proposal(now, self, message, begins)
-                .map_err(|limit| self.router.over(limit, ErrorCode::REQUEST_DENIED))?;
+                .enter_proposal(now, from, &message, begins)
+                .map_err(|limit| self.over(limit, ErrorCode::REQUEST_DENIED))?;
         }
         let number = as_number(&message.recipient);
         if let Some(number) = number {
             let speaks = |proposes| {
                 state
                     .numbers
-                    .admits(now, number, &self.name, message.cookie, proposes)
+                    .admits(now, number, &from.name, message.cookie, proposes)
             };
             let knows = speaks(false);
             let may = speaks(rendezvous.proposes());
-            let attempts = &mut state.origin(self.origin, &self.router.limits).attempts;
-            if !knows && !attempts.take(now) {
-                let code = ErrorCode::REQUEST_DENIED;
-                return Err(self.router.over(Limit::NumberTries, code));
+            if !knows {
+                let origin = state.own(from).ok_or(ErrorCode::NOT_LOGGED_ON)?.origin;
+                if !state.origin(origin, &self.limits).attempts.take(now) {
+                    return Err(self.over(Limit::NumberTries, ErrorCode::REQUEST_DENIED));
+                }
             }
             if !may {
                 return Err(ErrorCode::NOT_LOGGED_ON);
             }
         }
-        let sender = state.info(self).ok_or(ErrorCode::NOT_LOGGED_ON)?;
+        let sender = state.own(from).map(|own| own.info(&from.name));
+        let sender = sender.ok_or(ErrorCode::NOT_LOGGED_ON)?;
         let recipient = state
             .clients
             .get(&message.recipient)
@@ -276,36 +290,36 @@ impl Seat {
         if is_checked && !recipient.capabilities.contains(&rendezvous.service) {
             return Err(ErrorCode::NOT_SUPPORTED_BY_CLIENT);
         }
-        let size = message.tlvs.first(tlv::RENDEZVOUS).map_or(0, Bytes::len);
-        if size > usize::from(recipient.parameters.incoming_max) {
-            if recipient.parameters.flags & FLAG_MISSED_CALLS != 0 {
-                recipient.missed_call(message.channel, &sender);
-            }
-            let code = ErrorCode::REFUSED_BY_CLIENT;
-            return Err(self.router.over(Limit::MessageSize, code));
-        }
-        let body = MessageToClient {
+        let size = payload_size(&message);
+        let to_client = MessageToClient {
             cookie: message.cookie,
             channel: message.channel,
             sender,
-            tlvs: message.tlvs.clone(),
+            tlvs: message.tlvs,
         };
-        if !recipient.push(subgroup::MESSAGE_TO_CLIENT, body.encode()) {
-            return Err(ErrorCode::RESPONSES_LOST);
+        match recipient
+            .recipient
+            .deliver(&to_client, size, &to_client.encode())
+        {
+            Taken::Yes => {}
+            Taken::TooLarge => {
+                return Err(self.over(Limit::MessageSize, ErrorCode::REFUSED_BY_CLIENT));
+            }
+            Taken::Lost => return Err(ErrorCode::RESPONSES_LOST),
         }
         if let (Some(number), true) = (number, rendezvous.proposes()) {
-            state.numbers.bind(number, &self.name, message.cookie);
+            state.numbers.bind(number, &from.name, message.cookie);
         }
         Ok(())
     }
 
     /// Passes on a refusal, with the names swapped; what cannot be passed on is forgotten.
-    pub(crate) fn pass_on(&self, now: Instant, error: ClientError) {
-        let state = self.router.lock();
+    fn pass_on(&self, now: Instant, from: &Address, error: ClientError) {
+        let state = self.lock();
         if let Some(number) = as_number(&error.name)
             && !state
                 .numbers
-                .admits(now, number, &self.name, error.cookie, false)
+                .admits(now, number, &from.name, error.cookie, false)
         {
             return;
         }
@@ -314,40 +328,10 @@ impl Seat {
             .get(&error.name)
             .filter(|client| client.online)
         {
-            let name = self.name.clone();
-            recipient.push(
-                subgroup::CLIENT_ERROR,
-                ClientError { name, ..error }.encode(),
-            );
-        }
-    }
-
-    fn change(&self, change: impl FnOnce(&mut Client)) {
-        let mut state = self.router.lock();
-        if let Some(client) = state.clients.get_mut(&self.name)
-            && client.id == self.id
-        {
-            change(client);
-        }
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let now = Instant::now();
-        let mut state = self.router.lock();
-        state.origin(self.origin, &self.router.limits).guests -= 1;
-        // Who took the name back sits here now.
-        if state
-            .clients
-            .get(&self.name)
-            .is_some_and(|client| client.id == self.id)
-        {
-            state.clients.remove(&self.name);
-            match self.number {
-                Some(number) => state.numbers.release(now, number),
-                None => state.guests.release(now, &self.name),
-            }
+            let name = from.name.clone();
+            let body = ClientError { name, ..error }.encode();
+            let recipient = &recipient.recipient;
+            recipient.push(Foodgroup::ICBM, subgroup::CLIENT_ERROR, body);
         }
     }
 }
@@ -365,16 +349,16 @@ impl State {
     fn enter_proposal(
         &mut self,
         now: Instant,
-        seat: &Seat,
+        from: &Address,
         message: &MessageToHost,
         begins: bool,
     ) -> Result<(), Limit> {
-        let client = self.clients.get_mut(&seat.name);
+        let client = self.clients.get_mut(&from.name);
         // Who was displaced has no book any more.
-        let client = client.filter(|client| client.id == seat.id);
+        let client = client.filter(|client| client.id == from.id);
         let client = client.ok_or(Limit::OpenProposals)?;
         let entry = Entry {
-            by: seat.id,
+            by: from.id,
             begins,
             stranger: true,
         };
@@ -384,17 +368,9 @@ impl State {
         entered.map_err(Limit::from)
     }
 
-    /// The owner of the seat as others see it.
-    fn info(&self, seat: &Seat) -> Option<UserInfo> {
-        let client = self
-            .clients
-            .get(&seat.name)
-            .filter(|client| client.id == seat.id)?;
-        Some(guest_info(
-            &seat.name,
-            client.since_unix_s,
-            client.capabilities.iter().copied(),
-        ))
+    fn own(&self, from: &Address) -> Option<&Client> {
+        let client = self.clients.get(&from.name);
+        client.filter(|client| client.id == from.id)
     }
 
     /// Forgets the addresses that there is nothing to remember of, at most once a minute.
@@ -410,29 +386,10 @@ impl State {
 }
 
 impl Client {
-    fn push(&self, subgroup: u16, body: Bytes) -> bool {
-        let snac = Snac::new(Foodgroup::ICBM, subgroup, HOST_REQUEST, body);
-        self.queue.push(Channel::DATA, snac.encode())
-    }
-
-    fn missed_call(&self, channel: IcbmChannel, sender: &UserInfo) {
-        let missed = MissedCall {
-            channel,
-            sender: sender.clone(),
-            count: 1,
-            reason: MissedReason::TOO_LARGE,
-        };
-        self.push(subgroup::MISSED_CALLS, missed.encode());
-    }
-
-    /// Somebody with the token came in under this name.
-    fn sign_off(self) {
-        let mut data = BytesMut::new();
-        TlvList::new()
-            .with_u16(signon_tlv::SIGN_OFF_REASON, SIGNED_ON_ELSEWHERE)
-            .encode_rest(&mut data);
-        self.queue.push(Channel::SIGN_OFF, data.freeze());
-        self.queue.close();
+    /// The guest as others see it.
+    fn info(&self, name: &ScreenName) -> UserInfo {
+        let capabilities = self.capabilities.iter().copied();
+        guest_info(name, self.since_unix_s, capabilities)
     }
 }
 

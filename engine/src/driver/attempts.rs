@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::Setup;
 use crate::transport::attempt::{Arrival, Attempt, Origin, Proven, Report, SecureOrder};
 use crate::transport::connect::Route;
+use crate::transport::failing::FailingRelays;
 use crate::transport::join::Join;
 
 /// How many reports may wait for the driver; an attempt with more to say waits.
@@ -24,6 +25,9 @@ pub(crate) struct Attempts {
     /// How TCP connections leave this machine.
     route: Route,
     running: BTreeMap<AttemptId, (ConversationId, Attempt)>,
+    /// What carries, or is to carry, sessions that we made on relays.
+    relays: BTreeMap<AttemptId, (ConversationId, String)>,
+    failing: FailingRelays,
     arrivals: mpsc::Receiver<Arrival>,
     out: mpsc::Sender<Arrival>,
 }
@@ -35,6 +39,8 @@ impl Attempts {
             config,
             route,
             running: BTreeMap::new(),
+            relays: BTreeMap::new(),
+            failing: FailingRelays::default(),
             arrivals,
             out,
         }
@@ -57,7 +63,16 @@ impl Attempts {
     /// Turns a report into the machine's input and keeps the lane that it may carry.
     pub(crate) fn reported(&mut self, report: Report) -> Input {
         match report {
-            Report::RelayCreated { attempt, relay } => Input::RelayCreated { attempt, relay },
+            Report::RelayCreated {
+                attempt,
+                relay,
+                known,
+            } => {
+                if let Some(id) = self.conversation(attempt) {
+                    self.relays.insert(attempt, (id.clone(), known));
+                }
+                Input::RelayCreated { attempt, relay }
+            }
             Report::Connected { attempt } => Input::Connected { attempt },
             Report::Heard { attempt } => Input::Heard { attempt },
             Report::Secured {
@@ -81,6 +96,7 @@ impl Attempts {
             }
             Report::Failed { attempt, error } => {
                 self.running.remove(&attempt);
+                self.relays.remove(&attempt);
                 Input::Failed { attempt, error }
             }
         }
@@ -101,6 +117,19 @@ impl Attempts {
 
     pub(crate) fn hang_up(&mut self, attempt: AttemptId) {
         self.running.remove(&attempt);
+        self.relays.remove(&attempt);
+    }
+
+    /// A lane broke, or nothing is heard on it. If a relay of ours carried it, another one may do better.
+    pub(crate) fn lane_failed(&mut self, attempt: AttemptId) {
+        if let Some((_, relay)) = self.relays.remove(&attempt) {
+            self.failing.failed(&relay);
+        }
+    }
+
+    /// A conversation is over: what broke off then is nobody's fault.
+    pub(crate) fn ended(&mut self, ended: &ConversationId) {
+        self.relays.retain(|_, (id, _)| id != ended);
     }
 
     /// Something direct: dialled, or accepted.
@@ -142,6 +171,7 @@ impl Attempts {
             Origin::RelayCreate {
                 route: self.route.clone(),
                 directory,
+                failing: self.failing.clone(),
                 name,
                 cookie: cookie.unwrap_or_else(|| Cookie(crate::random::bytes())),
                 service,

@@ -256,6 +256,7 @@ impl Driver {
             } => {
                 self.sites.close(&id);
                 self.links.ended(&id, &reason);
+                self.attempts.ended(&id);
                 self.abandoned.remove(&id);
                 self.put_away();
                 if let Some(offered) = self.offered.remove(&id) {

@@ -72,7 +72,8 @@ impl Driver {
 
     /// What a link says of its lanes.
     pub(super) fn of_link(&mut self, input: Input) {
-        if matches!(input, Input::LaneSilent { .. } | Input::Failed { .. }) {
+        if let Input::LaneSilent { attempt, .. } | Input::Failed { attempt, .. } = &input {
+            self.attempts.lane_failed(*attempt);
             self.doubt();
         }
         self.input(input);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rdv_proto::wire::rendezvous::Cookie;
 use rdv_proto::wire::signon::LoginErrorCode;
 use rdv_proto::wire::text::ScreenName;
 use tokio::sync::{broadcast, watch};
@@ -16,11 +17,14 @@ use super::password::Password;
 use super::presence::{Presence, PresenceEvent};
 use super::session::Found;
 use super::{AccountAdmin, AdminError, Client, OscarError};
-use crate::random;
 use crate::signaling::{BoxFuture, Incoming, RelayDirectory, RelayInfo, Signaling, SignalingError};
 use crate::transport::Route;
 use crate::trust::HostTrust;
 
+/// The users of a host that was killed come back over this time: to check a password takes a host its while.
+const SPREAD: Duration = Duration::from_secs(4);
+/// Longest pause before coming back: a host that is there again sees all of its users within 10 s.
+const PAUSE_MAX: Duration = Duration::from_secs(8);
 /// How long one sign-on may take unless said otherwise.
 const SIGN_ON_LIMIT: Duration = Duration::from_secs(20);
 
@@ -259,6 +263,17 @@ impl RelayDirectory for Account {
                 .with(|connection| async move { connection.relay().await }),
         )
     }
+
+    fn relay_for(
+        &self,
+        cookie: Cookie,
+        avoid: Vec<String>,
+    ) -> BoxFuture<'_, Result<Option<RelayInfo>, SignalingError>> {
+        Box::pin(self.keeper.with(move |connection| {
+            let avoid = avoid.clone();
+            async move { connection.relay_for(cookie, avoid).await }
+        }))
+    }
 }
 
 async fn sign_on(
@@ -309,10 +324,12 @@ impl Return for SignOnAgain {
         None
     }
 
-    /// Somewhere between half of the plain pause and all of it: the users of a host that was restarted spread.
-    fn pause(&self, plain: Duration) -> Duration {
-        let half = plain / 2;
-        half + half.mul_f64(f64::from(u16::from_be_bytes(random::bytes())) / 65536.0)
+    fn spread(&self) -> Option<Duration> {
+        Some(SPREAD)
+    }
+
+    fn longest_pause(&self, _away: Duration) -> Duration {
+        PAUSE_MAX
     }
 }
 

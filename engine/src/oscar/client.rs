@@ -1,14 +1,15 @@
 //! The face of a signed-on connection.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use rdv_proto::session::Token;
 use rdv_proto::wire::flap::{Channel, Frame};
+use rdv_proto::wire::rendezvous::Cookie;
 use rdv_proto::wire::service::NATIVE;
-use rdv_proto::wire::signon::Hello;
+use rdv_proto::wire::signon::{Hello, ServiceRequest};
 use rdv_proto::wire::snac::Foodgroup;
 use rdv_proto::wire::text::ScreenName;
 use tokio::io::{ReadHalf, WriteHalf};
@@ -57,6 +58,32 @@ pub(super) struct Host {
     pub(super) trail: Trail,
 }
 
+/// The host does not answer a question.
+struct Silent;
+
+/// What a host said of its relay.
+#[derive(Clone, Debug)]
+struct KnownRelay {
+    relay: Option<RelayInfo>,
+    since: Instant,
+    /// Its ticket was used: each is good for one session.
+    used: bool,
+}
+
+impl KnownRelay {
+    fn new(relay: Option<RelayInfo>) -> Self {
+        Self {
+            relay,
+            since: Instant::now(),
+            used: false,
+        }
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.since.elapsed() < RELAY_FRESH
+    }
+}
+
 /// A connection that is signed on to a host. Signs off when dropped; [`Client::close`] waits for it.
 #[derive(Debug)]
 pub struct Client {
@@ -64,8 +91,8 @@ pub struct Client {
     token: Option<Token>,
     seen: Option<SocketAddr>,
     host: Host,
-    /// What the host said of a relay, and when; none if it was not asked yet.
-    relay: Mutex<Option<(Option<RelayInfo>, Instant)>>,
+    /// What the host said of a relay, for whichever session; none if it was not asked yet.
+    relay: Mutex<Option<KnownRelay>>,
     commands: mpsc::Sender<Command>,
     leaving: watch::Sender<bool>,
     arrived: tokio::sync::Mutex<mpsc::Receiver<Incoming>>,
@@ -163,7 +190,7 @@ impl Client {
             token,
             seen,
             host,
-            relay: Mutex::new(relay.map(|relay| (relay, Instant::now()))),
+            relay: Mutex::new(relay.map(KnownRelay::new)),
             commands,
             leaving,
             arrived: tokio::sync::Mutex::new(arrived),
@@ -259,11 +286,25 @@ impl Client {
         watched.map_err(|_| SignalingError::Closed)
     }
 
-    fn relay_known(&self) -> Option<(Option<RelayInfo>, Instant)> {
-        self.relay
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    fn relay_known(&self) -> MutexGuard<'_, Option<KnownRelay>> {
+        self.relay.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the host says now; the error is that it says nothing.
+    async fn ask_for_relay(
+        &self,
+        request: ServiceRequest,
+    ) -> Result<Result<Option<RelayInfo>, Silent>, SignalingError> {
+        let (answer, answered) = oneshot::channel();
+        self.commands
+            .send(Command::Relay(request, answer))
+            .await
+            .map_err(|_| SignalingError::Closed)?;
+        match timeout(RELAY_ANSWER, answered).await {
+            Ok(Ok(relay)) => Ok(Ok(relay)),
+            Ok(Err(_)) if self.commands.is_closed() => Err(SignalingError::Closed),
+            Ok(Err(_)) | Err(_) => Ok(Err(Silent)),
+        }
     }
 }
 
@@ -276,6 +317,14 @@ impl Connection for Client {
         match self.ending.get()? {
             Ending::SignedOnElsewhere => Some(OscarError::SignedOnElsewhere),
             Ending::AccountDeleted => Some(OscarError::AccountDeleted),
+            Ending::Away(_) => None,
+        }
+    }
+
+    fn return_within(&self) -> Option<Duration> {
+        match self.ending.get()? {
+            Ending::Away(within) => Some(*within),
+            Ending::SignedOnElsewhere | Ending::AccountDeleted => None,
         }
     }
 
@@ -325,27 +374,44 @@ impl Signaling for Client {
 impl RelayDirectory for Client {
     fn relay(&self) -> BoxFuture<'_, Result<Option<RelayInfo>, SignalingError>> {
         Box::pin(async move {
-            let known = self.relay_known();
-            if let Some((relay, since)) = &known
-                && since.elapsed() < RELAY_FRESH
+            let known = self.relay_known().clone();
+            if let Some(known) = &known
+                && known.is_fresh()
             {
-                return Ok(relay.clone());
+                return Ok(known.relay.clone());
             }
-            let (answer, answered) = oneshot::channel();
-            self.commands
-                .send(Command::Relay(answer))
-                .await
-                .map_err(|_| SignalingError::Closed)?;
-            match timeout(RELAY_ANSWER, answered).await {
-                Ok(Ok(relay)) => {
-                    let mut current = self.relay.lock().unwrap_or_else(PoisonError::into_inner);
-                    *current = Some((relay.clone(), Instant::now()));
+            match self
+                .ask_for_relay(ServiceRequest::of(Foodgroup::ARS))
+                .await?
+            {
+                Ok(relay) => {
+                    *self.relay_known() = Some(KnownRelay::new(relay.clone()));
                     Ok(relay)
                 }
-                Ok(Err(_)) if self.commands.is_closed() => Err(SignalingError::Closed),
-                // The host does not say; the old ticket may still do.
-                Ok(Err(_)) | Err(_) => Ok(known.and_then(|(relay, _)| relay)),
+                // The old ticket may still do.
+                Err(Silent) => Ok(known.and_then(|known| known.relay)),
             }
+        })
+    }
+
+    /// What the host said at the sign-on will do for the first session; later ones need tickets of their own.
+    fn relay_for(
+        &self,
+        cookie: Cookie,
+        avoid: Vec<String>,
+    ) -> BoxFuture<'_, Result<Option<RelayInfo>, SignalingError>> {
+        Box::pin(async move {
+            if let Some(known) = &mut *self.relay_known()
+                && avoid.is_empty()
+                && known.is_fresh()
+                && !(known.used && known.relay.is_some())
+            {
+                known.used = true;
+                return Ok(known.relay.clone());
+            }
+            let avoid = avoid.iter().map(String::as_str);
+            let asked = self.ask_for_relay(ServiceRequest::for_relay(cookie, avoid));
+            Ok(asked.await?.unwrap_or(None))
         })
     }
 }

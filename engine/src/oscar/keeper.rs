@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 
 use super::OscarError;
+use crate::random;
 use crate::signaling::{BoxFuture, Incoming, Signaling, SignalingError};
 use crate::transport::network::{self, Watch};
 
@@ -18,6 +19,8 @@ const PAUSE_MIN: Duration = Duration::from_secs(1);
 pub(super) const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// A connection that lasted this long was a good one: after it, pauses begin anew.
 const LASTED: Duration = Duration::from_secs(60);
+/// However long a host says that it is away, we look after this time.
+const AWAY_MAX: Duration = Duration::from_secs(300);
 /// Messages that wait for [`Signaling::recv`].
 const INCOMING: usize = 64;
 
@@ -39,6 +42,10 @@ pub(super) trait Connection: Signaling {
     fn close(&self) -> BoxFuture<'_, ()>;
     /// Why the host ended it, if it did and that forbids coming back.
     fn dismissed(&self) -> Option<OscarError>;
+    /// Within which time the host wants to see us again, if it said so when it went.
+    fn return_within(&self) -> Option<Duration> {
+        None
+    }
     /// The network has changed, or is in doubt: a connection whose way is gone ends at once, and any other makes sure that the host
     /// still answers.
     fn make_sure(&self);
@@ -66,10 +73,25 @@ pub(super) trait Return: Send + 'static {
     fn longest_pause(&self, _away: Duration) -> Duration {
         PAUSE_MAX
     }
-    /// The next pause, which may differ from the plain one so that many clients do not come back at the same moment.
-    fn pause(&self, plain: Duration) -> Duration {
-        plain
+    /// Over which time those who lost the same host at the same moment spread at first, if it did not say so itself.
+    fn spread(&self) -> Option<Duration> {
+        None
     }
+    /// Where chance comes from.
+    fn random(&self) -> u16 {
+        u16::from_be_bytes(random::bytes())
+    }
+}
+
+/// Somewhere between half of the plain pause and all of it: those who lost the same host at the same moment spread.
+fn pause(plain: Duration, random: u16) -> Duration {
+    let half = plain / 2;
+    half + part(half, random)
+}
+
+/// A part of the time, any as likely as any other.
+fn part(time: Duration, random: u16) -> Duration {
+    time.mul_f64(f64::from(random) / 65536.0)
 }
 
 /// A connection and how many there were before it.
@@ -247,13 +269,14 @@ impl<R: Return> Task<R> {
             if let Some(reason) = connection.dismissed() {
                 return Some(reason);
             }
+            let within = connection.return_within();
             drop(connection);
             self.standing.send_replace(Standing::ComingBack);
             tracing::info!("connection to the host lost, coming back");
             if began.elapsed() >= LASTED {
                 pause = self.back.first_pause();
             }
-            let connection = match self.come_back(&mut pause, &mut network).await {
+            let connection = match self.come_back(&mut pause, within, &mut network).await {
                 Ok(connection) => connection,
                 Err(end) => return Some(end),
             };
@@ -275,14 +298,24 @@ impl<R: Return> Task<R> {
     /// Tries until the name is ours again; an error if it cannot be any more. A network that changes is tried at once.
     async fn come_back(
         &mut self,
-        pause: &mut Duration,
+        plain: &mut Duration,
+        within: Option<Duration>,
         network: &mut Watch,
     ) -> Result<R::Connection, OscarError> {
         let lost = Instant::now();
+        let within = within.map(|within| within.min(AWAY_MAX));
+        let mut within = within.or(self.back.spread());
         loop {
-            let next = self.back.pause(*pause);
-            let longest = self.back.longest_pause(lost.elapsed());
-            *pause = longest.min(*pause * 2);
+            let random = self.back.random();
+            let next = match within.take() {
+                Some(within) => part(within, random),
+                None => {
+                    let next = pause(*plain, random);
+                    let longest = self.back.longest_pause(lost.elapsed());
+                    *plain = longest.min(*plain * 2);
+                    next
+                }
+            };
             let back = &mut self.back;
             let tried = async {
                 sleep(next).await;
@@ -291,7 +324,7 @@ impl<R: Return> Task<R> {
             let tried = tokio::select! {
                 tried = tried => tried,
                 () = network.changed() => {
-                    *pause = self.back.first_pause();
+                    *plain = self.back.first_pause();
                     continue;
                 }
             };
@@ -310,3 +343,6 @@ impl<R: Return> Task<R> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

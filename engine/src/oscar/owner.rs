@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rdv_proto::session::Token;
+use rdv_proto::wire::rendezvous::Cookie;
 use rdv_proto::wire::text::ScreenName;
 use tokio::sync::watch;
 
@@ -108,6 +109,17 @@ impl RelayDirectory for Owner {
                 .with(|connection| async move { connection.relay().await }),
         )
     }
+
+    fn relay_for(
+        &self,
+        cookie: Cookie,
+        avoid: Vec<String>,
+    ) -> BoxFuture<'_, Result<Option<RelayInfo>, SignalingError>> {
+        Box::pin(self.keeper.with(move |connection| {
+            let avoid = avoid.clone();
+            async move { connection.relay_for(cookie, avoid).await }
+        }))
+    }
 }
 
 /// A guest who goes to somebody's number and survives broken connections, if the host knows how to give a name back; else the channel
@@ -177,6 +189,17 @@ impl RelayDirectory for Joiner {
             self.keeper
                 .with(|connection| async move { connection.relay().await }),
         )
+    }
+
+    fn relay_for(
+        &self,
+        cookie: Cookie,
+        avoid: Vec<String>,
+    ) -> BoxFuture<'_, Result<Option<RelayInfo>, SignalingError>> {
+        Box::pin(self.keeper.with(move |connection| {
+            let avoid = avoid.clone();
+            async move { connection.relay_for(cookie, avoid).await }
+        }))
     }
 }
 

@@ -12,7 +12,7 @@ use rdv_proto::wire::error::DecodeError;
 use rdv_proto::wire::flap::{Channel, Frame};
 use rdv_proto::wire::icbm::IcbmError;
 use rdv_proto::wire::rendezvous::Cookie;
-use rdv_proto::wire::signon::tlv;
+use rdv_proto::wire::signon::{ServiceRequest, tlv};
 use rdv_proto::wire::snac::{self, Foodgroup, Snac};
 use rdv_proto::wire::text::ScreenName;
 use rdv_proto::wire::tlv::TlvList;
@@ -65,7 +65,7 @@ pub(super) enum Found {
 /// What the application wants, in its order.
 pub(super) enum Command {
     Send(Outgoing),
-    Relay(oneshot::Sender<Option<RelayInfo>>),
+    Relay(ServiceRequest, oneshot::Sender<Option<RelayInfo>>),
     Service(Foodgroup, services::Answer),
     Find(ScreenName, oneshot::Sender<Found>),
     Watch(Vec<ScreenName>),
@@ -80,8 +80,12 @@ pub(super) enum Command {
 enum End {
     #[error("signed off")]
     SignedOff,
-    #[error("the host signed us off, reason {0:?}")]
-    Dismissed(Option<u16>),
+    #[error("the host signed us off, reason {reason:?}")]
+    Dismissed {
+        reason: Option<u16>,
+        /// It goes, and wants to see us again within so many seconds.
+        return_within_s: Option<u16>,
+    },
     #[error("connection lost: {0:?}")]
     Lost(Option<std::io::Error>),
     #[error("not OSCAR: {0}")]
@@ -94,11 +98,13 @@ enum End {
     Stalled,
 }
 
-/// Why a host ended a session for good.
+/// Why a host ended a session, if it matters for coming back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
     SignedOnElsewhere,
     AccountDeleted,
+    /// It goes down, and wants to see its clients again within this time, not all at once.
+    Away(Duration),
 }
 
 /// What waits for its turn in its rate class.
@@ -148,7 +154,7 @@ pub(super) struct Queues {
     pub(super) leaving: watch::Receiver<bool>,
     /// Who is there.
     pub(super) presence: Arc<Presence>,
-    /// Set before the task ends if the host ended it for good.
+    /// Set before the task ends if the host ended it.
     pub(super) ending: Arc<OnceLock<Ending>>,
 }
 
@@ -232,8 +238,16 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
             ..
         } = queues;
         let reason = match end {
-            End::Dismissed(Some(1)) => Some(Ending::SignedOnElsewhere),
-            End::Dismissed(Some(2)) => Some(Ending::AccountDeleted),
+            End::Dismissed {
+                reason: Some(1), ..
+            } => Some(Ending::SignedOnElsewhere),
+            End::Dismissed {
+                reason: Some(2), ..
+            } => Some(Ending::AccountDeleted),
+            End::Dismissed {
+                return_within_s: Some(seconds),
+                ..
+            } => Some(Ending::Away(Duration::from_secs(seconds.into()))),
             _ => None,
         };
         if let Some(reason) = reason {
@@ -259,7 +273,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
             Happening::Command(Some(Command::Find(name, answer))) => {
                 self.next = Some(Next::Find(name, answer));
             }
-            Happening::Command(Some(Command::Relay(answer))) => self.ask_for_relay(answer),
+            Happening::Command(Some(Command::Relay(request, answer))) => {
+                self.ask_for_relay(&request, answer);
+            }
             Happening::Command(Some(Command::Service(foodgroup, answer))) => {
                 self.ask_for_service(foodgroup, answer);
             }
@@ -390,13 +406,17 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
         id
     }
 
-    fn ask_for_relay(&mut self, answer: oneshot::Sender<Option<RelayInfo>>) {
+    fn ask_for_relay(
+        &mut self,
+        request: &ServiceRequest,
+        answer: oneshot::Sender<Option<RelayInfo>>,
+    ) {
         self.relay_questions
             .retain(|(_, waiting)| !waiting.is_closed());
         if self.relay_questions.len() < QUESTIONS {
             let id = self.new_id();
             self.begin_write();
-            self.writer.queue_snac(&relay_request(id));
+            self.writer.queue_snac(&relay_request(id, request));
             self.relay_questions.push_back((id, answer));
         }
     }
@@ -424,7 +444,10 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
             Channel::DATA => self.take_snac(&Snac::decode(frame.data).map_err(End::Malformed)?),
             Channel::SIGN_OFF => {
                 let tlvs = TlvList::decode_rest(frame.data).unwrap_or_default();
-                return Err(End::Dismissed(small_number(&tlvs, tlv::SIGN_OFF_REASON)));
+                return Err(End::Dismissed {
+                    reason: small_number(&tlvs, tlv::SIGN_OFF_REASON),
+                    return_within_s: small_number(&tlvs, tlv::RETURN_WITHIN),
+                });
             }
             _ => {}
         }

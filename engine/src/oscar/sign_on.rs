@@ -114,7 +114,7 @@ pub(super) fn burst(capabilities: &[Uuid]) -> [Snac; 8] {
         oservice_snac(oservice::RATE_QUERY, RATES_ID, Bytes::new()),
         rate_subscription(SUBSCRIBE_ID),
         oservice_snac(oservice::OWN_INFO_QUERY, OWN_INFO_ID, Bytes::new()),
-        relay_request(RELAY_ID),
+        relay_request(RELAY_ID, &ServiceRequest::of(Foodgroup::ARS)),
         capabilities_set(capabilities, CAPABILITIES_ID),
         parameters(PARAMETERS_ID),
         online(&VERSIONS, ONLINE_ID),
@@ -169,11 +169,7 @@ pub(super) fn online(versions: &[(Foodgroup, u16)], id: u32) -> Snac {
 }
 
 /// The question for a relay; also asked again later, since tickets expire.
-pub(super) fn relay_request(id: u32) -> Snac {
-    let request = ServiceRequest {
-        foodgroup: Foodgroup::ARS,
-        tlvs: TlvList::new(),
-    };
+pub(super) fn relay_request(id: u32, request: &ServiceRequest) -> Snac {
     oservice_snac(oservice::SERVICE_REQUEST, id, request.encode())
 }
 

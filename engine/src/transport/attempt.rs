@@ -56,6 +56,8 @@ pub(crate) enum Report {
     RelayCreated {
         attempt: AttemptId,
         relay: RelayCandidate,
+        /// What the relay is called where it was asked for, `HOST:PORT`.
+        known: String,
     },
     /// TCP is up, or the relay said READY.
     Connected { attempt: AttemptId },

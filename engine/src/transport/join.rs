@@ -107,8 +107,14 @@ impl Join {
         self.at(&own.address, ticket).await.ok()
     }
 
+    /// The relay of our own host. Where the peer gave no ticket, ours has to be for this very session.
     async fn own(&self) -> Option<RelayInfo> {
-        self.directory.as_ref()?.relay().await.ok().flatten()
+        let directory = self.directory.as_ref()?;
+        let own = match self.relay.ticket {
+            Some(_) => directory.relay(),
+            None => directory.relay_for(self.relay.cookie, Vec::new()),
+        };
+        own.await.ok().flatten()
     }
 
     async fn at(&self, address: &str, ticket: Option<Bytes>) -> Result<TcpStream, ArsError> {

@@ -5,6 +5,7 @@
 pub mod ars;
 pub(crate) mod attempt;
 pub mod connect;
+pub(crate) mod failing;
 pub mod gather;
 pub(crate) mod join;
 pub mod lan;

@@ -182,6 +182,8 @@ pub fn relay_pairing(data: &[u8]) {
         while let Some(output) = pairing.poll_output() {
             match output {
                 relay::Output::Send { connection, .. } => assert!(open.contains(&connection)),
+                relay::Output::Refused(_) => {}
+                relay::Output::Cut { creator } => assert!(open.contains(&creator)),
                 relay::Output::Close { connection } => assert!(open.remove(&connection)),
                 relay::Output::Pair {
                     creator, joiner, ..

@@ -33,13 +33,14 @@ async fn refusal(host: &rdv_host::HostHandle, wish: u8) -> Option<LoginErrorCode
 #[tokio::test]
 async fn before_sign_on_a_frame_has_four_kib_at_most() {
     let host = host().await;
-    for (length, stays) in [(4096, true), (4097, false)] {
+    for (length, answered_on) in [(4096, Channel::DATA), (4097, Channel::SIGN_OFF)] {
         let mut client = Client::tls(port(&host)).await;
         client.send(Channel::SIGN_ON, Hello::new().encode()).await;
         client.frame().await.unwrap();
         let snac = Snac::new(Foodgroup::BUCP, 0x06, 1, vec![0; length - 10]);
         client.send(Channel::DATA, snac.encode()).await;
-        assert_eq!(client.frame().await.is_some(), stays);
+        let answer = client.frame().await.unwrap();
+        assert_eq!(answer.channel, answered_on);
     }
 }
 

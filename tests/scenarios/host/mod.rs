@@ -8,6 +8,7 @@ mod logs;
 mod numbers;
 mod plain;
 mod relay;
+mod returning;
 mod routing;
 mod sign_on;
 

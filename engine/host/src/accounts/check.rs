@@ -1,12 +1,13 @@
 //! Whether a password is right.
 
 use rdv_proto::wire::text::ScreenName;
-use sqlx::Row as _;
 use subtle::ConstantTimeEq as _;
 
 use super::error::AccountsError;
 use super::seal::Seal;
 use super::secret::{GENERATED, Password};
+use super::sql::sql;
+use super::store::State;
 use super::{Account, Accounts, read};
 
 /// What is to be said of a password.
@@ -22,6 +23,10 @@ pub enum Verdict {
     },
     /// It is right, but nobody may sign on to this account.
     Disabled,
+    /// It is right, but the owner deleted this account.
+    Deleted,
+    /// It is right, but this account is expired.
+    Expired,
     /// It is wrong, or there is no such account: not to be told apart (S-32).
     Wrong,
 }
@@ -54,18 +59,16 @@ impl Accounts {
         name: &ScreenName,
         password: &[u8],
     ) -> Result<Verdict, AccountsError> {
-        let row = sqlx::query(
-            "SELECT id, formatted, CASE WHEN legacy_sealed IS NULL THEN 0 ELSE 1 END AS legacy, disabled, created_unix_s, \
-             password_hash, legacy_sealed FROM accounts WHERE name = $1",
-        )
-        .bind(name.normalized())
-        .fetch_optional(&self.inner.pool)
-        .await?;
+        let asked = sql(
+            "SELECT id, formatted, CAST(CASE WHEN legacy_sealed IS NULL THEN 0 ELSE 1 END AS BIGINT) AS legacy, state, \
+             created_unix_s, password_hash, legacy_sealed FROM accounts WHERE name = $1",
+        );
+        let row = self.inner.pool.row(asked.bind(name.normalized())).await?;
         let (mut account, mut hash, mut sealed) = (None, None, None);
         if let Some(row) = &row {
             account = Some(read(row)?);
-            hash = Some(row.try_get("password_hash")?);
-            sealed = row.try_get::<Option<Vec<u8>>, _>("legacy_sealed")?;
+            hash = Some(row.get("password_hash")?);
+            sealed = row.get::<Option<Vec<u8>>>("legacy_sealed")?;
         }
         let legacy = match (&account, &sealed) {
             (Some(account), Some(sealed)) => {
@@ -83,11 +86,12 @@ impl Accounts {
         let normal = self.inner.hasher.check(password, hash).await?;
         Ok(match account {
             Some(account) if normal || legacy => {
-                if account.disabled {
-                    Verdict::Disabled
-                } else {
-                    let legacy = !normal;
-                    Verdict::Right { account, legacy }
+                let legacy = !normal;
+                match account.state {
+                    State::Active => Verdict::Right { account, legacy },
+                    State::Disabled => Verdict::Disabled,
+                    State::Deleted => Verdict::Deleted,
+                    State::Expired => Verdict::Expired,
                 }
             }
             _ => Verdict::Wrong,
@@ -95,7 +99,7 @@ impl Accounts {
     }
 
     /// The password that was made for old clients, for the digests of MD5 sign-on; none if there is no such account, or if
-    /// old clients may not sign on to it. Whether it is disabled, [`Accounts::find`] says.
+    /// old clients may not sign on to it. Whether it can be used, [`Accounts::find`] says.
     ///
     /// # Errors
     /// [`AccountsError::Sealed`], or one of the database.
@@ -103,13 +107,11 @@ impl Accounts {
         &self,
         name: &ScreenName,
     ) -> Result<Option<Password>, AccountsError> {
-        let row = sqlx::query("SELECT id, legacy_sealed FROM accounts WHERE name = $1")
-            .bind(name.normalized())
-            .fetch_optional(&self.inner.pool)
-            .await?;
+        let asked = sql("SELECT id, legacy_sealed FROM accounts WHERE name = $1");
+        let row = self.inner.pool.row(asked.bind(name.normalized())).await?;
         let Some(row) = row else { return Ok(None) };
-        let sealed: Option<Vec<u8>> = row.try_get("legacy_sealed")?;
-        let id: i64 = row.try_get("id")?;
+        let sealed: Option<Vec<u8>> = row.get("legacy_sealed")?;
+        let id: i64 = row.get("id")?;
         sealed
             .map(|sealed| self.inner.seal.open(id, name, &sealed))
             .transpose()

@@ -4,19 +4,24 @@ use std::io;
 use std::path::PathBuf;
 
 use thiserror::Error;
+use tracing::warn;
 
 use super::name::NameError;
+use super::store::StoreError;
 
 /// What can go wrong with accounts. Those about the database pass: the next call may work.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum AccountsError {
-    /// Not `sqlite:PATH`.
-    #[error("{url:?} does not name a database: write sqlite:PATH")]
+    /// Neither `sqlite:PATH` nor `postgres://…`.
+    #[error("{url:?} does not name a database: write sqlite:PATH or postgres://USER@HOST/DATABASE")]
     Url {
-        /// What was given.
+        /// What was given, without its password.
         url: String,
     },
+    /// A database on a server has no place of its own for the key of the passwords for old clients.
+    #[error("a database on a server needs a folder for its key: name it with --state")]
+    KeyPlace,
     /// No account can have this name.
     #[error("{name:?} cannot be the name of an account: {rule}")]
     Name {
@@ -85,6 +90,9 @@ pub enum AccountsError {
     /// No room on the disk.
     #[error("there is no room for the database to grow")]
     Full,
+    /// Nothing can be written: the database, its disk or its server is read-only.
+    #[error("the database is read-only")]
+    ReadOnly,
     /// The database was made by a later version of this program.
     #[error("the database was made by a later version of rdv")]
     Newer,
@@ -100,6 +108,12 @@ pub enum AccountsError {
         /// What is wrong.
         reason: String,
     },
+    /// What was asked for does not go with what is stored.
+    #[error("the account is in an unexpected state: {reason}")]
+    State {
+        /// What does not go.
+        reason: String,
+    },
     /// The system has no random bytes, or no memory for a password check.
     #[error("the system cannot check passwords now")]
     Resources,
@@ -109,9 +123,43 @@ pub enum AccountsError {
 mod sqlite {
     pub(super) const BUSY: i32 = 5;
     pub(super) const LOCKED: i32 = 6;
+    pub(super) const READ_ONLY: i32 = 8;
     pub(super) const CORRUPT: i32 = 11;
     pub(super) const FULL: i32 = 13;
+    pub(super) const CONSTRAINT: i32 = 19;
     pub(super) const NOT_A_DATABASE: i32 = 26;
+}
+
+fn of_sqlite(code: Option<i32>, reason: String) -> AccountsError {
+    // The low byte of an extended result code is the primary one.
+    match code.map(|code| code & 0xFF) {
+        Some(sqlite::BUSY | sqlite::LOCKED) => AccountsError::Locked,
+        Some(sqlite::READ_ONLY) => AccountsError::ReadOnly,
+        Some(sqlite::FULL) => AccountsError::Full,
+        Some(sqlite::CORRUPT | sqlite::CONSTRAINT | sqlite::NOT_A_DATABASE) => {
+            AccountsError::Damaged { reason }
+        }
+        _ => AccountsError::Unavailable { reason },
+    }
+}
+
+/// By SQLSTATE: <https://www.postgresql.org/docs/15/errcodes-appendix.html>.
+fn of_postgres(code: &str, reason: String) -> AccountsError {
+    match code {
+        // lock_not_available, deadlock_detected, serialization_failure, query_canceled, too_many_connections
+        "55P03" | "40P01" | "40001" | "57014" | "53300" => AccountsError::Locked,
+        // read_only_sql_transaction
+        "25006" => AccountsError::ReadOnly,
+        // disk_full
+        "53100" => AccountsError::Full,
+        // data_corrupted, index_corrupted
+        "XX001" | "XX002" => AccountsError::Damaged { reason },
+        // Integrity constraints; syntax and tables: not those that were made.
+        code if code.starts_with("23") || code.starts_with("42") && code != "42501" => {
+            AccountsError::Damaged { reason }
+        }
+        _ => AccountsError::Unavailable { reason },
+    }
 }
 
 impl From<sqlx::Error> for AccountsError {
@@ -119,18 +167,14 @@ impl From<sqlx::Error> for AccountsError {
         let reason = || error.to_string();
         match &error {
             sqlx::Error::Database(database) => {
-                // The low byte of an extended result code is the primary one.
-                let code = database
-                    .code()
-                    .and_then(|code| code.parse::<i32>().ok())
-                    .map(|code| code & 0xFF);
-                match code {
-                    Some(sqlite::BUSY | sqlite::LOCKED) => Self::Locked,
-                    Some(sqlite::FULL) => Self::Full,
-                    Some(sqlite::CORRUPT | sqlite::NOT_A_DATABASE) => {
-                        Self::Damaged { reason: reason() }
-                    }
-                    _ => Self::Unavailable { reason: reason() },
+                let code = database.code().unwrap_or_default();
+                if database
+                    .try_downcast_ref::<sqlx::postgres::PgDatabaseError>()
+                    .is_some()
+                {
+                    of_postgres(&code, reason())
+                } else {
+                    of_sqlite(code.parse().ok(), reason())
                 }
             }
             sqlx::Error::PoolTimedOut => Self::Locked,
@@ -139,6 +183,24 @@ impl From<sqlx::Error> for AccountsError {
             | sqlx::Error::Decode(_) => Self::Damaged { reason: reason() },
             _ => Self::Unavailable { reason: reason() },
         }
+    }
+}
+
+/// What is behind it is logged here: those who ask a store get no more than its kind.
+impl From<AccountsError> for StoreError {
+    fn from(error: AccountsError) -> Self {
+        let kind = match &error {
+            AccountsError::Unknown { .. } => return Self::Unknown,
+            AccountsError::Locked => Self::Busy,
+            AccountsError::Full => Self::Full,
+            AccountsError::ReadOnly => Self::ReadOnly,
+            AccountsError::Unavailable { .. } | AccountsError::File { .. } => Self::Unreachable,
+            AccountsError::Damaged { .. } | AccountsError::Sealed => Self::Damaged,
+            AccountsError::State { .. } | AccountsError::Newer => Self::Unexpected,
+            _ => Self::Internal,
+        };
+        warn!(%error, "the accounts cannot be used");
+        kind
     }
 }
 

@@ -1,9 +1,9 @@
 //! Contact lists as clients store them on the host: items, kept as they came.
 
 use bytes::Bytes;
-use sqlx::Row as _;
 
 use super::error::AccountsError;
+use super::sql::{Statement, sql};
 use super::{AccountId, Accounts, unix_s};
 
 /// Items of one account.
@@ -84,31 +84,26 @@ impl Accounts {
     /// [`AccountsError`]: of the database.
     pub async fn feedbag(&self, id: AccountId) -> Result<Feedbag, AccountsError> {
         // Items first: a change in between is then seen again, not missed.
-        let rows = sqlx::query(
+        let stored = sql(
             "SELECT group_id, item_id, class_id, name, attributes FROM feedbag_items \
              WHERE account_id = $1 ORDER BY group_id, item_id",
-        )
-        .bind(id.0)
-        .fetch_all(&self.inner.pool)
-        .await?;
+        );
+        let rows = self.inner.pool.rows(stored.bind(id.0)).await?;
         let items = rows
             .iter()
             .map(|row| {
                 Ok(FeedbagItem {
-                    group: number(row.try_get("group_id")?)?,
-                    id: number(row.try_get("item_id")?)?,
-                    class: number(row.try_get("class_id")?)?,
-                    name: row.try_get::<Vec<u8>, _>("name")?.into(),
-                    tlvs: row.try_get::<Vec<u8>, _>("attributes")?.into(),
+                    group: number(row.get("group_id")?)?,
+                    id: number(row.get("item_id")?)?,
+                    class: number(row.get("class_id")?)?,
+                    name: row.get::<Vec<u8>>("name")?.into(),
+                    tlvs: row.get::<Vec<u8>>("attributes")?.into(),
                 })
             })
             .collect::<Result<_, AccountsError>>()?;
-        let changed: i64 =
-            sqlx::query_scalar("SELECT feedbag_changed_unix_s FROM accounts WHERE id = $1")
-                .bind(id.0)
-                .fetch_optional(&self.inner.pool)
-                .await?
-                .ok_or_else(unknown)?;
+        let changed = sql("SELECT feedbag_changed_unix_s FROM accounts WHERE id = $1");
+        let changed = self.inner.pool.row(changed.bind(id.0)).await?;
+        let changed: i64 = changed.ok_or_else(unknown)?.get("feedbag_changed_unix_s")?;
         Ok(Feedbag {
             items,
             changed_unix_s: u32::try_from(changed).unwrap_or(u32::MAX),
@@ -128,19 +123,14 @@ impl Accounts {
         // One after the other in the order in which they came: who edits all the time does not keep the others out.
         let _turn = self.inner.edits.lock().await;
         let mut transaction = self.inner.pool.begin().await?;
-        let touched = sqlx::query("UPDATE accounts SET feedbag_changed_unix_s = $1 WHERE id = $2")
-            .bind(unix_s())
-            .bind(id.0)
-            .execute(&mut *transaction)
-            .await?;
-        if touched.rows_affected() == 0 {
+        let touched = sql("UPDATE accounts SET feedbag_changed_unix_s = $1 WHERE id = $2");
+        let touched = touched.bind(unix_s()).bind(id.0);
+        if transaction.execute(touched).await? == 0 {
             return Err(unknown());
         }
-        let items: i64 =
-            sqlx::query_scalar("SELECT COUNT(*) FROM feedbag_items WHERE account_id = $1")
-                .bind(id.0)
-                .fetch_one(&mut *transaction)
-                .await?;
+        let items = sql("SELECT COUNT(*) AS n FROM feedbag_items WHERE account_id = $1");
+        let items = transaction.row(items.bind(id.0)).await?;
+        let items: i64 = items.ok_or_else(unknown)?.get("n")?;
         let mut room = FEEDBAG_ITEMS_MAX.saturating_sub(usize::try_from(items).unwrap_or(0));
         let mut statuses = Vec::with_capacity(changes.len());
         for change in changes {
@@ -150,35 +140,31 @@ impl Accounts {
                 }
                 FeedbagChange::Insert(_) if room == 0 => FeedbagStatus::Full,
                 FeedbagChange::Insert(item) => {
-                    let inserted = sqlx::query(
+                    let inserted = sql(
                         "INSERT INTO feedbag_items (class_id, name, attributes, account_id, group_id, item_id) \
                          VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
                     );
-                    let done = with(inserted, id, item)
-                        .execute(&mut *transaction)
-                        .await?
-                        .rows_affected();
+                    let done = transaction.execute(with(inserted, id, item)).await?;
                     room -= usize::from(done > 0);
                     done_or(done, FeedbagStatus::Exists)
                 }
                 FeedbagChange::Update(item) => {
-                    let updated = sqlx::query(
+                    let updated = sql(
                         "UPDATE feedbag_items SET class_id = $1, name = $2, attributes = $3 \
                          WHERE account_id = $4 AND group_id = $5 AND item_id = $6",
                     );
-                    let done = with(updated, id, item).execute(&mut *transaction).await?;
-                    done_or(done.rows_affected(), FeedbagStatus::NotFound)
+                    let done = transaction.execute(with(updated, id, item)).await?;
+                    done_or(done, FeedbagStatus::NotFound)
                 }
                 FeedbagChange::Delete { group, id: item } => {
-                    let done = sqlx::query(
+                    let deleted = sql(
                         "DELETE FROM feedbag_items WHERE account_id = $1 AND group_id = $2 AND item_id = $3",
-                    )
-                    .bind(id.0)
-                    .bind(i64::from(group))
-                    .bind(i64::from(item))
-                    .execute(&mut *transaction)
-                    .await?
-                    .rows_affected();
+                    );
+                    let deleted = deleted
+                        .bind(id.0)
+                        .bind(i64::from(group))
+                        .bind(i64::from(item));
+                    let done = transaction.execute(deleted).await?;
                     room += usize::from(done > 0);
                     done_or(done, FeedbagStatus::NotFound)
                 }
@@ -189,12 +175,6 @@ impl Accounts {
         Ok(statuses)
     }
 }
-
-type Statement = sqlx::query::Query<
-    'static,
-    super::database::Db,
-    <super::database::Db as sqlx::Database>::Arguments,
->;
 
 /// Class, name, TLVs, account, group and item, in this order.
 fn with(statement: Statement, id: AccountId, item: FeedbagItem) -> Statement {

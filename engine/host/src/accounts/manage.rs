@@ -1,12 +1,32 @@
-//! What the operator does with accounts. Each deed leaves a line in the audit table.
+//! What the operator does with accounts, and how they are made. Each deed leaves a line in the audit table.
 
 use rdv_proto::wire::text::ScreenName;
 
-use super::database::Db;
+use super::audit::{Author, Deed, write};
 use super::error::AccountsError;
+use super::record::state_number;
 use super::secret::{GENERATED, GENERATED_ICQ, Password};
+use super::sql::{Statement, sql};
+use super::store::{Fields, State};
 use super::{Account, AccountId, Accounts, name, unix_s};
 use crate::random::random;
+
+/// An account that is to be made.
+#[derive(Debug, Clone)]
+pub struct NewAccount<'a> {
+    /// Its name, as it was typed.
+    pub name: &'a str,
+    /// The password for normal sign-on; none: one is made.
+    pub password: Option<Password>,
+    /// Whether a password is made for old clients, too.
+    pub legacy: bool,
+    /// The e-mail address.
+    pub email: Option<String>,
+    /// Whether it is known for whom it is: by the operator, or by a mail that was answered.
+    pub confirmed: bool,
+    /// Who makes it.
+    pub author: Author,
+}
 
 /// A new account, and its passwords, which are not to be had again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,49 +39,42 @@ pub struct Created {
     pub legacy_password: Option<Password>,
 }
 
-/// What is written into the audit table.
-#[derive(Debug, Clone, Copy)]
-enum Deed {
-    Created,
-    Disabled,
-    Enabled,
-    PasswordReset,
-    LegacyReset,
-    LegacyRevoked,
-    Removed,
-}
-
-impl Deed {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Created => "created",
-            Self::Disabled => "disabled",
-            Self::Enabled => "enabled",
-            Self::PasswordReset => "password reset",
-            Self::LegacyReset => "legacy password reset",
-            Self::LegacyRevoked => "legacy password revoked",
-            Self::Removed => "removed",
-        }
-    }
-}
-
 impl Accounts {
     /// Makes an account. Without a password one is made; with `legacy` another one is made for old clients.
     ///
     /// # Errors
-    /// [`AccountsError::Name`], [`AccountsError::Password`], [`AccountsError::Exists`], or one of the database.
+    /// As [`Accounts::add`].
     pub async fn create(
         &self,
         name: &str,
         password: Option<Password>,
         legacy: bool,
     ) -> Result<Created, AccountsError> {
-        let name = name::check(name).map_err(|rule| AccountsError::Name {
-            name: name.to_owned(),
+        self.add(NewAccount {
+            name,
+            password,
+            legacy,
+            email: None,
+            confirmed: true,
+            author: Author::Operator,
+        })
+        .await
+    }
+
+    /// Makes an account.
+    ///
+    /// # Errors
+    /// [`AccountsError::Name`], [`AccountsError::Password`], [`AccountsError::Exists`], or one of the database.
+    pub async fn add(&self, new: NewAccount<'_>) -> Result<Created, AccountsError> {
+        let name = name::check(new.name).map_err(|rule| AccountsError::Name {
+            name: new.name.to_owned(),
             rule,
         })?;
-        let password = chosen_or_made(password)?;
-        let legacy_password = legacy.then(|| made_for_old_clients(&name)).transpose()?;
+        let password = chosen_or_made(new.password)?;
+        let legacy_password = new
+            .legacy
+            .then(|| made_for_old_clients(&name))
+            .transpose()?;
         let hash = self.inner.hasher.hash(&password).await?;
         let (id, now) = (new_id()?, unix_s());
         let sealed = legacy_password
@@ -69,32 +82,43 @@ impl Accounts {
             .map(|password| self.inner.seal.seal(id, &name, password))
             .transpose()?;
         let mut transaction = self.inner.pool.begin().await?;
-        let inserted = sqlx::query(
-            "INSERT INTO accounts \
-             (id, name, formatted, password_hash, legacy_sealed, created_unix_s, feedbag_changed_unix_s) \
-             VALUES ($1, $2, $3, $4, $5, $6, $6) ON CONFLICT (name) DO NOTHING",
-        )
-        .bind(id)
-        .bind(name.normalized())
-        .bind(name.as_str())
-        .bind(hash)
-        .bind(sealed)
-        .bind(now)
-        .execute(&mut *transaction)
-        .await?;
-        if inserted.rows_affected() == 0 {
+        let inserted = transaction
+            .execute(
+                sql("INSERT INTO accounts \
+                     (id, name, formatted, password_hash, legacy_sealed, email, confirmed, created_unix_s, \
+                     feedbag_changed_unix_s) \
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8) ON CONFLICT (name) DO NOTHING")
+                .bind(id)
+                .bind(name.normalized())
+                .bind(name.as_str())
+                .bind(hash)
+                .bind(sealed)
+                .bind(new.email)
+                .bind(i64::from(new.confirmed))
+                .bind(now),
+            )
+            .await?;
+        if inserted == 0 {
             return Err(AccountsError::Exists {
                 name: name.as_str().to_owned(),
             });
         }
-        record(&mut transaction, id, &name, Deed::Created).await?;
+        let author = new.author;
+        write(
+            &mut transaction,
+            id,
+            name.normalized(),
+            Deed::Created,
+            author,
+        )
+        .await?;
         transaction.commit().await?;
         Ok(Created {
             account: Account {
                 id: AccountId(id),
                 name,
-                legacy,
-                disabled: false,
+                legacy: new.legacy,
+                state: State::Active,
                 created_unix_s: u64::try_from(now).unwrap_or(0),
             },
             password,
@@ -111,15 +135,73 @@ impl Accounts {
         name: &ScreenName,
         disabled: bool,
     ) -> Result<(), AccountsError> {
-        let statement = sqlx::query("UPDATE accounts SET disabled = $1 WHERE name = $2")
-            .bind(i64::from(disabled))
-            .bind(name.normalized().to_owned());
-        let deed = if disabled {
-            Deed::Disabled
+        let state = if disabled {
+            State::Disabled
         } else {
-            Deed::Enabled
+            State::Active
         };
-        self.change(name, statement, deed).await
+        self.set_state(name, state).await
+    }
+
+    /// Says whether an account can be used. One that its owner deleted has no contacts any more, whatever it is set to.
+    ///
+    /// # Errors
+    /// [`AccountsError::Unknown`], or one of the database.
+    pub async fn set_state(&self, name: &ScreenName, state: State) -> Result<(), AccountsError> {
+        let deed = match state {
+            State::Active => Deed::Enabled,
+            State::Disabled => Deed::Disabled,
+            State::Deleted => Deed::Deleted,
+            State::Expired => Deed::Expired,
+        };
+        let statement = sql("UPDATE accounts SET state = $1 WHERE name = $2 RETURNING id, name")
+            .bind(state_number(state))
+            .bind(name.normalized());
+        self.manage(name, statement, deed).await
+    }
+
+    /// Gives an account another e-mail address, or none, and says whether it is known to be right.
+    ///
+    /// # Errors
+    /// [`AccountsError::Unknown`], or one of the database.
+    pub async fn assign_email(
+        &self,
+        name: &ScreenName,
+        email: Option<String>,
+        confirmed: bool,
+    ) -> Result<(), AccountsError> {
+        let statement = sql("UPDATE accounts SET email = $1, confirmed = $2, \
+             email_pending = NULL, email_pending_code = NULL, email_pending_until_unix_s = NULL, \
+             confirm_code = NULL, confirm_until_unix_s = NULL WHERE name = $3 RETURNING id, name")
+        .bind(email)
+        .bind(i64::from(confirmed))
+        .bind(name.normalized());
+        self.manage(name, statement, Deed::EmailChanged).await
+    }
+
+    /// Confirms an account without a mail; an address that is pending becomes the address.
+    ///
+    /// # Errors
+    /// [`AccountsError::Unknown`], or one of the database.
+    pub async fn confirm_named(&self, name: &ScreenName) -> Result<(), AccountsError> {
+        let statement = sql(
+            "UPDATE accounts SET email = COALESCE(email_pending, email), confirmed = 1, \
+             email_pending = NULL, email_pending_code = NULL, email_pending_until_unix_s = NULL, \
+             confirm_code = NULL, confirm_until_unix_s = NULL WHERE name = $1 RETURNING id, name",
+        )
+        .bind(name.normalized());
+        self.manage(name, statement, Deed::Confirmed).await
+    }
+
+    /// Says what the owner may not change.
+    ///
+    /// # Errors
+    /// [`AccountsError::Unknown`], or one of the database.
+    pub async fn set_frozen(&self, name: &ScreenName, frozen: Fields) -> Result<(), AccountsError> {
+        let statement = sql("UPDATE accounts SET frozen = $1 WHERE name = $2 RETURNING id, name")
+            .bind(i64::from(frozen.bits()))
+            .bind(name.normalized());
+        self.manage(name, statement, Deed::Frozen).await
     }
 
     /// Gives an account another password for normal sign-on; one that is made if none is given.
@@ -133,10 +215,11 @@ impl Accounts {
     ) -> Result<Password, AccountsError> {
         let password = chosen_or_made(password)?;
         let hash = self.inner.hasher.hash(&password).await?;
-        let statement = sqlx::query("UPDATE accounts SET password_hash = $1 WHERE name = $2")
-            .bind(hash)
-            .bind(name.normalized().to_owned());
-        self.change(name, statement, Deed::PasswordReset).await?;
+        let statement =
+            sql("UPDATE accounts SET password_hash = $1 WHERE name = $2 RETURNING id, name")
+                .bind(hash)
+                .bind(name.normalized());
+        self.manage(name, statement, Deed::PasswordReset).await?;
         Ok(password)
     }
 
@@ -155,10 +238,11 @@ impl Accounts {
             .seal
             .seal(account.id.0, &account.name, &password)?;
         // By its number: what is sealed for this account is of no use to a later one of the same name.
-        let statement = sqlx::query("UPDATE accounts SET legacy_sealed = $1 WHERE id = $2")
-            .bind(sealed)
-            .bind(account.id.0);
-        self.change(name, statement, Deed::LegacyReset).await?;
+        let statement =
+            sql("UPDATE accounts SET legacy_sealed = $1 WHERE id = $2 RETURNING id, name")
+                .bind(sealed)
+                .bind(account.id.0);
+        self.manage(name, statement, Deed::LegacyReset).await?;
         Ok(password)
     }
 
@@ -167,9 +251,10 @@ impl Accounts {
     /// # Errors
     /// [`AccountsError::Unknown`], or one of the database.
     pub async fn revoke_legacy_password(&self, name: &ScreenName) -> Result<(), AccountsError> {
-        let statement = sqlx::query("UPDATE accounts SET legacy_sealed = NULL WHERE name = $1")
-            .bind(name.normalized().to_owned());
-        self.change(name, statement, Deed::LegacyRevoked).await
+        let statement =
+            sql("UPDATE accounts SET legacy_sealed = NULL WHERE name = $1 RETURNING id, name")
+                .bind(name.normalized());
+        self.manage(name, statement, Deed::LegacyRevoked).await
     }
 
     /// Takes an account away with all that belongs to it. Its name is free then.
@@ -177,57 +262,24 @@ impl Accounts {
     /// # Errors
     /// [`AccountsError::Unknown`], or one of the database.
     pub async fn remove(&self, name: &ScreenName) -> Result<(), AccountsError> {
-        let mut transaction = self.inner.pool.begin().await?;
-        let id: Option<i64> =
-            sqlx::query_scalar("DELETE FROM accounts WHERE name = $1 RETURNING id")
-                .bind(name.normalized())
-                .fetch_optional(&mut *transaction)
-                .await?;
-        let id = id.ok_or_else(|| unknown(name))?;
-        record(&mut transaction, id, name, Deed::Removed).await?;
-        transaction.commit().await?;
-        Ok(())
+        let statement =
+            sql("DELETE FROM accounts WHERE name = $1 RETURNING id, name").bind(name.normalized());
+        self.manage(name, statement, Deed::Removed).await
     }
 
     /// Carries out a statement that changes one account, and writes it down.
-    async fn change(
+    async fn manage(
         &self,
         name: &ScreenName,
-        statement: sqlx::query::Query<'_, Db, <Db as sqlx::Database>::Arguments>,
+        statement: Statement,
         deed: Deed,
     ) -> Result<(), AccountsError> {
-        let mut transaction = self.inner.pool.begin().await?;
-        let changed = statement.execute(&mut *transaction).await?;
-        if changed.rows_affected() == 0 {
-            return Err(unknown(name));
+        if self.change(statement, deed, Author::Operator).await? {
+            Ok(())
+        } else {
+            Err(unknown(name))
         }
-        let id: i64 = sqlx::query_scalar("SELECT id FROM accounts WHERE name = $1")
-            .bind(name.normalized())
-            .fetch_one(&mut *transaction)
-            .await?;
-        record(&mut transaction, id, name, deed).await?;
-        transaction.commit().await?;
-        Ok(())
     }
-}
-
-async fn record(
-    transaction: &mut sqlx::Transaction<'_, Db>,
-    account: i64,
-    name: &ScreenName,
-    deed: Deed,
-) -> Result<(), AccountsError> {
-    sqlx::query(
-        "INSERT INTO audit (id, at_unix_s, account_id, name, action) VALUES ($1, $2, $3, $4, $5)",
-    )
-    .bind(new_id()?)
-    .bind(unix_s())
-    .bind(account)
-    .bind(name.normalized())
-    .bind(deed.word())
-    .execute(&mut **transaction)
-    .await?;
-    Ok(())
 }
 
 fn chosen_or_made(password: Option<Password>) -> Result<Password, AccountsError> {

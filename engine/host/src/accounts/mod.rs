@@ -1,35 +1,44 @@
 //! Accounts in a database: who may sign on, with which password, and with whose contacts.
 //!
 //! [`Accounts`] is the only way in. Passwords for normal sign-on are kept as Argon2id hashes; those for old clients are made
-//! by the host for that use alone and kept sealed. Programs may share the database: the host and `rdv host user` do.
+//! by the host for that use alone and kept sealed. Programs may share the database, a file of SQLite or one on a server of
+//! PostgreSQL: the host and `rdv host user` do.
 
+mod admin;
+mod audit;
 mod check;
 mod database;
 mod error;
 mod feedbag;
 mod hash;
+mod journal;
 mod manage;
+mod messages;
 mod name;
+mod record;
 mod seal;
 mod secret;
+mod sql;
 mod store;
 
 #[cfg(test)]
 mod tests;
 
+use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rdv_proto::wire::text::ScreenName;
-use sqlx::Row as _;
 
+pub use audit::{AuditEntry, Author};
 pub use check::Verdict;
 pub use error::AccountsError;
 pub use feedbag::{
     FEEDBAG_ITEMS_MAX, FEEDBAG_NAME_MAX, FEEDBAG_TLVS_MAX, Feedbag, FeedbagChange, FeedbagItem,
     FeedbagStatus,
 };
-pub use manage::Created;
+pub(crate) use journal::{Effect, Journal};
+pub use manage::{Created, NewAccount};
 pub use name::NameError;
 pub use secret::Password;
 pub use store::{
@@ -39,9 +48,14 @@ pub use store::{
 };
 
 use check::Decoy;
-use database::Db;
+use database::{Place, Waits};
 use hash::Hasher;
+use messages::Sweep;
 use seal::Seal;
+use sql::{Pool, Row, sql};
+
+/// The key of the passwords for old clients, where the database is on a server.
+const KEY_FILE: &str = "host.key";
 
 /// The number of an account: random, and never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -68,8 +82,8 @@ pub struct Account {
     pub name: ScreenName,
     /// Whether old clients may sign on, with the password made for them.
     pub legacy: bool,
-    /// Nobody may sign on.
-    pub disabled: bool,
+    /// Whether it can be used.
+    pub state: State,
     /// When it was made, in seconds since 1970.
     pub created_unix_s: u64,
 }
@@ -81,41 +95,64 @@ pub struct Accounts {
 }
 
 struct Inner {
-    pool: sqlx::Pool<Db>,
+    pool: Pool,
     seal: Seal,
     hasher: Hasher,
     decoy: Decoy,
     /// By which contact lists are changed in turn.
     edits: tokio::sync::Mutex<()>,
+    sweep: Sweep,
 }
 
 impl Accounts {
-    /// Opens the database that `url` names, `sqlite:PATH`, and brings its tables up to date; a new one is made, for its owner
-    /// alone. The key of the passwords for old clients is beside it, in `PATH.key`.
+    /// Opens the database that `url` names and brings its tables up to date: `sqlite:PATH`, a file, which is made for its
+    /// owner alone if it is missing. The key of the passwords for old clients is beside it, in `PATH.key`.
+    ///
+    /// # Errors
+    /// [`AccountsError`]; [`AccountsError::KeyPlace`] for a database on a server, which [`Accounts::open_in`] opens.
+    pub async fn open(url: &str) -> Result<Self, AccountsError> {
+        Self::open_with(url, None, Waits::default()).await
+    }
+
+    /// As [`Accounts::open`], or a database of PostgreSQL: `postgres://USER[:PASSWORD]@HOST[:PORT]/DATABASE`, with the key in
+    /// `folder`, as `host.key`. Hosts that share a database share the key.
     ///
     /// # Errors
     /// [`AccountsError`].
-    pub async fn open(url: &str) -> Result<Self, AccountsError> {
-        Self::open_with(url, database::BUSY).await
+    pub async fn open_in(url: &str, folder: &Path) -> Result<Self, AccountsError> {
+        Self::open_with(url, Some(folder), Waits::default()).await
     }
 
-    async fn open_with(url: &str, busy: Duration) -> Result<Self, AccountsError> {
-        let path = database::path_of(url)?;
-        let pool = database::open(&path, busy).await?;
-        let sealed: Option<i64> =
-            sqlx::query_scalar("SELECT id FROM accounts WHERE legacy_sealed IS NOT NULL LIMIT 1")
-                .fetch_optional(&pool)
-                .await?;
-        let seal = Seal::load(&seal::key_path(&path), sealed.is_some())?;
+    async fn open_with(
+        url: &str,
+        folder: Option<&Path>,
+        waits: Waits,
+    ) -> Result<Self, AccountsError> {
+        let place = Place::of(url)?;
+        let key = match (&place, folder) {
+            (Place::File(path), _) => seal::key_path(path),
+            (Place::Server(_), Some(folder)) => folder.join(KEY_FILE),
+            (Place::Server(_), None) => return Err(AccountsError::KeyPlace),
+        };
+        let pool = place.open(waits).await?;
+        let sealed = sql("SELECT id FROM accounts WHERE legacy_sealed IS NOT NULL LIMIT 1");
+        let sealed = pool.row(sealed).await?;
+        let seal = Seal::load(&key, sealed.is_some())?;
         Ok(Self {
             inner: Arc::new(Inner {
                 pool,
                 hasher: Hasher::new()?,
                 decoy: Decoy::new(&seal)?,
                 edits: tokio::sync::Mutex::new(()),
+                sweep: Sweep::default(),
                 seal,
             }),
         })
+    }
+
+    /// Such a URL as it may be shown: without the password in it.
+    pub fn shown(url: &str) -> String {
+        database::shown(url)
     }
 
     /// The account of that name.
@@ -123,16 +160,12 @@ impl Accounts {
     /// # Errors
     /// [`AccountsError`]: of the database.
     pub async fn find(&self, name: &ScreenName) -> Result<Option<Account>, AccountsError> {
-        sqlx::query(
-            "SELECT id, formatted, CASE WHEN legacy_sealed IS NULL THEN 0 ELSE 1 END AS legacy, disabled, created_unix_s \
-             FROM accounts WHERE name = $1",
-        )
-        .bind(name.normalized())
-        .fetch_optional(&self.inner.pool)
-        .await?
-        .as_ref()
-        .map(read)
-        .transpose()
+        let asked = sql(
+            "SELECT id, formatted, CAST(CASE WHEN legacy_sealed IS NULL THEN 0 ELSE 1 END AS BIGINT) AS legacy, state, \
+             created_unix_s FROM accounts WHERE name = $1",
+        );
+        let found = self.inner.pool.row(asked.bind(name.normalized())).await?;
+        found.as_ref().map(read).transpose()
     }
 
     /// At most `limit` accounts in the order of their names in normal form, those behind `after`.
@@ -144,17 +177,19 @@ impl Accounts {
         after: Option<&ScreenName>,
         limit: u32,
     ) -> Result<Vec<Account>, AccountsError> {
-        sqlx::query(
-            "SELECT id, formatted, CASE WHEN legacy_sealed IS NULL THEN 0 ELSE 1 END AS legacy, disabled, created_unix_s \
-             FROM accounts WHERE name > $1 ORDER BY name LIMIT $2",
+        let asked = sql(
+            "SELECT id, formatted, CAST(CASE WHEN legacy_sealed IS NULL THEN 0 ELSE 1 END AS BIGINT) AS legacy, state, \
+             created_unix_s FROM accounts WHERE name > $1 ORDER BY name LIMIT $2",
         )
         .bind(after.map_or("", ScreenName::normalized))
-        .bind(i64::from(limit))
-        .fetch_all(&self.inner.pool)
-        .await?
-        .iter()
-        .map(read)
-        .collect()
+        .bind(i64::from(limit));
+        self.inner
+            .pool
+            .rows(asked)
+            .await?
+            .iter()
+            .map(read)
+            .collect()
     }
 
     /// How many accounts there are.
@@ -162,9 +197,11 @@ impl Accounts {
     /// # Errors
     /// [`AccountsError`]: of the database.
     pub async fn count(&self) -> Result<u64, AccountsError> {
-        let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM accounts")
-            .fetch_one(&self.inner.pool)
-            .await?;
+        let counted = self
+            .inner
+            .pool
+            .row(sql("SELECT COUNT(*) AS n FROM accounts"));
+        let count = counted.await?.map_or(Ok(0), |row| row.get::<i64>("n"))?;
         Ok(u64::try_from(count).unwrap_or(0))
     }
 }
@@ -175,16 +212,13 @@ impl std::fmt::Debug for Accounts {
     }
 }
 
-fn read(row: &<Db as sqlx::Database>::Row) -> Result<Account, AccountsError> {
-    let created: i64 = row.try_get("created_unix_s")?;
-    let disabled: i64 = row.try_get("disabled")?;
-    let legacy: i64 = row.try_get("legacy")?;
+fn read(row: &Row) -> Result<Account, AccountsError> {
     Ok(Account {
-        id: AccountId(row.try_get("id")?),
-        name: stored_name(row.try_get("formatted")?)?,
-        legacy: legacy != 0,
-        disabled: disabled != 0,
-        created_unix_s: u64::try_from(created).unwrap_or(0),
+        id: AccountId(row.get("id")?),
+        name: stored_name(row.get("formatted")?)?,
+        legacy: row.get::<i64>("legacy")? != 0,
+        state: record::state(row.get("state")?)?,
+        created_unix_s: u64::try_from(row.get::<i64>("created_unix_s")?).unwrap_or(0),
     })
 }
 

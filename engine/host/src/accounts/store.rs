@@ -157,7 +157,7 @@ pub type CodeHash = [u8; 32];
 
 /// The accounts, as the ADMIN foodgroup sees them. What is changed is on disk when the answer comes, with a line in the audit
 /// table. Which changes are allowed, the caller knows.
-pub trait AdminStore: Send + Sync {
+pub trait AdminStore: std::fmt::Debug + Send + Sync {
     /// What is stored; none if there is no such account.
     fn record(&self, id: AccountId) -> Answer<'_, Option<Record>>;
 
@@ -247,7 +247,7 @@ pub const MESSAGES_PER_SENDER_MAX: u32 = 20;
 pub const MESSAGES_KEPT_S: u32 = 30 * 24 * 3600;
 
 /// Messages for accounts that are away.
-pub trait MessageStore: Send + Sync {
+pub trait MessageStore: std::fmt::Debug + Send + Sync {
     /// Stores a message within the limits. It is on disk when the answer comes.
     fn keep(&self, to: AccountId, message: StoredMessage) -> Answer<'_, Kept>;
 

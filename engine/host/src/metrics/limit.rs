@@ -88,8 +88,26 @@ limits! {
     RelayPairsPerAccount = "relay_pairs_per_account",
     /// Pairs of the relay, in all.
     RelayPairs = "relay_pairs",
-    /// A session of the relay that exists already, a third join, or a ticket that is forged, expired or somebody else's.
+    /// Accounts that the relay remembers something of.
+    RelayAccounts = "relay_accounts",
+    /// Tickets of one account that the relay remembers.
+    RelayTickets = "relay_tickets",
+    /// Tokens of the relay: all that were drawn are in use or rest.
+    RelayTokens = "relay_tokens",
+    /// A session of the relay that exists already or does not exist, or somebody who has no ticket and is not signed on.
     RelayAccess = "relay_access",
+    /// A ticket for the relay that cannot be read, or was forged.
+    TicketForged = "ticket_forged",
+    /// A ticket for the relay of another host, or somebody else's than the session.
+    TicketForeign = "ticket_foreign",
+    /// A ticket for the relay that has expired.
+    TicketExpired = "ticket_expired",
+    /// A ticket for another session of the relay.
+    TicketCookie = "ticket_cookie",
+    /// A ticket for the relay that has had its pair.
+    TicketSpent = "ticket_spent",
+    /// A session of a relay that is about to end.
+    RelayDraining = "relay_draining",
 
     // Times.
     /// TLS handshake.

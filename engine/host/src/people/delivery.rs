@@ -5,8 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use rdv_proto::session::{Entry, Outbound, Refusal, Rendezvous};
 use rdv_proto::wire::icbm::{
-    Channel, ClientError, ClientEvent, MessageToClient, MessageToHost, MissedCall, MissedReason,
-    UserInfo, subgroup, tlv,
+    Channel, ClientError, ClientEvent, MessageToClient, MessageToHost, UserInfo, subgroup, tlv,
 };
 use rdv_proto::wire::rendezvous::{CancelReason, Cookie, Message, MessageKind};
 use rdv_proto::wire::snac::{ErrorCode, Foodgroup};
@@ -15,46 +14,39 @@ use rdv_proto::wire::tlv::TlvList;
 use uuid::Uuid;
 
 use super::{Instance, Place, State, User};
+use crate::mailbox::{Taken, payload_size};
 use crate::metrics::Limit;
+use crate::routing::RouteError;
 
-/// Flag of the ICBM parameters: tell me of messages that I missed.
-const MISSED_CALLS: u32 = 0x002;
-/// Flag of the ICBM parameters: tell me when the other one types.
-const TYPING_EVENTS: u32 = 0x008;
-
-impl Place {
+impl Place<'_> {
     /// Puts a message into the queues of its recipient's sign-ons.
     ///
     /// Unknown, offline and blocking are one error. The name of the sender is that of this place (S-34).
-    pub(crate) fn deliver(&self, now: Instant, outbound: &Outbound) -> Result<(), Refusal> {
+    pub(super) fn deliver(&self, now: Instant, outbound: &Outbound) -> Result<(), RouteError> {
         let message = &outbound.message;
         let to = &message.recipient;
         let mut state = self.people.lock();
         if let Some(rendezvous) = &outbound.rendezvous
             && rendezvous.proposes()
-            && let Err(limit) = state.enter_proposal(now, self, message, rendezvous.begins())
+            && let Err(limit) = state.enter_proposal(now, *self, message, rendezvous.begins())
         {
             self.people.metrics.refused(limit);
             return Err(ErrorCode::REQUEST_DENIED.into());
         }
-        let offline = match (outbound.store, message.channel) {
-            // Never on channel 2: a proposal is worth nothing later.
-            (true, Channel::TEXT | Channel::ICQ) => Refusal::NOT_STORED,
-            _ => ErrorCode::NOT_LOGGED_ON.into(),
-        };
-        let (sender, recipient) = state.pair(&self.name, to).ok_or(offline)?;
-        if !recipient.allows(&self.name) {
-            return Err(offline);
-        }
+        let sender = state.users.get(self.name).ok_or(RouteError::NotThere)?;
         if !sender.allows(to) {
             return Err(ErrorCode::IN_LOCAL_PERMIT_DENY.into());
+        }
+        let recipient = state.users.get(to).ok_or(RouteError::NotThere)?;
+        if !recipient.allows(self.name) {
+            return Err(blocked(outbound).into());
         }
         if outbound.rendezvous.is_some() && self.is_too_late(sender, recipient, message.cookie) {
             return Ok(());
         }
         let targets = recipients(sender, recipient, self.id, outbound);
         if targets.is_empty() {
-            return Err(offline);
+            return Err(RouteError::NotThere);
         }
         if let Some(rendezvous) = &outbound.rendezvous {
             check_service(recipient, rendezvous)?;
@@ -64,18 +56,18 @@ impl Place {
             if refusal == ErrorCode::REFUSED_BY_CLIENT.into() {
                 self.people.metrics.refused(Limit::MessageSize);
             }
-            return Err(refusal);
+            return Err(refusal.into());
         }
-        state.delivered(now, self, outbound);
+        state.delivered(now, *self, outbound);
         Ok(())
     }
 
     /// Passes on a refusal, with the names swapped; what cannot be passed on is forgotten.
-    pub(crate) fn pass_on(&self, error: ClientError) {
+    pub(super) fn pass_on(&self, error: ClientError) {
         let state = self.people.lock();
-        let own = state.users.get(&self.name);
+        let own = state.users.get(self.name);
         let late = |other: &User| own.is_some_and(|own| self.is_too_late(own, other, error.cookie));
-        if let Some(other) = state.on_speaking_terms(&self.name, &error.name)
+        if let Some(other) = state.on_speaking_terms(self.name, &error.name)
             && !late(other)
         {
             let name = self.name.clone();
@@ -89,8 +81,8 @@ impl Place {
     /// Whether another sign-on of ours has taken up what `proposer` proposed: then what this one still says about it is dropped, so that
     /// it can neither confuse the two who agreed nor decline what was accepted. It was told (rule H-20).
     fn is_too_late(&self, own: &User, proposer: &User, cookie: Cookie) -> bool {
-        let by = proposer.book.proposer(&self.name, cookie);
-        let taker = proposer.book.taker(&self.name, cookie);
+        let by = proposer.book.proposer(self.name, cookie);
+        let taker = proposer.book.taker(self.name, cookie);
         let taken = own
             .online()
             .any(|one| Some(one.id) == taker && one.id != self.id);
@@ -98,9 +90,9 @@ impl Place {
     }
 
     /// Passes on a typing event, with the names swapped.
-    pub(crate) fn pass_on_event(&self, event: ClientEvent) {
+    pub(super) fn pass_on_event(&self, event: ClientEvent) {
         let state = self.people.lock();
-        if let Some(other) = state.on_speaking_terms(&self.name, &event.name) {
+        if let Some(other) = state.on_speaking_terms(self.name, &event.name) {
             let name = self.name.clone();
             let body = ClientEvent { name, ..event }.encode();
             for instance in active(other, None) {
@@ -110,19 +102,27 @@ impl Place {
     }
 }
 
+/// What the sender is told whom the recipient blocks, or who writes to nobody: the same as of somebody who takes nothing when away.
+pub(crate) fn blocked(outbound: &Outbound) -> Refusal {
+    match outbound.may_be_stored() {
+        true => Refusal::NOT_STORED,
+        false => ErrorCode::NOT_LOGGED_ON.into(),
+    }
+}
+
 impl State {
     /// Counts a proposal; the limit for which it is one too many.
     fn enter_proposal(
         &mut self,
         now: Instant,
-        from: &Place,
+        from: Place<'_>,
         message: &MessageToHost,
         begins: bool,
     ) -> Result<(), Limit> {
         let to = &message.recipient;
         let other = self.users.get(to);
-        let is_known = other.is_some_and(|user| user.knows(&from.name) && user.allows(&from.name));
-        let user = self.users.get_mut(&from.name);
+        let is_known = other.is_some_and(|user| user.knows(from.name) && user.allows(from.name));
+        let user = self.users.get_mut(from.name);
         // Who was displaced has no book any more.
         let user = user.ok_or(Limit::OpenProposals)?;
         let entry = Entry {
@@ -145,14 +145,14 @@ impl State {
     }
 
     /// What there is to note and to do once a message is in the queues of its recipient.
-    fn delivered(&mut self, now: Instant, from: &Place, outbound: &Outbound) {
+    fn delivered(&mut self, now: Instant, from: Place<'_>, outbound: &Outbound) {
         let (to, cookie) = (&outbound.message.recipient, outbound.message.cookie);
         let kind = outbound
             .rendezvous
             .as_ref()
             .map(|rendezvous| rendezvous.kind);
         if kind != Some(MessageKind::CANCEL)
-            && let Some(user) = self.users.get_mut(&from.name)
+            && let Some(user) = self.users.get_mut(from.name)
         {
             user.writes_to(to);
         }
@@ -163,18 +163,18 @@ impl State {
             || (rendezvous.proposes() && !rendezvous.begins());
         let other = self.users.get_mut(to);
         let proposer = other.and_then(|user| {
-            let by = user.book.proposer(&from.name, cookie)?;
+            let by = user.book.proposer(from.name, cookie)?;
             // One does not take up one's own proposal.
-            (by != from.id && takes_up && user.book.take(&from.name, cookie, from.id)).then_some(by)
+            (by != from.id && takes_up && user.book.take(from.name, cookie, from.id)).then_some(by)
         });
         if let Some(by) = proposer {
             self.cancel_elsewhere(now, from, by, to, cookie, rendezvous.service);
         }
         if matches!(rendezvous.kind, MessageKind::ACCEPT | MessageKind::CANCEL) {
             if let Some(user) = self.users.get_mut(to) {
-                user.book.settle(&from.name, cookie);
+                user.book.settle(from.name, cookie);
             }
-            if let Some(user) = self.users.get_mut(&from.name) {
+            if let Some(user) = self.users.get_mut(from.name) {
                 user.book.settle(to, cookie);
             }
         }
@@ -184,13 +184,13 @@ impl State {
     fn cancel_elsewhere(
         &self,
         now: Instant,
-        here: &Place,
+        here: Place<'_>,
         proposer: u64,
         peer: &ScreenName,
         cookie: Cookie,
         service: Uuid,
     ) {
-        let Some((peer, user)) = self.pair(peer, &here.name) else {
+        let Some((peer, user)) = self.pair(peer, here.name) else {
             return;
         };
         let block = Message::cancel(cookie, service, CancelReason::ACCEPTED_ELSEWHERE).encode();
@@ -275,50 +275,32 @@ fn send(
     outbound: &Outbound,
 ) -> Result<(), Refusal> {
     let message = &outbound.message;
-    let payload = [tlv::MESSAGE, tlv::RENDEZVOUS]
-        .into_iter()
-        .flat_map(|tag| message.tlvs.all(tag));
-    let size: usize = payload.map(Bytes::len).sum();
+    let size = payload_size(message);
     let mut tlvs = message.tlvs.clone();
     let types = sender.instances.iter().find(|one| one.id == from);
-    if types.is_some_and(|one| one.parameters.flags & TYPING_EVENTS != 0)
+    if types.is_some_and(|one| one.recipient.wants_typing_events())
         && matches!(message.channel, Channel::TEXT | Channel::CHAT)
     {
         tlvs.push(tlv::WANTS_EVENTS, Bytes::new());
     }
-    let body = MessageToClient {
+    let to_client = MessageToClient {
         cookie: message.cookie,
         channel: message.channel,
         sender: info.clone(),
         tlvs,
-    }
-    .encode();
+    };
+    let body = to_client.encode();
     let (mut taken, mut too_large) = (false, false);
     for target in targets {
-        if size > usize::from(target.parameters.incoming_max) {
-            too_large = true;
-            if target.parameters.flags & MISSED_CALLS != 0 {
-                target.missed(message.channel, info);
-            }
-        } else {
-            taken |= target.push(Foodgroup::ICBM, subgroup::MESSAGE_TO_CLIENT, body.clone());
+        match target.recipient.deliver(&to_client, size, &body) {
+            Taken::Yes => taken = true,
+            Taken::TooLarge => too_large = true,
+            Taken::Lost => {}
         }
     }
     match (taken, too_large) {
         (true, _) => Ok(()),
         (false, true) => Err(ErrorCode::REFUSED_BY_CLIENT.into()),
         (false, false) => Err(ErrorCode::RESPONSES_LOST.into()),
-    }
-}
-
-impl Instance {
-    fn missed(&self, channel: Channel, sender: &UserInfo) {
-        let missed = MissedCall {
-            channel,
-            sender: sender.clone(),
-            count: 1,
-            reason: MissedReason::TOO_LARGE,
-        };
-        self.push(Foodgroup::ICBM, subgroup::MISSED_CALLS, missed.encode());
     }
 }

@@ -1,6 +1,5 @@
 //! Whom a user watches and blocks: what a client says for its session, and the list that the host keeps.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -12,19 +11,19 @@ use rdv_proto::wire::text::ScreenName;
 use super::{Place, State};
 use crate::metrics::Limit;
 
-impl Place {
+impl Place<'_> {
     /// Takes in names for the time of the session; the names that the client is to be shown come back.
-    pub(crate) fn change_names(
+    pub(super) fn change_names(
         &self,
         now: Instant,
         change: NamesChange,
     ) -> Result<Vec<ScreenName>, TooManyNames> {
         let mut state = self.people.lock();
         let before = match change {
-            NamesChange::Add(..) | NamesChange::Remove(..) => state.sights(&self.name),
+            NamesChange::Add(..) | NamesChange::Remove(..) => state.sights(self.name),
             NamesChange::Watch(_) | NamesChange::Unwatch(_) => Vec::new(),
         };
-        let Some(instance) = state.instance_mut(&self.name, self.id) else {
+        let Some(instance) = state.instance_mut(self.name, self.id) else {
             return Ok(Vec::new());
         };
         match change {
@@ -40,7 +39,7 @@ impl Place {
             }
             NamesChange::Unwatch(names) => {
                 instance.watching.retain(|name| !names.contains(name));
-                let still = state.watched(&self.name, self.id);
+                let still = state.watched(self.name, self.id);
                 for name in names.iter().filter(|name| !still.contains(name)) {
                     state.unwatch(self.id, name);
                 }
@@ -66,14 +65,14 @@ impl Place {
     }
 
     /// The client goes by the list that the host keeps; the names on it that it is to be shown come back.
-    pub(crate) fn use_list(&self) -> Vec<ScreenName> {
+    pub(super) fn use_list(&self) -> Vec<ScreenName> {
         let mut state = self.people.lock();
-        let Some(instance) = state.instance_mut(&self.name, self.id) else {
+        let Some(instance) = state.instance_mut(self.name, self.id) else {
             return Vec::new();
         };
         let was_used = std::mem::replace(&mut instance.uses_list, true);
         let online = instance.online;
-        let watched = state.watched(&self.name, self.id);
+        let watched = state.watched(self.name, self.id);
         state.watch(self.id, &watched);
         match online && !was_used {
             true => watched,
@@ -81,13 +80,8 @@ impl Place {
         }
     }
 
-    /// By which changes of the list happen one after the other.
-    pub(crate) fn edits(&self) -> Arc<tokio::sync::Mutex<()>> {
-        self.people.edits(&self.name)
-    }
-
     /// The list is another one now. Other sign-ons of the user are told what was done; each is shown who is new on it.
-    pub(crate) fn list_changed(
+    pub(super) fn list_changed(
         &self,
         now: Instant,
         lists: Lists,
@@ -95,8 +89,8 @@ impl Place {
         done: Vec<Item>,
     ) {
         let mut state = self.people.lock();
-        let before = state.sights(&self.name);
-        let Some(user) = state.users.get_mut(&self.name) else {
+        let before = state.sights(self.name);
+        let Some(user) = state.users.get_mut(self.name) else {
             return;
         };
         let old = std::mem::replace(&mut user.lists, lists);
@@ -121,7 +115,7 @@ impl Place {
             for name in &added {
                 state.show_to(now, name, id);
             }
-            let still = state.watched(&self.name, id);
+            let still = state.watched(self.name, id);
             for name in gone.iter().filter(|name| !still.contains(name)) {
                 state.unwatch(id, name);
             }
@@ -131,7 +125,7 @@ impl Place {
 
 /// A list of names has no room left.
 #[derive(Debug)]
-pub(crate) struct TooManyNames;
+pub(super) struct TooManyNames;
 
 impl super::User {
     fn tell_others(&self, id: u64, edit: FeedbagEdit, items: &Bytes) {

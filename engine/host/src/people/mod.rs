@@ -1,5 +1,6 @@
 //! Accounts that are signed on, each with up to a handful of sign-ons: who is there, and who sees whom.
 
+mod changes;
 mod delivery;
 mod lists;
 mod presence;
@@ -8,29 +9,23 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use rdv_proto::pace::Origin;
-use rdv_proto::session::{
-    DEFAULT_PARAMETERS, Lists, LocateChange, Party, Privacy, ProposalBook, Sessions, Shown,
-    StatusChange,
-};
-use rdv_proto::wire::flap::Channel;
-use rdv_proto::wire::signon::{IcbmParameters, LoginErrorCode, tlv};
-use rdv_proto::wire::snac::{Foodgroup, HOST_REQUEST, Snac};
+use rdv_proto::session::{Lists, LocateChange, Privacy, ProposalBook, Shown, StatusChange};
+use rdv_proto::wire::signon::LoginErrorCode;
+use rdv_proto::wire::snac::Foodgroup;
 use rdv_proto::wire::text::ScreenName;
-use rdv_proto::wire::tlv::TlvList;
 
-pub(crate) use lists::TooManyNames;
-
-use crate::accounts::{Account, AccountId};
+use crate::accounts::AccountId;
 use crate::limits::Limits;
+use crate::mailbox::{Mailbox, Recipient, SIGNED_ON_ELSEWHERE};
 use crate::metrics::{Limit, Metrics};
-use crate::queue::Queue;
 use crate::relay::Residents;
+use crate::routing::{Address, Kind, Parcel, Registered, Resident, RouteError, Seen, Word};
 use crate::time::unix_s;
 
-/// Sign-off reason: the account came in elsewhere.
-const SIGNED_ON_ELSEWHERE: u16 = 1;
+pub(crate) use delivery::blocked;
+
 /// Whom an account has written to lately, at most so many.
 const CONTACTS_MAX: usize = 256;
 /// An account is remembered for so long after it left, so that signing on again resets no limit.
@@ -67,56 +62,32 @@ struct User {
     /// Whom it has written to lately, the last one last.
     contacts: Vec<ScreenName>,
     left: Option<Instant>,
-    /// Changes of its list happen one after the other.
-    edits: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// One sign-on.
 #[derive(Debug)]
 struct Instance {
     id: u64,
-    queue: Queue,
+    recipient: Recipient,
     from: Origin,
-    sign_off: SignOff,
     shown: Shown,
     online: bool,
-    parameters: IcbmParameters,
     /// Names that it watches without having them on its list.
     watching: BTreeSet<ScreenName>,
     /// Whether it goes by the list that the host keeps.
     uses_list: bool,
     /// Lists of its own, for the time of the session.
     privacy: Option<Privacy>,
+    /// How its name is written, if that has changed since it came.
+    renamed: Option<ScreenName>,
 }
 
-/// How a client is told that it is signed off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum SignOff {
-    WithReason,
-    /// It hangs at a length field.
-    Bare,
-}
-
-/// Somebody who comes in.
-pub(crate) struct Entrant<'a> {
-    pub(crate) account: &'a Account,
-    pub(crate) lists: Lists,
-    pub(crate) sessions: Sessions,
-    pub(crate) party: Party,
-    /// Where it comes from, as the relay sees it, too.
-    pub(crate) from: Origin,
-    pub(crate) queue: Queue,
-}
-
-/// The place of one sign-on; given back when dropped.
-#[derive(Debug)]
-pub(crate) struct Place {
-    people: Arc<People>,
+/// One sign-on, while something is said by it or to it.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    people: &'a People,
     id: u64,
-    pub(crate) account: AccountId,
-    pub(crate) name: ScreenName,
-    pub(crate) since_unix_s: u32,
-    number: u8,
+    name: &'a ScreenName,
 }
 
 impl People {
@@ -128,45 +99,24 @@ impl People {
         })
     }
 
-    /// Whether one more sign-on of that account would be taken now.
-    pub(crate) fn has_room(&self, account: &Account, sessions: Sessions) -> bool {
-        let state = self.lock();
-        let user = state.users.get(&account.name);
-        let user = user.filter(|user| user.account == account.id);
-        let has_room = sessions.displaces()
-            || user.is_none_or(|user| user.instances.len() < self.limits.sign_ons_per_account);
-        if !has_room {
-            self.metrics.refused(Limit::SignOnsPerAccount);
-        }
-        has_room
-    }
-
-    /// By which the list of an account is changed, and read for a sign-on, one after the other: or a sign-on would go by what
-    /// was read before a change.
-    pub(crate) fn edits(&self, name: &ScreenName) -> Arc<tokio::sync::Mutex<()>> {
-        let state = self.lock();
-        let user = state.users.get(name);
-        user.map(|user| Arc::clone(&user.edits)).unwrap_or_default()
-    }
-
     /// Lets a sign-on in; others have to go if it says so.
     pub(crate) fn sign_on(
-        self: &Arc<Self>,
+        &self,
         now: Instant,
-        entrant: Entrant<'_>,
-    ) -> Result<Place, LoginErrorCode> {
-        let name = &entrant.account.name;
+        entrant: Resident,
+        mailbox: Mailbox,
+    ) -> Result<Registered, LoginErrorCode> {
+        let (account, name) = (entrant.account, &entrant.name);
         let mut state = self.lock();
         state.sweep(now);
         if state.owners.len() >= self.limits.clients {
             self.metrics.refused(Limit::Clients);
             return Err(LoginErrorCode::UNAVAILABLE);
         }
-        let account = entrant.account.id;
         let namesake = state.users.get(name);
         let is_another = namesake.is_some_and(|user| user.account != account);
         if entrant.sessions.displaces() || is_another {
-            state.displace(now, name);
+            state.displace(now, name, Some(SIGNED_ON_ELSEWHERE));
         }
         if is_another {
             state.users.remove(name);
@@ -180,7 +130,6 @@ impl People {
             book: book(),
             contacts: Vec::new(),
             left: None,
-            edits: Arc::default(),
         });
         let used: Vec<u8> = user.instances.iter().map(|one| one.shown.number).collect();
         let most = u8::try_from(self.limits.sign_ons_per_account).unwrap_or(u8::MAX);
@@ -190,37 +139,94 @@ impl People {
         };
         user.lists = entrant.lists;
         user.left = None;
+        user.name.clone_from(name);
         let since_unix_s = unix_s();
         state.next_id += 1;
         let id = state.next_id;
-        let bare = entrant.party == Party::Old && entrant.sessions == Sessions::Unaware;
+        let mut shown = Shown::new(number, since_unix_s);
+        shown.unconfirmed = !entrant.confirmed;
         let instance = Instance {
             id,
-            queue: entrant.queue,
+            recipient: Recipient::new(mailbox),
             from: entrant.from,
-            sign_off: match bare {
-                true => SignOff::Bare,
-                false => SignOff::WithReason,
-            },
-            shown: Shown::new(number, since_unix_s),
+            shown,
             online: false,
-            parameters: DEFAULT_PARAMETERS,
             watching: BTreeSet::new(),
             uses_list: false,
             privacy: None,
+            renamed: None,
         };
         if let Some(user) = state.users.get_mut(name) {
             user.instances.push(instance);
         }
         state.owners.insert(id, name.clone());
-        Ok(Place {
-            people: Arc::clone(self),
-            id,
-            account,
-            name: name.clone(),
+        let (name, kind) = (name.clone(), Kind::Account(account));
+        Ok(Registered {
+            address: Address { name, id, kind },
             since_unix_s,
-            number,
+            token: None,
         })
+    }
+
+    /// A sign-on is gone.
+    pub(crate) fn sign_off(&self, now: Instant, address: &Address) {
+        let mut state = self.lock();
+        if let Some(instance) = state.remove(now, &address.name, address.id) {
+            state.left(now, &address.name, instance.online);
+        }
+    }
+
+    /// Carries something from one account to another.
+    pub(crate) fn route(
+        &self,
+        now: Instant,
+        from: &Address,
+        parcel: Parcel,
+    ) -> Result<(), RouteError> {
+        let place = self.place(from);
+        match parcel {
+            Parcel::Message(outbound) => return place.deliver(now, &outbound),
+            Parcel::Refusal(error) => place.pass_on(error),
+            Parcel::Event(event) => place.pass_on_event(event),
+        }
+        Ok(())
+    }
+
+    /// What a sign-on says about itself, or asks.
+    pub(crate) fn word(&self, now: Instant, address: &Address, word: Word) -> Seen {
+        let place = self.place(address);
+        match word {
+            Word::Online => return Seen::Names(place.set_online(now)),
+            Word::Locate(change) => place.locate(now, change),
+            Word::Idle(idle) => place.set_idle(now, idle),
+            Word::Status(change) => place.set_status(now, change),
+            Word::Parameters(parameters) => {
+                let mut state = self.lock();
+                if let Some(instance) = state.instance_mut(place.name, place.id) {
+                    instance.recipient.set_parameters(parameters);
+                }
+            }
+            Word::Names(change) => {
+                let shown = place.change_names(now, change);
+                return shown.map_or(Seen::TooManyNames, Seen::Names);
+            }
+            Word::UsesList => return Seen::Names(place.use_list()),
+            Word::ListChanged { lists, edit, done } => place.list_changed(now, lists, edit, done),
+            Word::Own => return place.own(),
+            Word::User(query) => return Seen::User(place.user_info(now, &query)),
+            Word::Show(names) => place.show(now, &names),
+            // These are about accounts.
+            Word::Room(_) | Word::Renamed(_) | Word::Confirmed(_) | Word::Expelled(_) => {}
+        }
+        Seen::Nothing
+    }
+
+    fn place<'a>(&'a self, address: &'a Address) -> Place<'a> {
+        Place {
+            people: self,
+            id: address.id,
+            name: &address.name,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -236,18 +242,14 @@ impl Residents for People {
     }
 }
 
-impl Place {
-    pub(crate) fn metrics(&self) -> &Metrics {
-        &self.people.metrics
-    }
-
+impl Place<'_> {
     /// Says something about the user; those who watch it are told if they see a difference.
-    pub(crate) fn locate(&self, now: Instant, change: LocateChange) {
+    fn locate(&self, now: Instant, change: LocateChange) {
         self.shown(now, |shown| shown.locate(change));
     }
 
     /// Says since when the user has been idle.
-    pub(crate) fn set_idle(&self, now: Instant, idle: Duration) {
+    fn set_idle(&self, now: Instant, idle: Duration) {
         self.shown(now, |shown| {
             shown.set_idle(now, idle);
             true
@@ -255,53 +257,42 @@ impl Place {
     }
 
     /// Says something else about the user; who becomes invisible leaves for those who watch.
-    pub(crate) fn set_status(&self, now: Instant, change: StatusChange) {
+    fn set_status(&self, now: Instant, change: StatusChange) {
         let mut state = self.people.lock();
         let seen = |user: &User| user.is_seen();
-        let was_seen = state.users.get(&self.name).is_some_and(seen);
-        if let Some(instance) = state.instance_mut(&self.name, self.id) {
+        let was_seen = state.users.get(self.name).is_some_and(seen);
+        if let Some(instance) = state.instance_mut(self.name, self.id) {
             instance.shown.set_status(change);
         }
-        if was_seen && !state.users.get(&self.name).is_some_and(seen) {
-            state.depart(&self.name);
+        if was_seen && !state.users.get(self.name).is_some_and(seen) {
+            state.depart(self.name);
         } else {
-            state.announce(now, &self.name);
+            state.announce(now, self.name);
         }
     }
 
-    pub(crate) fn set_parameters(&self, parameters: IcbmParameters) {
-        let mut state = self.people.lock();
-        if let Some(instance) = state.instance_mut(&self.name, self.id) {
-            instance.parameters = parameters;
-        }
-    }
-
-    /// Hands over what the user's sign-ons show: the number of this one, and all of them.
-    pub(crate) fn own_info(&self, tell: impl FnOnce(u8, &[&Shown])) {
+    /// What the user's sign-ons show, and which of them this is.
+    fn own(&self) -> Seen {
         let state = self.people.lock();
-        let user = state.users.get(&self.name);
-        let shown = user.iter().flat_map(|user| &user.instances);
-        let shown: Vec<&Shown> = shown.map(|instance| &instance.shown).collect();
-        tell(self.number, &shown);
+        let Some(user) = state.users.get(self.name) else {
+            return Seen::Nothing;
+        };
+        let own = user.instances.iter().find(|one| one.id == self.id);
+        let shown = user.instances.iter().map(|one| one.shown.clone());
+        own.map_or(Seen::Nothing, |own| Seen::Own {
+            renamed: own.renamed.clone(),
+            number: own.shown.number,
+            shown: shown.collect(),
+        })
     }
 
     fn shown(&self, now: Instant, change: impl FnOnce(&mut Shown) -> bool) {
         let mut state = self.people.lock();
-        let Some(instance) = state.instance_mut(&self.name, self.id) else {
+        let Some(instance) = state.instance_mut(self.name, self.id) else {
             return;
         };
         if change(&mut instance.shown) && instance.online {
-            state.announce(now, &self.name);
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let now = Instant::now();
-        let mut state = self.people.lock();
-        if let Some(instance) = state.remove(now, &self.name, self.id) {
-            state.left(now, &self.name, instance.online);
+            state.announce(now, self.name);
         }
     }
 }
@@ -332,8 +323,8 @@ impl State {
         Some(instance)
     }
 
-    /// Ends all sign-ons of an account: it comes in elsewhere, alone.
-    fn displace(&mut self, now: Instant, name: &ScreenName) {
+    /// Ends all sign-ons of an account.
+    fn displace(&mut self, now: Instant, name: &ScreenName, reason: Option<u16>) {
         let user = self.users.get(name);
         let ids = user.iter().flat_map(|user| &user.instances);
         let ids: Vec<u64> = ids.map(|instance| instance.id).collect();
@@ -341,7 +332,7 @@ impl State {
         for id in ids {
             if let Some(instance) = self.remove(now, name, id) {
                 was_online |= instance.online;
-                instance.dismiss();
+                instance.recipient.dismiss(reason);
             }
         }
         self.left(now, name, was_online);
@@ -411,22 +402,6 @@ impl Instance {
     }
 
     fn push(&self, foodgroup: Foodgroup, subgroup: u16, body: Bytes) -> bool {
-        let snac = Snac::new(foodgroup, subgroup, HOST_REQUEST, body);
-        self.queue.push(Channel::DATA, snac.encode())
-    }
-
-    /// The account came in elsewhere.
-    fn dismiss(self) {
-        match self.sign_off {
-            SignOff::Bare => self.queue.push_bare_sign_off(),
-            SignOff::WithReason => {
-                let mut data = BytesMut::new();
-                TlvList::new()
-                    .with_u16(tlv::SIGN_OFF_REASON, SIGNED_ON_ELSEWHERE)
-                    .encode_rest(&mut data);
-                self.queue.push(Channel::SIGN_OFF, data.freeze())
-            }
-        };
-        self.queue.close();
+        self.recipient.push(foodgroup, subgroup, body)
     }
 }

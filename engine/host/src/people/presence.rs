@@ -16,20 +16,20 @@ const ARRIVED: u16 = 0x0B;
 /// Subgroup of a departure.
 const DEPARTED: u16 = 0x0C;
 
-impl Place {
+impl Place<'_> {
     /// From now on messages arrive, and those who watch see it. The names that the client is to be shown come back.
-    pub(crate) fn set_online(&self, now: Instant) -> Vec<ScreenName> {
+    pub(super) fn set_online(&self, now: Instant) -> Vec<ScreenName> {
         let mut state = self.people.lock();
-        let Some(instance) = state.instance_mut(&self.name, self.id) else {
+        let Some(instance) = state.instance_mut(self.name, self.id) else {
             return Vec::new();
         };
         instance.online = true;
-        state.announce(now, &self.name);
-        state.watched(&self.name, self.id)
+        state.announce(now, self.name);
+        state.watched(self.name, self.id)
     }
 
     /// Tells this client who of these is there.
-    pub(crate) fn show(&self, now: Instant, names: &[ScreenName]) {
+    pub(super) fn show(&self, now: Instant, names: &[ScreenName]) {
         let state = self.people.lock();
         for name in names {
             state.show_to(now, name, self.id);
@@ -37,10 +37,10 @@ impl Place {
     }
 
     /// What the asker may know of a user; none if that is nothing.
-    pub(crate) fn user_info(&self, now: Instant, query: &InfoQuery) -> Option<InfoReply> {
+    pub(super) fn user_info(&self, now: Instant, query: &InfoQuery) -> Option<InfoReply> {
         let state = self.people.lock();
         let user = state.users.get(&query.name)?;
-        if !state.sees(&self.name, user) {
+        if !state.sees(self.name, user) {
             return None;
         }
         let mut tlvs = TlvList::new();

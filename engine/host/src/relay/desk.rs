@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
-use rdv_proto::relay::{ConnectionId, Input, Output, Pairing};
+use rdv_proto::relay::{Bound, ConnectionId, Input, Output, Pairing, Refusal, TicketError};
 use rdv_proto::wire::ars::{Command, Frame};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::debug;
 
+use crate::metrics::{Limit, Metrics};
 use crate::random::random;
 
 /// What a connection tells the desk.
@@ -52,6 +53,7 @@ pub(crate) struct Desk {
     orders: HashMap<ConnectionId, mpsc::Sender<Order>>,
     /// How many pairs there are.
     pairs: watch::Sender<usize>,
+    metrics: Metrics,
 }
 
 impl Desk {
@@ -59,12 +61,14 @@ impl Desk {
         pairing: Pairing,
         notes: mpsc::Receiver<Note>,
         pairs: watch::Sender<usize>,
+        metrics: Metrics,
     ) -> Self {
         Self {
             pairing,
             notes,
             orders: HashMap::new(),
             pairs,
+            metrics,
         }
     }
 
@@ -111,14 +115,23 @@ impl Desk {
             },
             Note::Other(input) => input,
         };
-        if let Input::Closed { connection, .. } = input {
-            self.orders.remove(&connection);
+        match input {
+            Input::Closed {
+                connection,
+                carried,
+            } => {
+                self.orders.remove(&connection);
+                self.metrics.relayed(carried);
+            }
+            Input::Carried { bytes, .. } => self.metrics.relayed(bytes),
+            _ => {}
         }
         self.pairing.handle_input(Instant::now(), input);
         while let Some(output) = self.pairing.poll_output() {
             self.carry_out(output);
         }
         let pairs = self.pairing.pairs();
+        self.metrics.relay_holds(pairs, self.pairing.waiting());
         self.pairs
             .send_if_modified(|known| std::mem::replace(known, pairs) != pairs);
     }
@@ -141,13 +154,17 @@ impl Desk {
                 bytes_max,
             } => {
                 debug!("two clients were joined");
+                self.metrics.relay_joined();
                 let (hand, handed) = oneshot::channel();
                 self.order(joiner, Order::HandOver(hand));
                 self.order(creator, Order::Carry(handed, bytes_max));
                 self.orders.remove(&joiner);
             }
             Output::Cut { creator } => self.order(creator, Order::Close),
-            Output::Refused(why) => debug!(?why, "a client was refused"),
+            Output::Refused(why) => {
+                debug!(?why, "a client was refused");
+                self.metrics.refused(limit(why));
+            }
         }
     }
 
@@ -156,6 +173,38 @@ impl Desk {
         if let Some(orders) = self.orders.get(&connection) {
             orders.try_send(order).ok();
         }
+    }
+}
+
+/// What a refusal is counted as.
+fn limit(why: Refusal) -> Limit {
+    match why {
+        Refusal::Malformed => Limit::RelayFrame,
+        Refusal::Ticket(TicketError::Foreign) | Refusal::NotOfSession => Limit::TicketForeign,
+        Refusal::Ticket(TicketError::Expired) => Limit::TicketExpired,
+        Refusal::Ticket(_) => Limit::TicketForged,
+        Refusal::WrongCookie => Limit::TicketCookie,
+        Refusal::Spent => Limit::TicketSpent,
+        Refusal::PairBytes => Limit::RelayBytes,
+        Refusal::AccountBytes => Limit::RelayBytesPerDay,
+        Refusal::Draining => Limit::RelayDraining,
+        Refusal::NoFirstCommand => Limit::RelayFirstCommand,
+        Refusal::NoPartner => Limit::RelayPartner,
+        Refusal::ClosedAddress => Limit::RelayWrongJoins,
+        Refusal::TooMany(bound) => match bound {
+            Bound::SilentPerAddress => Limit::RelaySilentPerAddress,
+            Bound::Silent => Limit::RelaySilent,
+            Bound::WaitingPerAddress => Limit::RelayWaitingPerAddress,
+            Bound::WaitingPerAccount => Limit::RelayWaitingPerAccount,
+            Bound::Waiting => Limit::RelayWaiting,
+            Bound::PairsPerAddress => Limit::RelayPairsPerAddress,
+            Bound::PairsPerAccount => Limit::RelayPairsPerAccount,
+            Bound::Pairs => Limit::RelayPairs,
+            Bound::Tokens => Limit::RelayTokens,
+            Bound::Accounts => Limit::RelayAccounts,
+            Bound::TicketsPerAccount => Limit::RelayTickets,
+        },
+        Refusal::Stranger | Refusal::NoSession | Refusal::SessionExists => Limit::RelayAccess,
     }
 }
 

@@ -17,7 +17,8 @@ use tokio::time::timeout;
 
 use super::Residents;
 use super::desk::{Desk, Handed, Note, Order};
-use super::pipe::{self, Meter, Terms};
+use super::pipe::{self, Meter, Terms, TimeUp};
+use crate::metrics::{Limit, Metrics};
 use crate::stun::Stun;
 
 /// Bytes kept that come before READY.
@@ -43,6 +44,7 @@ pub(crate) struct Meeting {
     /// How many pairs there are.
     pairs: watch::Receiver<usize>,
     draining: Arc<AtomicBool>,
+    metrics: Metrics,
 }
 
 /// Who a connection is of.
@@ -69,6 +71,7 @@ impl Meeting {
         public_address: Option<Ipv4Addr>,
         residents: Option<Arc<dyn Residents>>,
         stun: Stun,
+        metrics: Metrics,
     ) -> (Self, Desk) {
         let (notes, inbox) = mpsc::channel(NOTES);
         let (count, pairs) = watch::channel(0);
@@ -81,9 +84,10 @@ impl Meeting {
             stun,
             pairs,
             draining: Arc::default(),
+            metrics: metrics.clone(),
         };
         let pairing = Pairing::new(access, limits);
-        (meeting, Desk::new(pairing, inbox, count))
+        (meeting, Desk::new(pairing, inbox, count, metrics))
     }
 
     /// No session is made any more, those that wait are refused, and hosts that ask whether the relay lives get no answer. Pairs
@@ -226,11 +230,15 @@ impl Meeting {
         let [mut own_stream, mut partner_stream] = [own.stream, partner.stream];
         let mut told = 0;
         tokio::select! {
-            () = pipe::carry(
+            ended = pipe::carry(
                 (own_stream.split(), own.early.freeze()),
                 (partner_stream.split(), partner.early.freeze()),
                 &meter,
-            ) => {}
+            ) => match ended {
+                Some(TimeUp::Idle) => self.metrics.refused(Limit::RelayIdle),
+                Some(TimeUp::Life) => self.metrics.refused(Limit::RelayLife),
+                None => {}
+            },
             () = self.tally(connection, &meter, &mut told) => {}
             // The only order that a pair gets is to end.
             Some(_) = orders.recv() => {}

@@ -11,7 +11,6 @@ mod roster;
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use rdv_proto::pace::{Origin, Pace};
@@ -32,6 +31,7 @@ use crate::config::RelayConfig;
 use crate::error::HostError;
 use crate::gate::{Gate, GateLimits};
 use crate::listener::{accept, addresses, open_or_adopt};
+use crate::metrics::Metrics;
 use crate::stun::{Missing, Stun};
 
 /// New connections per address.
@@ -58,6 +58,7 @@ pub(crate) fn source(peer: SocketAddr, local: SocketAddr) -> Origin {
 
 /// A relay without a host, that listens but does not answer yet.
 pub struct Relay {
+    metrics: Metrics,
     listeners: Vec<TcpListener>,
     meeting: Meeting,
     desk: Desk,
@@ -93,14 +94,17 @@ impl Relay {
         let listeners = open_or_adopt(sockets, &config.listen)?;
         let public = config.public_address.map(IpAddr::V4);
         let (stun, stun_missing) = Stun::open(listeners.iter(), public, config.stun_limits);
+        let metrics = Metrics::new();
         let (meeting, desk) = Meeting::new(
             access,
             config.limits,
             config.public_address,
             None,
             stun.clone(),
+            metrics.clone(),
         );
         Ok(Self {
+            metrics,
             listeners,
             meeting,
             desk,
@@ -113,6 +117,11 @@ impl Relay {
     /// Where clients connect to, with the ports that the system picked.
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
         addresses(&self.listeners)
+    }
+
+    /// What is counted.
+    pub fn metrics(&self) -> Metrics {
+        self.metrics.clone()
     }
 
     /// As [`Host::stun_addrs`](crate::Host::stun_addrs).
@@ -152,6 +161,7 @@ impl Relay {
         if self.sockets_stay {
             close.send_replace(true);
         }
+        self.metrics.draining();
         self.meeting.drain().await;
         info!("relay begins nothing new");
         tokio::select! {
@@ -198,6 +208,8 @@ pub(crate) async fn serve(listener: TcpListener, meeting: Meeting, stop: watch::
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "these are the clients")]
 mod tests {
+    use std::sync::Arc;
+
     use bytes::BytesMut;
     use rdv_proto::relay::RelayLimits;
     use rdv_proto::responder::ResponderLimits;
@@ -261,6 +273,7 @@ mod tests {
             None,
             Some(Arc::new(AliceIsHere)),
             Stun::open(std::iter::once(&listener), None, ResponderLimits::default()).0,
+            Metrics::new(),
         );
         tokio::spawn(desk.run(stopped.clone()));
         tokio::spawn(serve(listener, meeting, stopped));

@@ -24,7 +24,16 @@ pub(super) struct Terms {
     pub(super) bytes_max: u64,
 }
 
-/// Copies until both sides have ended, one failed, or the terms are up; the meter says how many bytes passed.
+/// Which time of a pair was up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TimeUp {
+    /// Nothing moved for too long.
+    Idle,
+    /// It lived for too long.
+    Life,
+}
+
+/// Copies until both sides have ended, one failed, or the terms are up; the meter says how many bytes passed, the result whether a time was up.
 ///
 /// A side is its reading half, its writing half, and what was read of it already. What is read in one piece is written
 /// in one piece: an old client wants its header that way.
@@ -32,7 +41,8 @@ pub(super) async fn carry<R1, W1, R2, W2>(
     one: ((R1, W1), Bytes),
     other: ((R2, W2), Bytes),
     meter: &Meter,
-) where
+) -> Option<TimeUp>
+where
     R1: AsyncRead + Unpin,
     W1: AsyncWrite + Unpin,
     R2: AsyncRead + Unpin,
@@ -47,9 +57,9 @@ pub(super) async fn carry<R1, W1, R2, W2>(
         )
     };
     tokio::select! {
-        _ = both => {}
-        () = meter.idle_for(meter.terms.idle) => {}
-        () = tokio::time::sleep(meter.terms.life) => {}
+        _ = both => None,
+        () = meter.idle_for(meter.terms.idle) => Some(TimeUp::Idle),
+        () = tokio::time::sleep(meter.terms.life) => Some(TimeUp::Life),
     }
 }
 

@@ -5,7 +5,6 @@ use crate::wire::ars::ErrorCode;
 
 /// Why the relay refuses a command, or ends a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
 pub enum Refusal {
     /// The first frame is none, or none for a relay.
     Malformed,
@@ -41,7 +40,6 @@ pub enum Refusal {
 
 /// A limit on open things of a relay, see [`RelayLimits`](super::RelayLimits).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
 pub enum Bound {
     /// Connections without a first command, per address. They are told nothing.
     SilentPerAddress,

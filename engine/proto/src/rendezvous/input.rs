@@ -322,6 +322,9 @@ pub enum AttemptError {
     /// The relay sent an error code.
     #[error("the relay refused, code {0:#06x}")]
     Relay(u16),
+    /// Nobody knows of a relay that could be asked.
+    #[error("no relay")]
+    NoRelay,
     /// Something on this machine: no sockets left, no permission.
     #[error("local fault")]
     Local,

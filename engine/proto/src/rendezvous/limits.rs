@@ -123,6 +123,17 @@ pub const TRANSACTIONS_REMEMBERED_MAX: usize = 256;
 
 /// Relay connect and CREATED.
 pub const RELAY_CREATE: Duration = Duration::from_secs(10);
+/// Pauses before a relay session is made anew that failed: at once, then ever more seldom.
+pub const RELAY_PAUSES: [Duration; 4] = [
+    Duration::ZERO,
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+];
+/// The longest of such pauses.
+pub const RELAY_PAUSE_MAX: Duration = Duration::from_secs(8);
+/// Relay sessions that are tried before the first lane.
+pub const RELAY_TRIES: usize = 3;
 /// Relay READY after a further proposal.
 pub const RELAY_READY: Duration = Duration::from_secs(60);
 /// Relay READY when the relay was in the first proposal: a user is deciding.

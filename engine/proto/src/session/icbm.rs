@@ -7,13 +7,11 @@ use super::excess::Excess;
 use super::output::{Outbound, Output, Refusal, Rendezvous};
 use super::server::Session;
 use crate::wire::icbm::{
-    Channel, ClientError, ClientEvent, HostAck, MessageToHost, subgroup, tlv as icbm_tlv,
+    Channel, ClientError, ClientEvent, HostAck, MessageToClient, MessageToHost, subgroup,
+    tlv as icbm_tlv,
 };
 use crate::wire::signon::IcbmParameters;
-use crate::wire::snac::{ERROR, ErrorCode, Foodgroup, Snac, SnacError};
-
-/// When a stored message was sent; only a host says so.
-const SENT_TIME: u16 = 0x0016;
+use crate::wire::snac::{ERROR, ErrorCode, Foodgroup, HOST_REQUEST, Snac, SnacError};
 
 /// Bytes of a message besides its payload, and of what is said with a refusal: the recipient's own limit is not about them.
 const BESIDES_MAX: usize = 2_048;
@@ -55,6 +53,19 @@ impl Session {
         self.send_snac(Foodgroup::ICBM, ERROR, id, error.encode());
     }
 
+    /// Answer to [`Output::Stored`]: one message that was stored.
+    pub fn stored(&mut self, message: &MessageToClient) {
+        let body = message.encode();
+        let subgroup = subgroup::MESSAGE_TO_CLIENT;
+        self.send_snac(Foodgroup::ICBM, subgroup, HOST_REQUEST, body);
+    }
+
+    /// Answer to [`Output::Stored`]: there are no more.
+    pub fn stored_all(&mut self, request_id: u32) {
+        let done = subgroup::OFFLINE_DONE;
+        self.send_snac(Foodgroup::ICBM, done, request_id, Bytes::new());
+    }
+
     pub(super) fn icbm(&mut self, snac: &Snac) {
         let id = snac.request_id;
         match snac.subgroup {
@@ -92,8 +103,7 @@ impl Session {
                 self.send_error(snac.foodgroup, id, ErrorCode::REQUEST_DENIED);
             }
             subgroup::OFFLINE_RETRIEVE if !self.is_guest() => {
-                // Nothing is ever stored.
-                self.send_snac(snac.foodgroup, subgroup::OFFLINE_DONE, id, Bytes::new());
+                self.push(Output::Stored { request_id: id });
             }
             _ => self.send_invalid(snac),
         }
@@ -118,7 +128,7 @@ impl Session {
         }
         let ack = message.tlvs.remove_all(icbm_tlv::REQUEST_HOST_ACK) > 0;
         let store = message.tlvs.remove_all(icbm_tlv::STORE) > 0;
-        for host_only in [icbm_tlv::WANTS_EVENTS, SENT_TIME] {
+        for host_only in [icbm_tlv::WANTS_EVENTS, icbm_tlv::SENT_TIME] {
             if !self.is_guest() {
                 message.tlvs.remove_all(host_only);
             }

@@ -181,11 +181,7 @@ impl Session {
                 cookie: request.cookie(),
                 avoid: request.avoid(),
             }),
-            Foodgroup::ADMIN if self.is_guest() => {
-                let code = ErrorCode::INSUFFICIENT_RIGHTS;
-                self.send_error(Foodgroup::OSERVICE, request_id, code);
-            }
-            foodgroup @ Foodgroup::ADMIN => self.push(Output::Service {
+            foodgroup @ Foodgroup::ADMIN if !self.is_guest() => self.push(Output::Service {
                 request_id,
                 foodgroup,
             }),

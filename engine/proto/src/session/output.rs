@@ -14,7 +14,7 @@ use super::rates::RateTable;
 use super::server::Session;
 use crate::wire::admin::AdminErrorCode;
 use crate::wire::flap::Channel;
-use crate::wire::icbm::{ClientError, ClientEvent, MessageToHost};
+use crate::wire::icbm::{Channel as IcbmChannel, ClientError, ClientEvent, MessageToHost};
 use crate::wire::rendezvous::{Cookie, MessageKind};
 use crate::wire::signon::{FeedbagStamp, IcbmParameters, InfoQuery, Item};
 use crate::wire::snac::{ErrorCode, Foodgroup};
@@ -107,6 +107,13 @@ pub struct Outbound {
     pub message: MessageToHost,
 }
 
+impl Outbound {
+    /// Whether it is kept if the recipient is away. Never on channel 2: a proposal is worth nothing later.
+    pub fn may_be_stored(&self) -> bool {
+        self.store && matches!(self.message.channel, IcbmChannel::TEXT | IcbmChannel::ICQ)
+    }
+}
+
 /// Why a message goes back to its sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -121,6 +128,11 @@ impl Refusal {
     pub const NOT_STORED: Self = Self {
         code: ErrorCode::NOT_LOGGED_ON,
         sub_code: Some(0x000E),
+    };
+    /// The recipient is not there, and has no room for more.
+    pub const STORE_FULL: Self = Self {
+        code: ErrorCode::NOT_LOGGED_ON,
+        sub_code: Some(0x000F),
     };
 }
 
@@ -304,6 +316,11 @@ pub enum Output {
     },
     /// Answer with [`Session::delivered`] or [`Session::undelivered`].
     Deliver(Outbound),
+    /// What was stored for it. Answer with [`Session::stored`] for each message, then [`Session::stored_all`].
+    Stored {
+        /// For the answer.
+        request_id: u32,
+    },
     /// Pass on a refusal, if the one who is named may be spoken to; otherwise forget it.
     PassOn(ClientError),
     /// Pass on a typing event, likewise.

@@ -10,6 +10,8 @@ use crate::wire::icbm::{UserInfo, user_tlv};
 use crate::wire::text::ScreenName;
 use crate::wire::tlv::TlvList;
 
+/// Added for a user whose account is not confirmed.
+const CLASS_UNCONFIRMED: u16 = 0x0001;
 /// User class of a normal user.
 const CLASS_FREE: u16 = 0x0010;
 /// Added for a user who is away.
@@ -34,6 +36,8 @@ pub struct Shown {
     pub profile: Text,
     /// Empty: not away.
     pub away: Text,
+    /// The account has yet to be confirmed.
+    pub unconfirmed: bool,
     idle_since: Option<Instant>,
     shows_idle: bool,
     status: Option<u32>,
@@ -49,6 +53,7 @@ impl Shown {
             since_unix_s,
             profile: Text::default(),
             away: Text::default(),
+            unconfirmed: false,
             idle_since: None,
             shows_idle: true,
             status: None,
@@ -137,6 +142,9 @@ pub fn unite<'a>(
     }
     if instances.clone().all(Shown::is_away) && instances.clone().next().is_some() {
         class |= CLASS_AWAY;
+    }
+    if instances.clone().any(|shown| shown.unconfirmed) {
+        class |= CLASS_UNCONFIRMED;
     }
     let mut tlvs = TlvList::new().with_u16(user_tlv::CLASS, class);
     let since = instances.clone().map(|shown| shown.since_unix_s).min();
@@ -317,6 +325,19 @@ mod tests {
             info.tlvs.first(user_tlv::ICQ_DIRECT).map(Bytes::len),
             Some(37)
         );
+    }
+
+    #[test]
+    fn a_17_the_flag_of_an_account_that_is_not_confirmed_comes_and_goes() {
+        let mut shown = able(1, &[]);
+        let class = |shown: &Shown| {
+            let info = unite(&name("alice"), std::iter::once(shown), start());
+            info.tlvs.u16(user_tlv::CLASS)
+        };
+        shown.unconfirmed = true;
+        assert_eq!(class(&shown), Some(0x0011));
+        shown.unconfirmed = false;
+        assert_eq!(class(&shown), Some(0x0010));
     }
 
     #[test]

@@ -363,8 +363,8 @@ fn a_relay_is_asked_for_with_what_the_client_says_of_it() {
 #[test]
 fn guests_have_nothing_to_administer() {
     let mut session = signed_on(start());
-    let denied = crate::wire::hex("000f");
-    let answer = answers(&mut session, 1, 4, "0007");
-    assert_eq!(answer, [(1, 1, denied.clone())]);
-    assert_eq!(answers(&mut session, 7, 2, "0001 0000"), [(7, 1, denied)]);
+    let none = (1, 1, crate::wire::hex("0006"));
+    assert_eq!(answers(&mut session, 1, 4, "0007"), [none]);
+    let denied = (7, 1, crate::wire::hex("000f"));
+    assert_eq!(answers(&mut session, 7, 2, "0001 0000"), [denied]);
 }

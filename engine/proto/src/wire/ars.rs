@@ -64,6 +64,13 @@ wire_enum! {
     }
 }
 
+impl ErrorCode {
+    /// Whether it is one of those that only our relays send.
+    pub fn is_of_ours(self) -> bool {
+        (0x5200..0x5300).contains(&self.0)
+    }
+}
+
 /// What a frame says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

@@ -31,7 +31,7 @@ wire_enum! {
 }
 
 /// One frame.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Frame {
     /// What the data is.
     pub channel: Channel,
@@ -39,6 +39,17 @@ pub struct Frame {
     pub sequence: u16,
     /// At most 65,535 bytes.
     pub data: Bytes,
+}
+
+/// Shows how long the data is, not the data: passwords may be in there.
+impl std::fmt::Debug for Frame {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Frame")
+            .field("channel", &self.channel)
+            .field("sequence", &self.sequence)
+            .field("bytes", &self.data.len())
+            .finish()
+    }
 }
 
 impl Frame {
@@ -217,5 +228,17 @@ mod tests {
             max: 65_535,
         };
         assert_eq!((frame.encode(&mut out), out.len()), (Err(refused), 0));
+    }
+
+    #[test]
+    fn a_25_a_frame_does_not_show_what_is_in_it() {
+        let data = Bytes::from_static(b"hunter2");
+        let frame = Frame {
+            channel: Channel::DATA,
+            sequence: 5,
+            data,
+        };
+        let expected = "Frame { channel: Channel::DATA, sequence: 5, bytes: 7 }";
+        assert_eq!(format!("{frame:?}"), expected);
     }
 }

@@ -63,6 +63,8 @@ pub mod tlv {
     pub const ERROR_SUB_CODE: u16 = 0x0008;
     /// Empty, set by the host: the sender wants typing events.
     pub const WANTS_EVENTS: u16 = 0x000B;
+    /// Set by the host: when a stored message was sent, u32 Unix seconds.
+    pub const SENT_TIME: u16 = 0x0016;
 }
 
 wire_enum! {

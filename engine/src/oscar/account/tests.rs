@@ -474,29 +474,6 @@ async fn a_password_that_was_changed_meanwhile_ends_it() {
 }
 
 #[test]
-fn pauses_spread() {
-    let back = SignOnAgain {
-        settings: AccountSettings::new(
-            "host:1",
-            HostTrust::AcceptAny,
-            name("a"),
-            Password::new("p"),
-        ),
-        password: watch::Sender::new(Password::new("p")).subscribe(),
-        presence: Arc::new(Presence::new()),
-        watched: watch::Sender::new(Vec::new()).subscribe(),
-    };
-    let plain = Duration::from_secs(10);
-    let pauses: Vec<_> = (0..50).map(|_| back.pause(plain)).collect();
-    assert!(
-        pauses
-            .iter()
-            .all(|pause| (plain / 2..=plain).contains(pause))
-    );
-    assert!(pauses.iter().any(|pause| *pause != pauses[0]));
-}
-
-#[test]
 fn s_26_debug_of_the_settings_shows_no_password() {
     let settings = AccountSettings::new(
         "host:1",

@@ -88,7 +88,11 @@ async fn a_lost_connection_comes_back_and_messages_wait_for_it() {
         .iter()
         .map(|at| (*at - lost).as_millis() as u64)
         .collect();
-    assert_eq!(tries, [200, 600, 1400]);
+    // Each after between half of the pause and all of it, which doubles.
+    assert_eq!(tries.len(), 3);
+    for (at, latest) in tries.into_iter().zip([200, 600, 1400]) {
+        assert!((latest / 2..=latest).contains(&at), "{at} of {latest} ms");
+    }
 
     bob.send(name("7"), signal(), false).await.unwrap();
     assert_eq!(keeper.recv().await.unwrap(), Incoming::Restored);
@@ -129,7 +133,7 @@ async fn after_ten_minutes_the_number_is_somebody_elses() {
         waited >= KEPT_BY_HOST && waited <= KEPT_BY_HOST + PAUSE_MAX,
         "{waited:?}"
     );
-    assert!(tries.lock().unwrap().len() < 50);
+    assert!(tries.lock().unwrap().len() < 75);
 }
 
 #[tokio::test(start_paused = true)]

@@ -371,8 +371,12 @@ async fn a_relay_is_asked_for_and_told_to_whom_asked() {
     let mut both = Both::new(64 * 1024);
     for known in [true, false] {
         let (answer, answered) = oneshot::channel();
-        assert!(both.commands.send(Command::Relay(answer)).await.is_ok());
+        let cookie = Cookie(*b"TRYST01\0");
+        let request = ServiceRequest::for_relay(cookie, ["gone.example:5190"]);
+        let question = Command::Relay(request.clone(), answer);
+        assert!(both.commands.send(question).await.is_ok());
         let asked = both.host_hears_snac().await;
+        assert_eq!(asked.body, request.encode());
         let reply = TlvList::new()
             .with_u16(0x000D, 0x044A)
             .with(0x0005, "relay.example:5190");
@@ -462,4 +466,17 @@ async fn why_the_host_ends_it_is_kept() {
         assert_eq!(both.ending.get().copied(), expected);
         assert_eq!(both.presence.capabilities(&name("bob")), None);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_host_wants_to_see_us_again_is_kept() {
+    let mut both = Both::new(64 * 1024);
+    let mut data = bytes::BytesMut::new();
+    let tlvs = TlvList::new().with_u16(rdv_proto::wire::signon::tlv::RETURN_WITHIN, 30);
+    tlvs.encode_rest(&mut data);
+    both.host_writer.queue(Channel::SIGN_OFF, data.freeze());
+    both.host_writer.drain().await.unwrap();
+    both.task.await.unwrap();
+    let away = Ending::Away(Duration::from_secs(30));
+    assert_eq!(both.ending.get().copied(), Some(away));
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use rdv_proto::rendezvous::{RelayAddress, RelayCandidate};
 use rdv_proto::trust::Session;
+use rdv_proto::wire::ars::ErrorCode;
 use rdv_proto::wire::rendezvous::Cookie;
 use rdv_proto::wire::text::ScreenName;
 use tokio::net::TcpStream;
@@ -15,7 +16,9 @@ use uuid::Uuid;
 use super::why::Why;
 use super::{Report, Reporter};
 use crate::signaling::RelayDirectory;
+use crate::transport::ars::ArsError;
 use crate::transport::connect::Route;
+use crate::transport::failing::FailingRelays;
 use crate::transport::join::Join;
 use crate::transport::quic::{QuicConnection, QuicIncoming};
 use crate::transport::site::Dialer;
@@ -58,6 +61,7 @@ pub(crate) enum Origin {
     RelayCreate {
         route: Route,
         directory: Arc<dyn RelayDirectory>,
+        failing: FailingRelays,
         name: ScreenName,
         cookie: Cookie,
         service: Uuid,
@@ -140,16 +144,20 @@ pub(super) async fn connect(reporter: &Reporter, origin: Origin) -> Result<Conne
         Origin::RelayCreate {
             route,
             directory,
+            failing,
             name,
             cookie,
             service,
             legacy,
         } => {
-            let info = directory.relay().await.ok().flatten().ok_or(Why::NoRelay)?;
+            let info = directory.relay_for(cookie, failing.lately()).await;
+            let info = info.ok().flatten().ok_or(Why::NoRelay)?;
             let address = relay_address(&info.address).ok_or(Why::NoRelay)?;
             let ticket = info.ticket.clone();
             let (waiting, created) =
-                ars::create(&route, &info.address, &name, cookie, service, ticket).await?;
+                ars::create(&route, &info.address, &name, cookie, service, ticket)
+                    .await
+                    .inspect_err(|_| failing.failed(&info.address))?;
             let address = match legacy {
                 true => told_to_old(&address, waiting.relay(), created.ip).ok_or(Why::NoRelay)?,
                 false => address,
@@ -160,8 +168,24 @@ pub(super) async fn connect(reporter: &Reporter, origin: Origin) -> Result<Conne
                 cookie,
                 ticket: info.ticket,
             };
-            reporter.say(Report::RelayCreated { attempt, relay }).await;
-            Connection::tcp(ars::wait_ready(waiting).await?)
+            let known = info.address;
+            let created = Report::RelayCreated {
+                attempt,
+                relay,
+                known: known.clone(),
+            };
+            reporter.say(created).await;
+            let ready = ars::wait_ready(waiting).await;
+            Connection::tcp(ready.inspect_err(|error| {
+                // That nobody came is not the relay's fault.
+                let nobody = matches!(
+                    error,
+                    ArsError::Timeout(_) | ArsError::Refused(ErrorCode::PEER_DID_NOT_JOIN)
+                );
+                if !nobody {
+                    failing.failed(&known);
+                }
+            })?)
         }
         Origin::RelayJoin(join) => Connection::tcp(join.run().await?),
     };

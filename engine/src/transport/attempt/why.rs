@@ -51,7 +51,8 @@ impl From<Why> for AttemptError {
             },
             Why::DialTimeout | Why::Relay(ArsError::Timeout(_)) => Self::TimedOut,
             Why::Relay(ArsError::Refused(code)) => Self::Relay(code.0),
-            Why::NoRelay | Why::Join(_) | Why::Relay(ArsError::Unreachable(_)) => Self::Unreachable,
+            Why::NoRelay => Self::NoRelay,
+            Why::Join(_) | Why::Relay(ArsError::Unreachable(_)) => Self::Unreachable,
             Why::Secure(SecureError::HandshakeTimedOut | SecureError::BindTimedOut)
             | Why::Opening(OpeningError::TimedOut) => Self::TimedOut,
             Why::Secure(SecureError::NotTls) => Self::NotTls,

@@ -41,6 +41,7 @@ fn answers(session: &mut Session, now: Instant) -> Vec<Snac> {
             Output::Feedbag(FeedbagRequest::Change {
                 request_id, items, ..
             }) => session.feedbag_changed(request_id, vec![Status::OK; items.len()]),
+            Output::Stored { request_id } => session.stored_all(request_id),
             Output::Relay { request_id, .. } => session.relay(request_id, None),
             Output::Deliver(outbound) => session.delivered(&outbound),
             _ => {}

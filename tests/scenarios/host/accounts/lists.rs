@@ -117,6 +117,11 @@ async fn a_list_has_an_end() {
     assert_eq!(done[999..], [Status::OK, Status::TOO_MANY]);
 }
 
+/// Puts somebody onto the list of those who may not see or write to this one.
+pub(super) async fn block(client: &mut OldClient, name: &'static str) {
+    edit(client, INSERT, vec![item(ItemClass::DENY, name, 9)]).await;
+}
+
 #[tokio::test]
 async fn buddies_of_the_list_are_seen_once_it_is_used() {
     let town = Town::new().await;

@@ -216,6 +216,31 @@ async fn h_6_h_16_a_first_proposal_is_checked_if_that_was_asked_for_and_later_on
 }
 
 #[tokio::test]
+async fn h_6_the_check_is_of_what_all_sign_ons_of_the_recipient_can_do_together() {
+    let town = Town::new().await;
+    let mut alice = able(&town, "alice", &[]).await;
+    let password = town.account("bob").await;
+    let can = |capability| Manners {
+        capabilities: vec![capability],
+        ..Manners::default()
+    };
+    let port = town.port();
+    let mut here = OldClient::sign_on(port, "bob", &password, &can(NATIVE))
+        .await
+        .unwrap();
+    let checked = proposal(&[FIRST, CHECK]);
+    let id = alice.rendezvous("bob", &checked, TlvList::new()).await;
+    alice.expect_error(Foodgroup::ICBM, id, 0x09).await;
+    let mut there = OldClient::sign_on(port, "bob", &password, &can(SEND_FILE))
+        .await
+        .unwrap();
+    alice.rendezvous("bob", &checked, TlvList::new()).await;
+    for bob in [&mut here, &mut there] {
+        assert_eq!(bob.expect_rendezvous().await.1, checked);
+    }
+}
+
+#[tokio::test]
 async fn h_18_e_07_refusals_arrive_with_the_name_swapped_and_the_rest_unchanged() {
     let town = Town::new().await;
     let mut alice = town.citizen("alice").await;
@@ -239,19 +264,20 @@ async fn h_19_who_is_not_there_gets_nothing_and_the_sender_learns_whether_it_is_
     let town = Town::in_a_hurry().await;
     let mut alice = town.citizen("alice").await;
     town.account("bob").await;
+    // A text is; see `offline`.
+    let id = alice.text("bob", "for later").await;
+    let ack = alice.expect(Foodgroup::ICBM, 0x0C).await;
+    assert_eq!(ack.request_id, id);
     for to in ["bob", "nobody"] {
         let store = TlvList::new().with(icbm::tlv::STORE, Bytes::new());
         let id = alice.rendezvous(to, &proposal(&[FIRST]), store).await;
         let error = alice.expect_error(Foodgroup::ICBM, id, 4).await;
         assert!(error.tlvs.0.is_empty());
-        let id = alice.text(to, "for later").await;
-        let error = alice.expect_error(Foodgroup::ICBM, id, 4).await;
-        assert_eq!(
-            error.tlvs.u16(icbm::tlv::ERROR_SUB_CODE),
-            Some(0x0E),
-            "not kept"
-        );
     }
+    let id = alice.text("nobody", "for later").await;
+    let error = alice.expect_error(Foodgroup::ICBM, id, 4).await;
+    let sub_code = error.tlvs.u16(icbm::tlv::ERROR_SUB_CODE);
+    assert_eq!(sub_code, Some(0x0E), "not kept");
 }
 
 #[tokio::test]

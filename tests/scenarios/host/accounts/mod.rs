@@ -6,8 +6,10 @@ mod frames;
 mod instances;
 mod lists;
 mod messages;
+mod offline;
 mod presence;
 mod relay;
+mod sessions;
 mod sign_on;
 
 use std::net::SocketAddr;

@@ -224,6 +224,7 @@ impl Connector {
             self.lane.moved = Some(context.now);
         }
         if lane.is_relayed() {
+            self.ground.relay_works();
             self.lane.relayed_since.get_or_insert(context.now);
             self.lane.judging_until = None;
             return;

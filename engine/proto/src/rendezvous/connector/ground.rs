@@ -5,12 +5,15 @@ use std::time::Instant;
 
 use super::super::common::{Common, Gathered};
 use super::super::desk::{Context, Try};
-use super::super::limits::{CANDIDATES_TOLD_MAX, GATHER_BUDGET, RELAY_CREATE};
+use super::super::limits::{
+    CANDIDATES_TOLD_MAX, GATHER_BUDGET, RELAY_CREATE, RELAY_PAUSE_MAX, RELAY_PAUSES, RELAY_TRIES,
+};
 use super::super::sealed::Whereabouts;
 use super::super::{
     AttemptError, AttemptId, LocalCandidate, Network, Output, Protocol, RelayCandidate, RelayPolicy,
 };
 use super::lanes::{Lane, Lanes, Way};
+use crate::wire::ars::ErrorCode;
 
 /// Our own side, from the first proposal on.
 #[derive(Debug)]
@@ -20,10 +23,31 @@ pub(in super::super) struct Ground {
     candidates: Vec<LocalCandidate>,
     network: Network,
     relay: Option<RelayCandidate>,
+    relay_trouble: RelayTrouble,
     /// Until when own addresses are waited for. `None`: they are there, or not wanted.
     gather_until: Option<Instant>,
     /// An earlier generation that is open until the peer knows of the current one.
     outdated: Option<u32>,
+}
+
+/// How it went with the relay lately.
+#[derive(Debug, Default)]
+struct RelayTrouble {
+    /// An attempt failed, and nothing was concluded from it yet.
+    failed: Option<AttemptError>,
+    /// Attempts in a row that came to nothing.
+    failures: usize,
+    /// When the next one is due.
+    again: Option<Instant>,
+}
+
+/// Whether another session may come about after that: on another relay, or later.
+fn may_work_again(error: AttemptError) -> bool {
+    match error {
+        AttemptError::Relay(code) => ErrorCode(code).is_of_ours(),
+        AttemptError::NoRelay | AttemptError::Local => false,
+        _ => true,
+    }
 }
 
 impl Ground {
@@ -35,6 +59,7 @@ impl Ground {
             candidates: Vec::new(),
             network: Network::default(),
             relay: None,
+            relay_trouble: RelayTrouble::default(),
             gather_until: None,
             outdated: None,
         };
@@ -154,7 +179,46 @@ impl Ground {
         context.desk.failed(attempt, error);
         let lane = self.lanes.failed(attempt, error)?;
         self.forget_relay(&lane);
+        if lane.way == Way::Created {
+            self.relay_trouble.failed = Some(error);
+        }
         Some(lane)
+    }
+
+    /// A relay session that could not be made, or that died before it was of use, is made anew: at once, then ever more seldom.
+    /// `wanted`: there is nothing better. `established`: there was once a lane, so that the peer is waited for longer.
+    pub(super) fn mind_relay(
+        &mut self,
+        common: &Common,
+        context: &mut Context<'_>,
+        wanted: bool,
+        established: bool,
+    ) {
+        let trouble = &mut self.relay_trouble;
+        if let Some(error) = trouble.failed.take() {
+            let pause = RELAY_PAUSES.get(trouble.failures);
+            trouble.failures = trouble.failures.saturating_add(1);
+            let patient = established || trouble.failures < RELAY_TRIES;
+            let pause = pause.copied().unwrap_or(RELAY_PAUSE_MAX);
+            let again = (patient && may_work_again(error)).then(|| context.now + pause);
+            trouble.again = again;
+        }
+        if !wanted {
+            trouble.again = None;
+        } else if trouble.again.is_some_and(|at| at <= context.now) {
+            trouble.again = None;
+            self.create_relay(common, context);
+        }
+    }
+
+    /// A relay session is of use.
+    pub(super) fn relay_works(&mut self) {
+        self.relay_trouble = RelayTrouble::default();
+    }
+
+    /// Whether a relay session will be tried again.
+    pub(super) fn expects_relay(&self) -> bool {
+        self.relay_trouble.again.is_some()
     }
 
     /// Drops an attempt that is not wanted any more.
@@ -209,7 +273,9 @@ impl Ground {
 
     /// When something of this is due; addresses only as long as they are waited for.
     pub(in super::super) fn due(&self) -> Option<Instant> {
-        self.lanes.due().into_iter().chain(self.gather_until).min()
+        let relay = self.relay_trouble.again;
+        let times = [self.lanes.due(), self.gather_until, relay];
+        times.into_iter().flatten().min()
     }
 
     /// Addresses are not waited for any longer; late ones are told in a further proposal.

@@ -226,6 +226,9 @@ impl Connector {
     /// Chooses if there is a choice, ends if the time is over, begins what is due.
     fn go_on(mut self: Box<Self>, common: &mut Common, context: &mut Context<'_>) -> Step {
         self.choose(common, context);
+        let wanted = self.controller && !self.is_well() && !self.has_relay();
+        let established = self.lane.established;
+        self.ground.mind_relay(common, context, wanted, established);
         if !self.lane.established && (context.now >= self.deadline || self.is_idle(common)) {
             let reason = if common.exchanged {
                 EndReason::NoPath {
@@ -257,6 +260,7 @@ impl Connector {
         self.first_heard.is_some()
             && told_nothing
             && !relay_may_come
+            && !self.ground.expects_relay()
             && !self.round.has_pairs()
             && self.ground.lanes.is_empty()
     }

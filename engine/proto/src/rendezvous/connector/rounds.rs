@@ -164,7 +164,10 @@ impl Connector {
         if self.controller && !self.has_relay() {
             self.ground.create_relay(common, context);
         }
-        if common.relay != RelayPolicy::Only {
+        if common.relay == RelayPolicy::Only {
+            // Another relay session is all that there will ever be to tell of, in the same round.
+            self.round.tellings = 0;
+        } else {
             self.look_anew(context);
         }
     }

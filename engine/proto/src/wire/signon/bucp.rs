@@ -95,12 +95,21 @@ wire_enum! {
 }
 
 /// Data of the sign-on frame, the first of either side: `[FLAP version: u32 = 1][TLVs]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Hello {
     /// 1.
     pub version: u32,
     /// [`tlv::COOKIE`] on connections after the first.
     pub tlvs: TlvList,
+}
+
+/// Shows tags and lengths only: roasted passwords and cookies are among the values.
+impl std::fmt::Debug for Hello {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let shapes = self.tlvs.0.iter().map(|tlv| (tlv.tag, tlv.value.len()));
+        write!(f, "Hello {} ", self.version)?;
+        f.debug_map().entries(shapes).finish()
+    }
 }
 
 impl Hello {
@@ -347,6 +356,9 @@ mod tests {
                 .with(tlv::TOKEN, vec![0xCD; 16]),
         };
         assert_eq!(format!("{login:?}"), "Login {37: 16, 21061: 16}");
+        let mut hello = Hello::new();
+        hello.tlvs.push(tlv::ROASTED_PASSWORD, vec![0xAB; 6]);
+        assert_eq!(format!("{hello:?}"), "Hello 1 {2: 6}");
     }
 
     #[test]

@@ -1,0 +1,56 @@
+//! What the operator does to accounts that are signed on, with another program and the same database.
+//!
+//! Each deed leaves a line in the audit table. A look at what is new there, every two seconds, costs one search by its key.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::sleep;
+use tracing::{debug, info};
+
+use crate::accounts::{Accounts, AccountsError, Effect, Journal};
+use crate::routing::Routes;
+
+/// Between two looks.
+const EVERY: Duration = Duration::from_secs(2);
+/// Sign-off reason: there is no such account any more.
+const DELETED: u16 = 2;
+
+/// Looks until `stopped`.
+pub(crate) async fn watch_accounts(
+    accounts: Accounts,
+    routes: Routes,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let mut journal = Journal::default();
+    loop {
+        match look(&accounts, &routes, &mut journal).await {
+            Ok(()) => {}
+            // The next look sees what this one missed.
+            Err(error) => debug!(%error, "what the operator does cannot be seen"),
+        }
+        tokio::select! {
+            () = sleep(EVERY) => {}
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+        }
+    }
+}
+
+async fn look(
+    accounts: &Accounts,
+    routes: &Routes,
+    journal: &mut Journal,
+) -> Result<(), AccountsError> {
+    for deed in accounts.news(journal).await? {
+        let (id, name) = (deed.account, &deed.name);
+        match deed.effect {
+            Effect::Deleted => routes.expel(id, name, DELETED).await,
+            Effect::Ended => {
+                info!("sign-ons of an account end: it was disabled, or has another password");
+                routes.expel(id, name, None).await;
+            }
+            Effect::Confirmed => routes.confirmed(id, name, true).await,
+        }
+    }
+    Ok(())
+}
