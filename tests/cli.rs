@@ -31,6 +31,8 @@ mod old_peers;
 mod programs;
 #[path = "cli/refusals.rs"]
 mod refusals;
+#[path = "cli/relays.rs"]
+mod relays;
 #[path = "cli/reports.rs"]
 mod reports;
 #[path = "cli/secrets.rs"]

@@ -45,7 +45,7 @@ fn wait_for(point: Point, run: &mut Run) {
 
 /// Part files are marked as such; whatever has a final name must be what was sent.
 #[track_caller]
-fn assert_only_whole_files(sent: &Tree, arrived: &Tree, when: &str) {
+pub(crate) fn assert_only_whole_files(sent: &Tree, arrived: &Tree, when: &str) {
     for (path, entry) in arrived {
         let Entry::File { length, sha256, .. } = entry else {
             continue;

@@ -454,6 +454,19 @@ impl Pair {
         }
     }
 
+    /// A relay session that waits for the other side dies, as soon as its creator knows of it. False if none waits.
+    pub fn relay_session_dies(&mut self) -> bool {
+        let mut sessions = self.sessions.iter();
+        let Some((&token, session)) = sessions.find(|(_, session)| !session.joined) else {
+            return false;
+        };
+        let (side, attempt) = session.creator;
+        self.sessions.remove(&token);
+        let gone = Parcel::Gone(attempt, AttemptError::Closed);
+        self.post(Duration::from_millis(60), side, gone);
+        true
+    }
+
     /// A connection that somebody unknown makes to a listener of that side. False if it has none.
     pub fn knock(&mut self, side: usize, from: SocketAddr) -> bool {
         let Some((id, _)) = self.sides[side].listening.keys().next().cloned() else {

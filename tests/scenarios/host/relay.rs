@@ -333,7 +333,11 @@ async fn s_37_the_relay_of_a_host_serves_those_whom_the_host_sends() {
         assert_eq!(&got, b"hello");
 
         let (_, foreign) = ask_for_relay(&super::host().await).await;
-        for tlvs in [TlvList::new(), foreign] {
+        for (tlvs, code) in [
+            (TlvList::new(), ErrorCode::BAD_REQUEST),
+            (foreign, ErrorCode::TICKET_FOREIGN),
+            (ticket, ErrorCode::TICKET_SPENT),
+        ] {
             let mut eve = TcpStream::connect(relay).await.unwrap();
             send(
                 &mut eve,
@@ -344,7 +348,7 @@ async fn s_37_the_relay_of_a_host_serves_those_whom_the_host_sends() {
                 },
             )
             .await;
-            refused(&mut eve, ErrorCode::BAD_REQUEST).await;
+            refused(&mut eve, code).await;
         }
     }
 }
@@ -368,6 +372,83 @@ async fn a_relay_elsewhere_takes_the_tickets_of_the_host_whose_key_it_has() {
     let (told, ticket) = ask_for_relay(&host).await;
     assert_eq!(told, address);
     pair(told, &ticket).await;
+}
+
+#[tokio::test]
+async fn a_relay_that_failed_a_client_is_not_handed_out_to_it_again_and_tickets_are_for_one_session()
+ {
+    let key = Some([7; 32]);
+    let mut addresses = Vec::new();
+    for _ in 0..2 {
+        let config = RelayConfig {
+            ticket_key: key,
+            ..RelayConfig::default()
+        };
+        let relay = Relay::bind(config).await.unwrap();
+        addresses.push(relay.local_addrs()[0]);
+        tokio::spawn(relay.run(std::future::pending()));
+    }
+    let host = host_with(|config| {
+        config.relay = RelaySource::Foreign(addresses.iter().map(ToString::to_string).collect());
+        config.ticket_key = key;
+    })
+    .await;
+    let mut client = Client::owner(port(&host)).await;
+    for (failed, other) in [(0, 1), (1, 0), (1, 0)] {
+        let failed = addresses[failed].to_string();
+        let request = ServiceRequest::for_relay(COOKIE, [failed.as_str()]);
+        client
+            .snac(Foodgroup::OSERVICE, 0x04, request.encode())
+            .await;
+        let reply = client.expect(Foodgroup::OSERVICE, 0x05).await;
+        let reply = ServiceReply::decode(&reply.body).unwrap();
+        assert_eq!(reply.address().unwrap(), addresses[other].to_string());
+        let ticket = TlvList::new().with(TLV_TICKET, reply.cookie().unwrap().clone());
+        let mut another = TcpStream::connect(addresses[other]).await.unwrap();
+        let create = Command::Create {
+            name: name("alice"),
+            cookie: Cookie(*b"TRYST02\0"),
+            tlvs: ticket.clone(),
+        };
+        send(&mut another, create).await;
+        refused(&mut another, ErrorCode::TICKET_COOKIE).await;
+        pair(addresses[other], &ticket).await;
+    }
+}
+
+#[tokio::test]
+async fn a_relay_that_drains_lets_its_pairs_go_on_and_ends_with_the_last_of_them() {
+    let config = RelayConfig {
+        open: true,
+        ..RelayConfig::default()
+    };
+    let relay = Relay::bind(config).await.unwrap();
+    let address = relay.local_addrs()[0];
+    let (drain, drained) = tokio::sync::oneshot::channel::<()>();
+    let asked = async {
+        drained.await.ok();
+    };
+    let never = std::future::pending();
+    let running = tokio::spawn(relay.run_draining(asked, never, Duration::from_secs(3600)));
+    let (mut alice, mut bob) = pair(address, &TlvList::new()).await;
+    let (mut alone, _) = create(address, TlvList::new()).await;
+    drain.send(()).unwrap();
+    refused(&mut alone, ErrorCode::BAD_REQUEST).await;
+    let mut late = TcpStream::connect(address).await.unwrap();
+    let create = Command::Create {
+        name: name("late"),
+        cookie: COOKIE,
+        tlvs: TlvList::new().with(TLV_TICKET, &b"any"[..]),
+    };
+    send(&mut late, create).await;
+    refused(&mut late, ErrorCode::DRAINING).await;
+    alice.write_all(b"still here").await.unwrap();
+    let mut got = [0; 10];
+    bob.read_exact(&mut got).await.unwrap();
+    assert_eq!(&got, b"still here");
+    assert!(!running.is_finished());
+    drop((alice, bob));
+    timeout(PATIENCE, running).await.unwrap().unwrap();
 }
 
 #[tokio::test]

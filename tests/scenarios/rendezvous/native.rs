@@ -467,3 +467,51 @@ fn a_relayed_lane_that_breaks_is_replaced_by_another_one() {
             .all(|side| !side.gathered && side.dialled.is_empty())
     );
 }
+
+#[test]
+fn a_relay_session_that_dies_before_the_first_lane_is_made_anew() {
+    let mut pair = Pair::meet_by_code(Road::default(), 1, RelayPolicy::Only);
+    while !pair.relay_session_dies() {
+        assert!(pair.step(), "no session was made");
+    }
+    let (took, path) = pair.assert_connects();
+    assert!(!path.is_direct());
+    assert!(took < Duration::from_secs(2), "{took:?}");
+}
+
+#[test]
+fn relay_sessions_that_all_die_are_a_clear_end_after_the_third() {
+    let mut pair = Pair::meet_by_code(Road::default(), 1, RelayPolicy::Only);
+    let mut made = 0;
+    loop {
+        made += usize::from(pair.relay_session_dies());
+        if !pair.step() {
+            break;
+        }
+    }
+    assert_eq!(made, 3);
+    let ends = pair.assert_fails();
+    assert!(
+        matches!(ends[BOB], Some(EndReason::NoPath { .. })),
+        "{ends:?}"
+    );
+    assert!(
+        pair.last_event() < Duration::from_secs(5),
+        "{:?}",
+        pair.story()
+    );
+}
+
+#[test]
+fn a_relay_that_comes_back_carries_a_session_whose_lane_broke() {
+    let mut pair = Pair::meet_by_code(Road::default(), 1, RelayPolicy::Only);
+    pair.run_for(Duration::from_secs(10));
+    pair.road.relay = Relay::Unreachable;
+    pair.break_lane();
+    pair.run_for(Duration::from_secs(12));
+    assert_eq!(pair.ended(ALICE), None);
+    pair.road.relay = Relay::Open(Duration::from_millis(50));
+    pair.assert_connects();
+    let (_, path) = pair.lane(ALICE).expect("a lane");
+    assert!(!path.is_direct());
+}

@@ -124,8 +124,9 @@ pub const TRANSACTIONS_REMEMBERED_MAX: usize = 256;
 /// Relay connect and CREATED.
 pub const RELAY_CREATE: Duration = Duration::from_secs(10);
 /// Pauses before a relay session is made anew that failed: at once, then ever more seldom.
-pub const RELAY_PAUSES: [Duration; 4] = [
+pub const RELAY_PAUSES: [Duration; 5] = [
     Duration::ZERO,
+    Duration::from_millis(250),
     Duration::from_secs(1),
     Duration::from_secs(2),
     Duration::from_secs(4),

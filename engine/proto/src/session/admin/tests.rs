@@ -422,20 +422,26 @@ fn a_14_every_error_has_its_code_in_two_bytes_and_the_url_and_they_are_three() {
 #[test]
 fn a_15_two_changes_at_once_change_nothing() {
     let mut session = admin();
-    let change = |session: &mut Session, body| told(session, subgroup::INFO_CHANGE_REQUEST, body);
-    for (body, tag) in [
-        ("0001 0005 416c696365 0011 0003 614062", 0x01),
-        ("0013 0002 0001 0001 0005 416c696365", 0x13),
-        ("0011 0003 614062 0002 0004 6e657770 0012 0001 61", 0x11),
-        ("0001 0005 416c696365 0012 0001 61", 0x01),
-        ("0012 0001 61", 0x12),
-    ] {
-        assert_eq!(
-            change(&mut session, body),
-            (5, error(3, tag, 0x14)),
-            "{body}"
-        );
+    let sets = [
+        (0x01, "0001 0005 416c696365"),
+        (0x11, "0011 0003 614062"),
+        (0x13, "0013 0002 0001"),
+        (0x02, "0002 0004 6e657770 0012 0001 61"),
+        (0x12, "0012 0001 61 0002 0004 6e657770"),
+        (0x12, "0012 0001 61"),
+    ];
+    for (place, (tag, one)) in sets.into_iter().enumerate() {
+        let others = sets.into_iter().enumerate();
+        // The last three are parts of one set.
+        let others = others.filter(|&(other, _)| other != place && place.min(other) < 3);
+        for (_, (_, other)) in others {
+            let body = format!("{one} {other}");
+            let told = told(&mut session, subgroup::INFO_CHANGE_REQUEST, &body);
+            assert_eq!(told, (5, error(3, tag, 0x14)), "{body}");
+        }
     }
+    let alone = told(&mut session, subgroup::INFO_CHANGE_REQUEST, "0012 0001 61");
+    assert_eq!(alone, (5, error(3, 0x12, 0x14)));
     let first = changed(&mut session, "0013 0002 0001 0013 0002 0002");
     assert!(
         matches!(first, Change::Registration(Ok(Registration::NONE))),
