@@ -532,13 +532,8 @@ impl Client {
     }
 
     fn tell_relay(&mut self, request_id: u32, cookie: Option<Cookie>, avoid: &[String]) {
-        let name = match &self.seat {
-            Some(Seat::Guest(seat)) => &seat.name,
-            Some(Seat::Account(place)) => &place.name,
-            None => return,
-        };
-                Output::Stored { request_id } => self.hand_out(request_id).await,
-                other => {
+        let Some(seat) = &self.seat else { return };
+        let name = seat.name();
         let relay = self.shared.relay.as_ref().and_then(|relay| {
             let ticket = relay.ticket(name, cookie)?;
             Some((relay.address_for(self.local, avoid)?, ticket))
