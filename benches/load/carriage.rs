@@ -31,13 +31,21 @@ pub(crate) fn throughput(stage: &Stage, table: &mut Table) -> Result<(), Failure
     for &pairs in stage.sizes.pairs {
         let (mut ratios, mut rates, mut shares) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..stage.sizes.rounds {
-            let bare = carry(pairs, stage.sizes.measured / 2, || bare_pair(splice.address))?;
+            let bare = carry(pairs, stage.sizes.measured / 2, || {
+                bare_pair(splice.address)
+            })?;
             let used = relay.holding()?.cpu;
-            let own = carry(pairs, stage.sizes.measured / 2, || relayed_pair(relay.address))?;
+            let own = carry(pairs, stage.sizes.measured / 2, || {
+                relayed_pair(relay.address)
+            })?;
             let used = relay.holding()?.cpu.saturating_sub(used);
             println!(
                 "  {pairs} pairs: relay {:.0} MiB/s, splice {:.0} MiB/s; slowest pair {:.2} and {:.2} of the mean; the relay used {:.1} s",
-                own.mib_per_s, bare.mib_per_s, own.slowest, bare.slowest, used.as_secs_f64()
+                own.mib_per_s,
+                bare.mib_per_s,
+                own.slowest,
+                bare.slowest,
+                used.as_secs_f64()
             );
             ratios.push(100.0 * own.mib_per_s / bare.mib_per_s);
             rates.push(own.mib_per_s);
@@ -76,7 +84,9 @@ pub(crate) fn ping(stage: &Stage, table: &mut Table) -> Result<(), Failure> {
     let direct = round_trips(direct, stage.sizes.pings)?;
     let relayed = relayed_pair(relay.address)(IDLE_PAIRS)?;
     let relayed = round_trips(relayed, stage.sizes.pings)?;
-    println!("  64 bytes there and back, ms, half and 99 of a hundred: direct {direct:.3?}, relayed {relayed:.3?}");
+    println!(
+        "  64 bytes there and back, ms, half and 99 of a hundred: direct {direct:.3?}, relayed {relayed:.3?}"
+    );
     table.judged(
         format!("relay adds to a ping, 99 of a hundred, {IDLE_PAIRS} idle pairs"),
         relayed[1] - direct[1],

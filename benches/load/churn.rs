@@ -55,7 +55,12 @@ pub(crate) fn run(stage: &Stage, table: &mut Table) -> Result<(), Failure> {
             Goal::AtMost(0.0),
         );
         let more = (after.resident as f64 - before.resident as f64) / f64::from(1 << 20);
-        table.judged("memory left afterwards", more, "MiB", Goal::AtMost(KEPT_MIB));
+        table.judged(
+            "memory left afterwards",
+            more,
+            "MiB",
+            Goal::AtMost(KEPT_MIB),
+        );
         Ok(())
     })
 }

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use rdv_benches::Failure;
 use rdv_proto::wire::flap::{Channel, Frame};
+use rdv_proto::wire::service::{SEND_FILE, short_capability};
 use rdv_proto::wire::signon::{
     Challenge, ChallengeRequest, ClientOnline, DigestKind, GuestWish, Hello, IcbmParameters,
     LocateInfo, Login, LoginReply, RateSubscription, Tool, Versions, digest, tlv,
 };
-use rdv_proto::wire::service::{SEND_FILE, short_capability};
 use rdv_proto::wire::snac::{Foodgroup, Snac};
 use rdv_proto::wire::tlv::TlvList;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -77,7 +77,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             let frame = self.frame().await?;
             match frame.channel {
                 Channel::DATA => return Ok(Snac::decode(frame.data)?),
-                Channel::SIGN_OFF => return Err(format!("signed off: {:02x?}", &frame.data[..]).into()),
+                Channel::SIGN_OFF => {
+                    return Err(format!("signed off: {:02x?}", &frame.data[..]).into());
+                }
                 _ => {}
             }
         }
@@ -132,8 +134,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             let ids = vec![1, 2, 3, 4, 5];
             let subscription = RateSubscription { ids }.encode();
             self.put_snac(&mut out, (Foodgroup::OSERVICE, 0x08), subscription)?;
-            for (foodgroup, subgroup) in [(1, 0x0E), (0x13, 2), (0x13, 4), (2, 2), (3, 2), (4, 4), (9, 2)]
-            {
+            for (foodgroup, subgroup) in [
+                (1, 0x0E),
+                (0x13, 2),
+                (0x13, 4),
+                (2, 2),
+                (3, 2),
+                (4, 4),
+                (9, 2),
+            ] {
                 self.put_snac(&mut out, (Foodgroup(foodgroup), subgroup), Bytes::new())?;
             }
             self.put_snac(&mut out, (Foodgroup::FEEDBAG, 0x07), Bytes::new())?;

@@ -20,7 +20,13 @@ pub(crate) fn play_role() -> Result<bool, Failure> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let free = |class: RateClass| RateClass { clear: 0, alert: 0, limit: 0, disconnect: 0, ..class };
+        let free = |class: RateClass| RateClass {
+            clear: 0,
+            alert: 0,
+            limit: 0,
+            disconnect: 0,
+            ..class
+        };
         let any = Pace::new(1_000_000, Duration::from_secs(1));
         let limits = Limits {
             connections: any,
@@ -29,7 +35,10 @@ pub(crate) fn play_role() -> Result<bool, Failure> {
             guests_per_address: 100_000,
             cookies: 100_000,
             attempts: any,
-            rates_old: RateTable { icbm: free(RateClass::ICBM_LEGACY), ..RateTable::OLD },
+            rates_old: RateTable {
+                icbm: free(RateClass::ICBM_LEGACY),
+                ..RateTable::OLD
+            },
             ..Limits::default()
         };
         let database = Path::new(&folder).join("host.db");

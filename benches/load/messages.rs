@@ -135,7 +135,9 @@ impl Chatter {
             let mut at = 0;
             while let Some([_, _, _, _, high, low, ..]) = rest.get(at..) {
                 let end = at + HEADER_LEN + usize::from(u16::from_be_bytes([*high, *low]));
-                let Some(frame) = rest.get(at..end) else { break };
+                let Some(frame) = rest.get(at..end) else {
+                    break;
+                };
                 // 0x0004/0x0007 on channel 2.
                 if frame[1] == 2 && frame.get(6..10) == Some(&[0, 4, 0, 7]) {
                     heard += 1;

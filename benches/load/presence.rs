@@ -101,16 +101,18 @@ pub(crate) fn guests(stage: &Stage, table: &mut Table) -> Result<(), Failure> {
             }
         })
         .await?;
-        table.judged("sign-ons, guests over TLS", rate, "/s", Goal::AtLeast(250.0));
+        table.judged(
+            "sign-ons, guests over TLS",
+            rate,
+            "/s",
+            Goal::AtLeast(250.0),
+        );
         Ok(())
     })
 }
 
 /// Signs `count` clients on, a few at a time.
-pub(crate) async fn gather<C, F>(
-    count: usize,
-    come: impl Fn(usize) -> F,
-) -> Result<Vec<C>, Failure>
+pub(crate) async fn gather<C, F>(count: usize, come: impl Fn(usize) -> F) -> Result<Vec<C>, Failure>
 where
     C: 'static,
     F: Future<Output = Result<C, Failure>> + 'static,
@@ -132,11 +134,7 @@ where
 }
 
 /// KiB that the host holds more for each of so many clients.
-async fn cost<C, F>(
-    host: &Served,
-    count: usize,
-    come: impl Fn(usize) -> F,
-) -> Result<f64, Failure>
+async fn cost<C, F>(host: &Served, count: usize, come: impl Fn(usize) -> F) -> Result<f64, Failure>
 where
     C: 'static,
     F: Future<Output = Result<C, Failure>> + 'static,
@@ -152,7 +150,9 @@ where
         after.descriptors
     );
     drop(clients);
-    let gone = host.settled(before.descriptors, Duration::from_secs(30)).await?;
+    let gone = host
+        .settled(before.descriptors, Duration::from_secs(30))
+        .await?;
     println!(
         "  all gone: {} MiB, {} descriptors",
         gone.resident >> 20,

@@ -34,10 +34,7 @@ pub(crate) fn play_role() -> Result<bool, Failure> {
         for stream in [&one, &other] {
             stream.set_nodelay(true)?;
         }
-        for (from, to) in [
-            (one.try_clone()?, other.try_clone()?),
-            (other, one),
-        ] {
+        for (from, to) in [(one.try_clone()?, other.try_clone()?), (other, one)] {
             std::thread::spawn(move || {
                 // An end of either side is the end.
                 carry(&from, &to).ok();
