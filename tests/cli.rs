@@ -9,6 +9,8 @@ mod desk;
 
 #[path = "cli/accounts.rs"]
 mod accounts;
+#[path = "cli/config.rs"]
+mod config;
 #[path = "cli/doctor.rs"]
 mod doctor;
 #[path = "cli/first_use.rs"]
@@ -27,6 +29,8 @@ mod names;
 mod networks;
 #[path = "cli/old_peers.rs"]
 mod old_peers;
+#[path = "cli/ops.rs"]
+mod ops;
 #[path = "cli/programs.rs"]
 mod programs;
 #[path = "cli/refusals.rs"]

@@ -1,4 +1,5 @@
-//! The host with its limits raised, until `rdv host` takes them from a file.
+//! The host under load: this program again, as an embedder of the library, with the limits that one machine with thousands of
+//! clients meets raised in its settings (ruling G-13), and all others as they come.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,8 +10,10 @@ use rdv_host::{Host, HostConfig, IdentitySource, Limits};
 use rdv_proto::pace::Pace;
 use rdv_proto::session::{RateClass, RateTable};
 
+/// The word by which this program knows that it is the host.
 pub(crate) const ROLE: &str = "--host";
 
+/// Is the host, if the command line says so; never ends then.
 pub(crate) fn play_role() -> Result<bool, Failure> {
     if std::env::args().nth(1).is_none_or(|word| word != ROLE) {
         return Ok(false);

@@ -14,17 +14,6 @@ use tempfile::TempDir;
 use crate::Stage;
 use crate::accounts::{self, People};
 
-/// Limits that are raised (ruling G-13); all others stay.
-const RAISED: &str = r#"
-[limits]
-connections = "1000000/1s"
-unsigned_per_address = 100000
-unsigned = 100000
-guests_per_address = 100000
-cookies = 100000
-attempts = "1000000/1s"
-"#;
-
 /// Takes all the descriptors that the system allows this process.
 pub(crate) fn raise_descriptors() -> Result<(), Failure> {
     let limit = getrlimit(Resource::Nofile);
@@ -56,8 +45,8 @@ pub(crate) struct Holding {
 }
 
 impl Served {
-    /// `rdv host` with so many accounts.
-    pub(crate) async fn host(stage: &Stage, count: usize) -> Result<(Self, People), Failure> {
+    /// A host with so many accounts and its limits raised.
+    pub(crate) async fn host(count: usize) -> Result<(Self, People), Failure> {
         let folder = rdv_benches::scratch::folder()?;
         let people = accounts::settle(folder.path(), count).await?;
         let words = [

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use rdv_host::accounts::{Accounts, AccountsError};
 
 use crate::args::Store;
+use crate::config;
 use crate::exit::{Exit, Failure};
 use crate::state;
 
 /// The host's folder, made if it is missing; none if there is no home folder.
 pub(crate) fn folder(store: &Store) -> Result<Option<PathBuf>, Failure> {
-    let kept = store.state.clone();
+    let kept = config::completed(store)?.state;
     let Some(folder) = kept.or_else(|| state::folder().map(|folder| folder.join("host"))) else {
         return Ok(None);
     };
@@ -25,8 +26,8 @@ pub(crate) fn folder(store: &Store) -> Result<Option<PathBuf>, Failure> {
 
 /// The database that was named, or the one in the host's folder.
 pub(crate) fn url(store: &Store) -> Result<Option<String>, Failure> {
-    if let Some(url) = &store.db {
-        return Ok(Some(url.clone()));
+    if let Some(url) = config::completed(store)?.db {
+        return Ok(Some(url));
     }
     let Some(folder) = folder(store)? else {
         return Ok(None);

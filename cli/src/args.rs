@@ -7,7 +7,6 @@ mod road;
 mod shared;
 mod transfers;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use rdv::ScreenName;
 
 pub(crate) use account::{AccountVerb, Contact, ContactVerb, Login};
 pub(crate) use doctor::Doctor;
-pub(crate) use host::{Host, HostVerb, RelayKey, Store, User, UserVerb};
+pub(crate) use host::{Host, HostVerb, LogForm, Ops, Relay, Store, User, UserVerb};
 pub(crate) use road::{RelayUse, Road, Through, Ways};
 pub(crate) use shared::{Shared, Sharing};
 pub(crate) use transfers::{Transfers, TransfersVerb};
@@ -194,20 +193,4 @@ impl From<IfExists> for rdv::IfExists {
             IfExists::Fail => Self::Fail,
         }
     }
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Relay {
-    /// Where to listen
-    #[arg(long, value_name = "ADDR:PORT", default_value = "[::]:5190")]
-    pub(crate) listen: Vec<SocketAddr>,
-    /// The key of the hosts whose clients are served, as `rdv host relay-key` prints it: 64 hex digits, readable by you alone
-    #[arg(long, value_name = "FILE", required_unless_present = "open")]
-    pub(crate) key: Option<PathBuf>,
-    /// Serve everybody, without tickets
-    #[arg(long, conflicts_with = "key")]
-    pub(crate) open: bool,
-    /// The IPv4 address of this machine as the world sees it, if clients connect to another
-    #[arg(long, value_name = "ADDR")]
-    pub(crate) public: Option<std::net::Ipv4Addr>,
 }

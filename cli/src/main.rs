@@ -2,6 +2,7 @@
 
 mod accounts;
 mod args;
+mod config;
 mod contact;
 mod doctor;
 mod embedded;
@@ -12,6 +13,7 @@ mod kept;
 mod keyboard;
 mod listen;
 mod login;
+mod ops;
 mod receive;
 mod record;
 mod records;
@@ -35,6 +37,7 @@ use std::ffi::OsString;
 use std::io::Write;
 
 use clap::{CommandFactory, Parser};
+use rdv_host::Sockets;
 
 use crate::args::{AccountVerb, Cli, ContactVerb, HostVerb, Verb};
 use crate::exit::{Exit, Failure};
@@ -47,10 +50,19 @@ fn main() {
         Ok(cli) => cli,
         Err(error) => std::process::exit(misused(&error, &words)),
     };
-    log(
-        cli.global.verbose,
-        matches!(cli.verb, Verb::Host(_) | Verb::Relay(_)),
-    );
+    let serves = match &cli.verb {
+        Verb::Host(host) => host.verb.is_none(),
+        Verb::Relay(_) => true,
+        _ => false,
+    };
+    // A server knows how to log once it has read its settings.
+    let sockets = match serves {
+        true => ops::systemd::sockets(),
+        false => {
+            log(cli.global.verbose);
+            Ok(Sockets::default())
+        }
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -62,13 +74,13 @@ fn main() {
             std::process::exit(Exit::OTHER.0);
         }
     };
-    let exit = runtime.block_on(run(cli));
+    let exit = runtime.block_on(run(cli, sockets));
     // Nothing that still reads the terminal may hold the process back.
     runtime.shutdown_background();
     std::process::exit(exit.0);
 }
 
-async fn run(cli: Cli) -> Exit {
+async fn run(cli: Cli, sockets: Result<Sockets, Failure>) -> Exit {
     let json = match &cli.verb {
         Verb::Send(send) => send.road.json,
         Verb::Receive(receive) => receive.road.json,
@@ -89,10 +101,17 @@ async fn run(cli: Cli) -> Exit {
         Verb::Contact(verb) => contact::run(verb, &ui),
         Verb::Host(host) => match host.verb {
             Some(HostVerb::User(user)) => users::run(user, &mut ui).await,
-            Some(HostVerb::RelayKey(args)) => relay::show_key(&args, &ui),
-            None => serve::host(host, &ui, stop).await,
+            Some(HostVerb::CheckConfig { file }) => config::check(file, &ui).await,
+            Some(HostVerb::RelayKey { store }) => relay::show_key(&store, &ui),
+            None => match sockets {
+                Ok(sockets) => serve::host(host, cli.global.verbose, sockets, &ui, stop).await,
+                Err(failure) => Err(failure),
+            },
         },
-        Verb::Relay(relay) => relay::run_relay(relay, &ui, stop).await,
+        Verb::Relay(relay) => match sockets {
+            Ok(sockets) => relay::run(relay, cli.global.verbose, sockets, &ui, stop).await,
+            Err(failure) => Err(failure),
+        },
         Verb::Doctor(args) => doctor::run(args, &ui, &mut stop).await,
         Verb::Transfers(args) => transfers::run(&args, &ui),
         Verb::Completions { shell } => completions(shell),
@@ -158,9 +177,8 @@ fn is_code(word: &OsString) -> bool {
 }
 
 /// Logs go to standard error: warnings of servers, errors of the others, or what `-v` and `RDV_LOG` ask for.
-fn log(verbose: u8, serves: bool) {
+fn log(verbose: u8) {
     let default = match verbose {
-        0 if serves => "warn",
         // What people need to know, the verbs say in sentences of their own.
         0 => "error",
         1 => "info,rdv=debug,rdv_host=debug",

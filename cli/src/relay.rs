@@ -1,44 +1,122 @@
 //! `rdv relay`, and the key that a host shares with its relays.
 
-use std::path::Path;
-
-use rdv_host::{Relay, RelayConfig, RelayKeyError, RelaySource};
+use rdv_host::{Relay, RelayConfig, RelayKeyError, RelaySource, Sockets};
 
 use crate::accounts;
 use crate::args;
+use crate::config::{self, Settings};
 use crate::exit::{Exit, Failure};
-use crate::serve::{cannot_start, run, say_where_stun_is_missing};
+use crate::ops::log::Teller;
+use crate::ops::{self, Subject, systemd};
+use crate::serve::{cannot_start, chain, say_where_metrics_are, say_where_stun_is_missing};
 use crate::stop::Stop;
 use crate::ui::Ui;
 
 /// Runs a relay until the process is asked to stop.
-pub(crate) async fn run_relay(args: args::Relay, ui: &Ui, stop: Stop) -> Result<Exit, Failure> {
-    let key = args.key.as_deref().map(rdv_host::read_relay_key);
-    let config = RelayConfig {
-        listen: args.listen,
-        open: args.open,
-        ticket_key: key.transpose().map_err(|error| key_failed(&error))?,
-        public_address: args.public,
-        ..RelayConfig::default()
+pub(crate) async fn run(
+    args: args::Relay,
+    verbose: u8,
+    sockets: Sockets,
+    ui: &Ui,
+    stop: Stop,
+) -> Result<Exit, Failure> {
+    let mut settings = Settings::load(args.config.as_deref())?;
+    settings.override_with_relay(args);
+    ops::log::start(&settings.log, verbose);
+    let log = Teller::new(&settings.log, ui);
+    let ticket_key = match &settings.relay.key {
+        Some(file) => Some(rdv_host::read_relay_key(file).map_err(|error| key_failed(&error))?),
+        None if settings.relay.open => None,
+        None => {
+            return Err(Failure::new(
+                Exit::USAGE,
+                "whom shall the relay serve? Name the key of the host with --key FILE (see `rdv host relay-key`), or say --open for everybody",
+            ));
+        }
     };
-    let relay = Relay::bind(config)
+    let open = ticket_key.is_none();
+    let public = settings.relay.public.as_deref().map(str::parse).transpose();
+    let config = RelayConfig {
+        listen: config::or_default(&settings.relay.listen),
+        open,
+        ticket_key,
+        public_address: public.map_err(|_| {
+            Failure::new(
+                Exit::USAGE,
+                "relay.public of a relay is the IPv4 address that old clients are told",
+            )
+        })?,
+        limits: settings.relay_limits,
+        stun_limits: settings.stun_limits,
+    };
+    let Sockets { host, relay } = sockets;
+    let relay = Relay::bind_to(config, host.into_iter().chain(relay).collect())
         .await
         .map_err(|error| cannot_start(&error))?;
+    let subject = Subject {
+        metrics: relay.metrics(),
+        health: None,
+    };
+    let metrics = ops::serve(&settings, subject).await?;
     for address in relay.local_addrs() {
-        ui.must_say(format!("Relay on {address}"));
+        log.must_say(format!("Relay on {address}"));
     }
-    say_where_stun_is_missing(relay.stun_missing(), ui);
-    if args.open {
-        ui.must_say("Note: an open relay carries bytes for everybody who finds it.");
+    say_where_metrics_are(metrics, &log);
+    say_where_stun_is_missing(relay.stun_missing(), &log);
+    if open {
+        log.must_say("Note: an open relay carries bytes for everybody who finds it.");
     }
-    run(stop, |asked| relay.run(asked)).await
+    let relay_time = settings.drain.relay_time;
+    let down = ops::down(stop, settings.drain);
+    systemd::ready();
+    let drain = async {
+        // What there is to it is the time above.
+        let _ = down.drain.await;
+    };
+    relay.run_draining(drain, down.end, relay_time).await;
+    Ok(Exit::DONE)
+}
+
+/// Which relays a host hands out.
+pub(crate) fn source(settings: &Settings, sockets: &Sockets) -> RelaySource {
+    let relay = &settings.relay;
+    if !relay.addresses.is_empty() {
+        RelaySource::Foreign(relay.addresses.clone())
+    } else if !relay.listen.is_empty() || !sockets.relay.is_empty() {
+        RelaySource::Listen(relay.listen.clone())
+    } else {
+        RelaySource::SamePort
+    }
+}
+
+/// The key of the tickets: that of the file, or, for relays elsewhere, the one in the host's folder, which is made if `make` says so. None:
+/// one for this run will do.
+pub(crate) fn key_of_host(settings: &Settings, make: bool) -> Result<Option<[u8; 32]>, Failure> {
+    if let Some(file) = &settings.relay.key {
+        return rdv_host::read_relay_key(file)
+            .map(Some)
+            .map_err(|error| key_failed(&error));
+    }
+    if settings.relay.addresses.is_empty() || !make {
+        return Ok(None);
+    }
+    match accounts::folder(&settings.store())? {
+        Some(folder) => {
+            let (key, _) = rdv_host::keep_relay_key(&folder).map_err(|error| key_failed(&error))?;
+            Ok(Some(key))
+        }
+        None => Ok(None),
+    }
 }
 
 /// Says the key that relays on other machines need, and where it is; makes it if there is none.
-pub(crate) fn show_key(args: &args::RelayKey, ui: &Ui) -> Result<Exit, Failure> {
-    let Some(folder) = accounts::folder(&args.store)? else {
-        return Err(no_folder());
-    };
+pub(crate) fn show_key(store: &args::Store, ui: &Ui) -> Result<Exit, Failure> {
+    let folder = accounts::folder(store)?.ok_or_else(|| {
+        Failure::new(
+            Exit::FILES,
+            "there is no home folder to keep the key of the relays in; name one with --state",
+        )
+    })?;
     let (key, path) = rdv_host::keep_relay_key(&folder).map_err(|error| key_failed(&error))?;
     ui.say(format!(
         "The key of the relays, kept in \"{}\". Whoever has it can make tickets for them. Put it into a file that you alone may \
@@ -51,38 +129,6 @@ pub(crate) fn show_key(args: &args::RelayKey, ui: &Ui) -> Result<Exit, Failure> 
     Ok(Exit::DONE)
 }
 
-/// Which relays a host hands out, as the user said.
-pub(crate) fn source(args: &args::Host) -> RelaySource {
-    match args.relay_listen {
-        Some(address) => RelaySource::Listen(vec![address]),
-        None if args.relay.is_empty() => RelaySource::SamePort,
-        None => RelaySource::Foreign(args.relay.clone()),
-    }
-}
-
-/// The key for the tickets: from the file that was named, else, if relays elsewhere need one, from the host's folder.
-pub(crate) fn key_of_host(args: &args::Host) -> Result<Option<[u8; 32]>, Failure> {
-    let read = |path: &Path| rdv_host::read_relay_key(path).map_err(|error| key_failed(&error));
-    match &args.relay_key {
-        Some(path) => read(path).map(Some),
-        None if args.relay.is_empty() => Ok(None),
-        None => {
-            let folder = accounts::folder(&args.store)?.ok_or_else(no_folder)?;
-            let kept = rdv_host::keep_relay_key(&folder);
-            let (key, _) = kept.map_err(|error| key_failed(&error))?;
-            Ok(Some(key))
-        }
-    }
-}
-
-fn no_folder() -> Failure {
-    Failure::new(
-        Exit::FILES,
-        "there is no home folder to keep the key of the relays in; name one with --state",
-    )
-}
-
 fn key_failed(error: &RelayKeyError) -> Failure {
-    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
-    Failure::new(Exit::FILES, format!("{error}{}", cause.unwrap_or_default()))
+    Failure::new(Exit::FILES, chain(error))
 }

@@ -2,13 +2,18 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use rdv::{Fingerprint, show};
-use rdv_host::{Host, HostConfig, HostError, IdentitySource, RelaySource};
+use rdv_host::mail::{Mailer, SmtpMailer};
+use rdv_host::{Host, HostConfig, HostError, IdentitySource, RelaySource, Sockets};
 
 use crate::accounts;
 use crate::args;
+use crate::config::{self, Settings};
 use crate::exit::{Exit, Failure};
+use crate::ops::log::Teller;
+use crate::ops::{self, Subject, systemd};
 use crate::relay;
 use crate::stop::Stop;
 use crate::ui::Ui;
@@ -18,23 +23,38 @@ const PATH_SHOWN_MAX: usize = 400;
 /// Where old clients join a relay, whatever they are told.
 const LEGACY_RELAY_PORT: u16 = 5190;
 
-pub(crate) async fn host(args: args::Host, ui: &Ui, stop: Stop) -> Result<Exit, Failure> {
-    let url = accounts::url(&args.store)?;
+pub(crate) async fn host(
+    args: args::Host,
+    verbose: u8,
+    sockets: Sockets,
+    ui: &Ui,
+    stop: Stop,
+) -> Result<Exit, Failure> {
+    let mut settings = Settings::load(args.store.config.as_deref())?;
+    settings.override_with_host(args);
+    ops::log::start(&settings.log, verbose);
+    let log = Teller::new(&settings.log, ui);
+    let store = settings.store();
+    let url = accounts::url(&store)?;
     let config = HostConfig {
-        relay: relay::source(&args),
-        ticket_key: relay::key_of_host(&args)?,
-        listen: args.listen,
-        identity: identity(
-            args.tls_cert.as_deref().zip(args.tls_key.as_deref()),
-            &args.store,
-        )?,
-        relay_public: args.relay_public,
-        public_address: args.public,
-        museum: args.museum,
+        listen: config::or_default(&settings.listen),
+        relay: relay::source(&settings, &sockets),
+        identity: identity(&settings)?,
+        relay_public: settings.relay.public.clone(),
+        ticket_key: relay::key_of_host(&settings, true)?,
+        public_address: settings.public,
+        numbers: settings.numbers.clone(),
+        museum: settings.museum,
         accounts: match &url {
-            Some(url) => Some(accounts::open(url, &args.store).await?),
+            Some(url) => Some(accounts::open(url, &store).await?),
             None => None,
         },
+        admin: settings.admin.clone(),
+        mailer: mailer(&settings)?,
+        log: settings.log.policy,
+        limits: settings.limits,
+        relay_limits: settings.relay_limits,
+        stun_limits: settings.stun_limits,
         ..HostConfig::default()
     };
     let served = match (&config.accounts, &url) {
@@ -51,33 +71,61 @@ pub(crate) async fn host(args: args::Host, ui: &Ui, stop: Stop) -> Result<Exit, 
         _ => "none, for there is no folder to keep them in; name a database with --db".to_owned(),
     };
     let relay_source = config.relay.clone();
-    let host = Host::bind(config)
+    let host = Host::bind_to(config, sockets)
         .await
         .map_err(|error| cannot_start(&error))?;
+    let subject = Subject {
+        metrics: host.metrics(),
+        health: Some(host.health()),
+    };
+    let metrics = ops::serve(&settings, subject).await?;
     for address in host.local_addrs() {
-        ui.must_say(format!("Host on {address}"));
+        log.must_say(format!("Host on {address}"));
     }
     for address in host.relay_addrs() {
-        ui.must_say(format!("Relay on {address}"));
+        log.must_say(format!("Relay on {address}"));
     }
-    say_where_stun_is_missing(host.stun_missing(), ui);
-    ui.must_say(format!(
+    say_where_metrics_are(metrics, &log);
+    say_where_stun_is_missing(host.stun_missing(), &log);
+    log.must_say(format!(
         "Fingerprint: {}",
         Fingerprint::of(&host.fingerprint())
     ));
-    ui.must_say(format!("Accounts: {served}"));
+    log.must_say(format!("Accounts: {served}"));
     if url.is_some() {
-        for note in notes_for_old_clients(&relay_source, &host.relay_addrs(), args.museum) {
-            ui.say(note);
+        for note in notes_for_old_clients(&relay_source, &host.relay_addrs(), settings.museum) {
+            log.say(note);
         }
     }
-    ui.say("Clients use it with --host HOST:PORT; to be sure of it on the first visit, with --host-key FINGERPRINT, too.");
-    run(stop, |asked| host.run(asked)).await
+    log.say("Clients use it with --host HOST:PORT; to be sure of it on the first visit, with --host-key FINGERPRINT, too.");
+    let down = ops::down(stop, settings.drain);
+    systemd::ready();
+    // To be stopped is how a server ends well.
+    host.run_draining(down.drain, down.end).await;
+    Ok(Exit::DONE)
 }
 
-pub(crate) fn say_where_stun_is_missing(missing: &[(SocketAddr, std::io::Error)], ui: &Ui) {
+fn mailer(settings: &Settings) -> Result<Option<Arc<dyn Mailer>>, Failure> {
+    let Some(mail) = &settings.mail else {
+        return Ok(None);
+    };
+    let mailer = SmtpMailer::new(mail)
+        .map_err(|error| Failure::new(Exit::USAGE, format!("mail: {}", chain(&error))))?;
+    Ok(Some(Arc::new(mailer)))
+}
+
+pub(crate) fn say_where_metrics_are(address: Option<SocketAddr>, log: &Teller<'_>) {
+    if let Some(address) = address {
+        log.must_say(format!("Metrics on http://{address}/metrics"));
+    }
+}
+
+pub(crate) fn say_where_stun_is_missing(
+    missing: &[(SocketAddr, std::io::Error)],
+    log: &Teller<'_>,
+) {
     for (address, error) in missing {
-        ui.must_say(format!(
+        log.must_say(format!(
             "Note: UDP port {} cannot be used ({error}); clients cannot ask there how the world sees them, so that fewer of them meet directly.",
             address.port()
         ));
@@ -108,28 +156,15 @@ fn notes_for_old_clients(
     notes
 }
 
-/// Runs until the process is asked to stop. To be stopped is how a server ends well.
-pub(crate) async fn run<F: Future<Output = ()>>(
-    mut stop: Stop,
-    serve: impl FnOnce(Asked) -> F,
-) -> Result<Exit, Failure> {
-    let asked: Asked = Box::pin(async move {
-        stop.asked().await;
-    });
-    serve(asked).await;
-    Ok(Exit::DONE)
-}
-
-pub(crate) type Asked = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
-
-fn identity(pem: Option<(&Path, &Path)>, store: &args::Store) -> Result<IdentitySource, Failure> {
-    if let Some((certificate, key)) = pem {
+/// The certificate that was named, or the one in the host's folder.
+pub(crate) fn identity(settings: &Settings) -> Result<IdentitySource, Failure> {
+    if let (Some(certificate), Some(key)) = (&settings.tls_cert, &settings.tls_key) {
         return Ok(IdentitySource::Pem {
             certificate: read(certificate)?,
             key: read(key)?,
         });
     }
-    let folder = accounts::folder(store)?.ok_or_else(|| {
+    let folder = accounts::folder(&settings.store())?.ok_or_else(|| {
         Failure::new(
             Exit::FILES,
             "there is no home folder to keep the certificate in; name one with --state",
@@ -147,16 +182,21 @@ fn read(path: &Path) -> Result<String, Failure> {
     })
 }
 
-pub(crate) fn cannot_start(error: &HostError) -> Failure {
+/// An error, and what is behind it.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut sentence = error.to_string();
-    let mut source = std::error::Error::source(error);
+    let mut source = error.source();
     while let Some(cause) = source {
         sentence = format!("{sentence}: {cause}");
         source = cause.source();
     }
+    sentence
+}
+
+pub(crate) fn cannot_start(error: &HostError) -> Failure {
     let advice = match error {
         HostError::Listen { .. } => "; name another address with --listen",
         _ => "",
     };
-    Failure::new(Exit::HOST, format!("{sentence}{advice}"))
+    Failure::new(Exit::HOST, format!("{}{advice}", chain(error)))
 }

@@ -29,6 +29,7 @@ pub mod process;
 pub mod purple;
 pub mod road;
 pub mod simnet;
+pub mod smtp;
 pub mod socks;
 pub mod solo;
 pub mod tap;

@@ -2,7 +2,7 @@
 //!
 //! It needs nothing but the programs of PostgreSQL and the standard library, so that tests beside the code can use it as well.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Mutex;
@@ -51,7 +51,13 @@ impl Cluster {
                 std::env::var_os("RDV_TESTS_SKIP_NOTHING").is_none(),
                 "PostgreSQL is not installed"
             );
-            eprintln!("SKIPPED: PostgreSQL is not installed");
+            let test = std::thread::current();
+            let line = format!(
+                "SKIPPED {}: PostgreSQL is not installed\n",
+                test.name().unwrap_or_default()
+            );
+            // Past the capture of the test's output; there may be nobody to tell.
+            let _ = std::io::stderr().write_all(line.as_bytes());
             return None;
         };
         let mut keeper = as_nobody_special(&programs, "sh", &["-c", KEEP])
@@ -81,10 +87,7 @@ impl Cluster {
         let number = self.databases.fetch_add(1, Ordering::Relaxed);
         let name = format!("test{number}");
         self.sql("postgres", &format!("CREATE DATABASE {name}"));
-        format!(
-            "postgres:///{name}?host={}&user=postgres",
-            self.folder.display()
-        )
+        self.url(&name)
     }
 
     /// Carries out a statement in the database that a URL names, as the superuser; what it gives back.
@@ -95,6 +98,37 @@ impl Cluster {
         let name = url.strip_prefix("postgres:///").expect("a URL of ours");
         let name = name.split('?').next().expect("a URL of ours");
         self.sql(name, statement)
+    }
+
+    /// As [`Cluster::database`], kept in a folder, which becomes the server's own.
+    ///
+    /// # Panics
+    /// If that cannot be done: giving folders away needs root.
+    #[cfg(unix)]
+    pub fn database_in(&self, folder: &Path) -> String {
+        use std::os::unix::fs::MetadataExt as _;
+        let owner = std::fs::metadata(&self.folder).expect("a folder of ours");
+        std::os::unix::fs::chown(folder, Some(owner.uid()), Some(owner.gid()))
+            .expect("we are root");
+        let number = self.databases.fetch_add(1, Ordering::Relaxed);
+        let name = format!("test{number}");
+        let place = folder.display();
+        self.sql(
+            "postgres",
+            &format!("CREATE TABLESPACE {name} LOCATION '{place}'"),
+        );
+        self.sql(
+            "postgres",
+            &format!("CREATE DATABASE {name} TABLESPACE {name}"),
+        );
+        self.url(&name)
+    }
+
+    fn url(&self, name: &str) -> String {
+        format!(
+            "postgres:///{name}?host={}&user=postgres",
+            self.folder.display()
+        )
     }
 
     fn sql(&self, database: &str, statement: &str) -> String {

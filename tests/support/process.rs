@@ -113,6 +113,40 @@ impl Person {
         Run::new(child, streams, None, format!("rdv {args:?}"))
     }
 
+    /// Runs `rdv` as systemd does that owns its socket: as descriptor 3, which the environment tells of by this name.
+    pub fn run_with_socket<A: AsRef<OsStr>>(
+        &self,
+        args: impl IntoIterator<Item = A>,
+        socket: std::net::TcpListener,
+        name: &str,
+    ) -> Run {
+        const SCRIPT: &str =
+            "export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$0\" \"$@\" 3<&0 0</dev/null";
+        let args: Vec<OsString> = args
+            .into_iter()
+            .map(|arg| arg.as_ref().to_owned())
+            .collect();
+        let mut command = Command::new("/bin/sh");
+        command
+            .arg("-c")
+            .arg(SCRIPT)
+            .arg(&self.bin)
+            .args(&args)
+            .env_clear()
+            .envs(self.environment())
+            .env("LISTEN_FDNAMES", name)
+            .current_dir(self.home())
+            .stdin(Stdio::from(std::os::fd::OwnedFd::from(socket)))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().expect("rdv starts");
+        let streams: Vec<Box<dyn Read + Send>> = vec![
+            Box::new(child.stdout.take().expect("standard output is a pipe")),
+            Box::new(child.stderr.take().expect("standard error is a pipe")),
+        ];
+        Run::new(child, streams, None, format!("rdv {args:?} with a socket"))
+    }
+
     /// Runs `rdv` on a pseudo-terminal of its own, where all three streams are one: [`OUT`].
     pub fn run_on_terminal<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Run {
         let args: Vec<OsString> = args

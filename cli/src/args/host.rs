@@ -3,23 +3,28 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 /// `rdv host`, alone or with a verb.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Host {
-    /// Where to listen; TLS, plain FLAP and relay connections share the port
-    #[arg(long, value_name = "ADDR:PORT", default_value = "[::]:5190")]
+    /// Where to listen; TLS, plain FLAP and relay connections share the port [default: [::]:5190]
+    #[arg(
+        long,
+        value_name = "ADDR:PORT",
+        env = "RDV_HOST_LISTEN",
+        value_delimiter = ','
+    )]
     pub(crate) listen: Vec<SocketAddr>,
     /// Run a relay on this address, too; without it the relay shares the port of the host
     #[arg(long, value_name = "ADDR:PORT")]
-    pub(crate) relay_listen: Option<SocketAddr>,
+    pub(crate) relay_listen: Vec<SocketAddr>,
     /// Name a relay that runs elsewhere instead of running one; may be given again, those that answer are used in turn
     #[arg(long, value_name = "ADDR:PORT", conflicts_with_all = ["relay_listen", "relay_public"])]
     pub(crate) relay: Vec<String>,
-    /// The key that those relays know, as `rdv host relay-key` prints it; without it the one in the host's folder
-    #[arg(long, value_name = "FILE", requires = "relay")]
+    /// The key that relays elsewhere check tickets with; without it the one of `rdv host relay-key`
+    #[arg(long, value_name = "FILE")]
     pub(crate) relay_key: Option<PathBuf>,
     /// The address of this machine as the world sees it, if clients connect to another
     #[arg(long, value_name = "ADDR")]
@@ -38,33 +43,91 @@ pub(crate) struct Host {
     /// Let clients in that are older than MD5 sign-on; anybody on the way can read the passwords that they send
     #[arg(long)]
     pub(crate) museum: bool,
+    #[command(flatten)]
+    pub(crate) ops: Ops,
     #[command(subcommand)]
     pub(crate) verb: Option<HostVerb>,
+}
+
+/// `rdv relay`.
+#[derive(Debug, Args)]
+pub(crate) struct Relay {
+    /// Where to listen [default: [::]:5190]
+    #[arg(
+        long,
+        value_name = "ADDR:PORT",
+        env = "RDV_RELAY_LISTEN",
+        value_delimiter = ','
+    )]
+    pub(crate) listen: Vec<SocketAddr>,
+    /// The key of the hosts whose tickets are taken: a copy of what `rdv host relay-key` prints
+    #[arg(long, value_name = "FILE", conflicts_with = "open")]
+    pub(crate) key: Option<PathBuf>,
+    /// Serve everybody, without tickets
+    #[arg(long)]
+    pub(crate) open: bool,
+    /// The IPv4 address of this machine as the world sees it, if clients connect to another
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) public: Option<std::net::Ipv4Addr>,
+    /// Read settings from this file; flags count more
+    #[arg(long, value_name = "FILE", env = "RDV_RELAY_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) ops: Ops,
+}
+
+/// What the operator of a host or a relay wants to see of it.
+#[derive(Debug, Args)]
+pub(crate) struct Ops {
+    /// Answer GET /metrics (Prometheus), /healthz and /readyz here, over HTTP
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) metrics: Option<SocketAddr>,
+    /// Let --metrics be an address that other machines reach
+    #[arg(long)]
+    pub(crate) metrics_for_all: bool,
+    /// How the log is written, to standard error
+    #[arg(long, value_name = "FORM", value_enum)]
+    pub(crate) log: Option<LogForm>,
+}
+
+/// How a log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogForm {
+    /// For people
+    Text,
+    /// One JSON object on each line
+    Json,
 }
 
 /// Where a host keeps what it must not forget.
 #[derive(Debug, Args)]
 pub(crate) struct Store {
     /// The database of accounts, sqlite:PATH or postgres://USER@HOST/DATABASE; without it `host.db` in the folder of --state
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", env = "RDV_HOST_DB", hide_env_values = true)]
     pub(crate) db: Option<String>,
     /// The host's folder, for the certificate that was made and for accounts; without it one in the home folder
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", env = "RDV_HOST_STATE")]
     pub(crate) state: Option<PathBuf>,
+    /// Read settings from this file; flags count more
+    #[arg(long, value_name = "FILE", env = "RDV_HOST_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum HostVerb {
     /// Manage the accounts of a host, while it runs or not
     User(User),
-    /// Print the key that relays on other machines need, for `rdv relay --key`; it is made and kept if there is none
-    RelayKey(RelayKey),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct RelayKey {
-    #[command(flatten)]
-    pub(crate) store: Store,
+    /// Check a configuration file and what it names: certificate, database, addresses, mail
+    CheckConfig {
+        /// The file
+        #[arg(value_name = "FILE", env = "RDV_HOST_CONFIG")]
+        file: Option<PathBuf>,
+    },
+    /// Print the key that relays elsewhere check tickets with; made the first time
+    RelayKey {
+        #[command(flatten)]
+        store: Store,
+    },
 }
 
 const AFTER_USER: &str = "\

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use rdv_proto::relay::RelayLimits;
 use rdv_proto::responder::ResponderLimits;
 
-use crate::accounts::{Accounts, MessageStore};
+use crate::accounts::{Accounts, AdminStore, MessageStore};
 use crate::admin::AdminConfig;
+use crate::discreet::LogPolicy;
 use crate::identity::IdentitySource;
 use crate::limits::Limits;
 use crate::mail::Mailer;
@@ -37,10 +38,14 @@ pub struct HostConfig {
     pub message_store: Option<Arc<dyn MessageStore>>,
     /// What owners may do with their accounts.
     pub admin: AdminConfig,
+    /// Where owners change their accounts, if not in [`HostConfig::accounts`] itself. It must hold the same accounts.
+    pub admin_store: Option<Arc<dyn AdminStore>>,
     /// Who carries confirmation mails. None: addresses are taken as they are told.
     pub mailer: Option<Arc<dyn Mailer>>,
     /// Let clients from before MD5 sign-on in. Anybody on the way can read their passwords, so these should be good for nothing else.
     pub museum: bool,
+    /// What the log may hold of clients.
+    pub log: LogPolicy,
     /// What the host bears.
     pub limits: Limits,
     /// What its own relay bears.
@@ -63,8 +68,10 @@ impl Default for HostConfig {
             accounts: None,
             message_store: None,
             admin: AdminConfig::default(),
+            admin_store: None,
             mailer: None,
             museum: false,
+            log: LogPolicy::default(),
             limits: Limits::default(),
             relay_limits: RelayLimits::default(),
             stun_limits: ResponderLimits::default(),

@@ -1,5 +1,7 @@
 //! One client: frames from its stream into the session machine, and what the machine says into its queue.
 
+mod administer;
+
 use std::future::poll_fn;
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
@@ -8,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use rdv_proto::pace::Origin;
 use rdv_proto::session::{
     AccountSignOn, Admission, Output, Party, RateTable, Session, SessionConfig, Sessions, Wish,
@@ -22,10 +24,10 @@ use rdv_proto::wire::text::ScreenName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 use tokio::time::{timeout, timeout_at};
-use tracing::{debug, trace};
+use tracing::{debug, info, trace};
 
 use crate::accounts::Account;
-use crate::cookies::Granted;
+use crate::cookies::{Door, Granted, Service};
 use crate::drain::Leave;
 use crate::feedbag;
 use crate::gate::Pass;
@@ -37,6 +39,8 @@ use crate::random::random;
 use crate::routing::{Entrant, Resident, Seat, Word};
 use crate::serve::{Keeping, own_info, serve_account, serve_guest};
 use crate::stored::InHand;
+
+use administer::Administering;
 
 /// What is read at once, in bytes.
 const READ: usize = 8 * 1024;
@@ -104,7 +108,7 @@ impl Arrival {
                 ..RateTable::OURS
             },
             rates_old: limits.rates_old,
-            error_url: Default::default(),
+            error_url: self.shared.error_url.clone(),
         };
         let (mut reading, writing) = tokio::io::split(stream);
         let sequence = u16::from_be_bytes(sequence) >> 1;
@@ -120,7 +124,11 @@ impl Arrival {
             shared: self.shared,
             local: self.local,
             peer: self.peer,
-            listener: self.listener,
+            door: Door {
+                listener: self.listener,
+                tls: self.tls,
+            },
+            admin: None,
             arrived: self.arrived,
         };
         let mut writer = std::pin::pin!(outgoing.write_to(writing, limits.keep_alive));
@@ -135,6 +143,7 @@ impl Arrival {
         };
         // From here on nobody reaches this client; the number of a guest waits for it.
         client.seat = None;
+        client.admin = None;
         client.in_hand = None;
         client.counted = None;
         if let Ended::Farewell = ended {
@@ -159,6 +168,8 @@ struct Client {
     /// There is something new about its own account.
     news: Arc<Notify>,
     seat: Option<Seat>,
+    /// It came to administer its account.
+    admin: Option<Administering>,
     /// Stored messages that it was given.
     in_hand: Option<InHand>,
     counted: Option<SignedOn>,
@@ -166,7 +177,7 @@ struct Client {
     shared: Arc<Shared>,
     local: SocketAddr,
     peer: SocketAddr,
-    listener: usize,
+    door: Door,
     arrived: Instant,
 }
 
@@ -326,14 +337,28 @@ impl Client {
                 }
                 Output::Close => return Some(Ended::Farewell),
                 // Who comes now would have to leave again at once.
-                Output::SignOn(_) | Output::Authenticate(_) | Output::Redeem { .. }
+                Output::SignOn(_)
+                | Output::Authenticate(_)
+                | Output::CreateAccount { .. }
+                | Output::Redeem { .. }
                     if self.shared.drain.is_on() =>
                 {
                     self.refuse(LoginErrorCode::UNAVAILABLE);
                 }
                 Output::SignOn(wish) => self.sign_on_guest(wish).await,
                 Output::Authenticate(sign_on) => self.authenticate(sign_on).await,
+                Output::CreateAccount { sessions, account } => {
+                    Box::pin(self.create_account(sessions, account)).await;
+                }
                 Output::Redeem { cookie, sessions } => self.redeem(&cookie, sessions).await,
+                Output::Service {
+                    request_id,
+                    foodgroup,
+                } => self.tell_service(request_id, foodgroup),
+                Output::Admin {
+                    request_id,
+                    request,
+                } => Box::pin(self.administer(request_id, request)).await,
                 Output::Relay {
                     request_id,
                     cookie,
@@ -397,6 +422,7 @@ impl Client {
                 self.session.signed_on(name, token, seat.since_unix_s);
                 self.seat = Some(seat);
                 self.counted = Some(self.shared.metrics.signed_on(Kind::Guest));
+                self.log_sign_on();
                 self.pass = None;
             }
             Err(code) => {
@@ -422,9 +448,7 @@ impl Client {
         let checked = reception.check(&sign_on, self.peer.ip()).await;
         match (checked, sign_on.name.clone()) {
             (Ok(account), Some(_)) if !sign_on.moves_on() => {
-                let name = account.name.clone();
-                self.admit(&account, name, sign_on.sessions, Party::Ours)
-                    .await;
+                self.admit(&account, sign_on.sessions, Party::Ours).await;
             }
             (Ok(account), Some(name)) => self.send_on(&account, name, sign_on.sessions).await,
             (Ok(_), None) => self.refuse(LoginErrorCode::WRONG_PASSWORD),
@@ -441,49 +465,62 @@ impl Client {
             account: account.id,
             name,
             sessions,
+            service: Service::Bos,
+            party: Party::Old,
         };
-        let cookies = &self.shared.cookies;
-        match cookies.issue(Instant::now(), self.listener, granted) {
+        match self.issue(granted) {
             Some(cookie) => {
-                let here = self.shared.public_address.unwrap_or(self.local.ip());
-                let address = SocketAddr::new(here, self.local.port()).to_string();
-                self.session.sent_on(address, cookie);
+                let address = self.next_address();
+                self.session.sent_on(&account.name, address, cookie);
             }
-            None => {
-                self.shared.metrics.refused(Limit::Cookies);
-                self.refuse(LoginErrorCode::UNAVAILABLE);
-            }
+            None => self.refuse(LoginErrorCode::UNAVAILABLE),
         }
+    }
+
+    /// A cookie for another connection.
+    fn issue(&self, granted: Granted) -> Option<Bytes> {
+        let cookie = self
+            .shared
+            .cookies
+            .issue(Instant::now(), self.door, granted);
+        if cookie.is_none() {
+            self.shared.metrics.refused(Limit::Cookies);
+        }
+        cookie
+    }
+
+    /// Where that goes to.
+    fn next_address(&self) -> String {
+        let here = self.shared.public_address.unwrap_or(self.local.ip());
+        SocketAddr::new(here, self.local.port()).to_string()
     }
 
     async fn redeem(&mut self, cookie: &[u8], sessions: Option<Sessions>) {
         let shared = Arc::clone(&self.shared);
-        let granted = shared.cookies.redeem(Instant::now(), self.listener, cookie);
+        let granted = shared.cookies.redeem(Instant::now(), self.door, cookie);
         let (Some(granted), Some(reception)) = (granted, &shared.reception) else {
             return self.refuse(LoginErrorCode::BAD_COOKIE);
         };
-        match reception.find(&granted.name).await {
-            // Removed, or closed to old clients, since the cookie was given.
-            Ok(account) if account.id != granted.account || !account.legacy => {
-                self.refuse(LoginErrorCode::BAD_COOKIE);
-            }
-            Ok(account) => {
+        let account = match reception.find(&granted.name).await {
+            Ok(account) => account,
+            Err(code) => return self.refuse(code),
+        };
+        // Removed, or closed to old clients, since the cookie was given.
+        let is_closed = granted.party == Party::Old && !account.legacy;
+        if account.id != granted.account || is_closed {
+            return self.refuse(LoginErrorCode::BAD_COOKIE);
+        }
+        match granted.service {
+            Service::Admin => self.enter_admin(&account, granted),
+            Service::Bos => {
                 let sessions = sessions.unwrap_or(granted.sessions);
-                self.admit(&account, granted.name, sessions, Party::Old)
-                    .await;
+                self.admit(&account, sessions, granted.party).await;
             }
-            Err(code) => self.refuse(code),
         }
     }
 
-    /// Lets an account in, which sees its own name spelt as `name`.
-    async fn admit(
-        &mut self,
-        account: &Account,
-        name: ScreenName,
-        sessions: Sessions,
-        party: Party,
-    ) {
+    /// Lets an account in. It sees its name as its owner spells it; old clients that want another form ask for it.
+    async fn admit(&mut self, account: &Account, sessions: Sessions, party: Party) {
         let shared = Arc::clone(&self.shared);
         let _turn = shared.edits.turn(account.id).await;
         let lists = match &self.shared.accounts {
@@ -499,7 +536,7 @@ impl Client {
             lists,
             sessions,
             from: crate::relay::source(self.peer, self.local),
-            confirmed: true,
+            confirmed: account.confirmed,
         };
         // Clients of the first generation hang at a length field.
         let bare = party == Party::Old && sessions == Sessions::Unaware;
@@ -507,7 +544,7 @@ impl Client {
         match shared.routes.register(entrant, self.mailbox(bare)).await {
             Ok(seat) => {
                 self.session.admitted(Admission {
-                    name,
+                    name: account.name.clone(),
                     sessions,
                     since_unix_s: seat.since_unix_s,
                 });
@@ -517,14 +554,23 @@ impl Client {
                     _ => Kind::Account,
                 };
                 self.counted = Some(self.shared.metrics.signed_on(kind));
+                self.log_sign_on();
                 self.pass = None;
             }
             Err(code) => self.refuse(code),
         }
     }
 
+    fn log_sign_on(&self) {
+        if let (Some(name), log) = (self.session.name(), &self.shared.log) {
+            let from = self.peer.ip();
+            info!(account = %log.name(name), from = %log.address(from), "signed on");
+        }
+    }
+
     fn refuse(&mut self, code: LoginErrorCode) {
-        debug!(?code, "a sign-on was refused");
+        let from = self.peer.ip();
+        info!(from = %self.shared.log.address(from), ?code, "a sign-on was refused");
         self.shared
             .metrics
             .sign_on_refused(code.name().unwrap_or("other"));

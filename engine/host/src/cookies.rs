@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rdv_proto::session::Sessions;
+use rdv_proto::session::{Party, Sessions};
 use rdv_proto::wire::text::ScreenName;
 use sha2::{Digest as _, Sha256};
 
@@ -14,6 +14,31 @@ use crate::random::random;
 
 /// Cookies of one account at a time; the oldest one goes when there is one more. So nobody takes them all.
 const PER_ACCOUNT: usize = 16;
+
+/// What a cookie opens (SO-18, A-03).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Service {
+    /// Presence and messages.
+    Bos,
+    /// What an owner does with the account.
+    Admin,
+}
+
+/// Where a cookie is given out, and where it is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Door {
+    /// Number of the listener.
+    pub(crate) listener: usize,
+    /// Over TLS.
+    pub(crate) tls: bool,
+}
+
+impl Door {
+    /// Whether a cookie that was given out here opens there: it is not carried from TLS to where anybody can read it.
+    fn opens(self, there: Self) -> bool {
+        self.listener == there.listener && (there.tls || !self.tls)
+    }
+}
 
 /// What a cookie stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +49,10 @@ pub(crate) struct Granted {
     pub(crate) name: ScreenName,
     /// What was said about other sign-ons.
     pub(crate) sessions: Sessions,
+    /// What it opens.
+    pub(crate) service: Service,
+    /// What kind of client it was given to.
+    pub(crate) party: Party,
 }
 
 /// All cookies that were given out and not used yet. What is kept of one does not make it up again.
@@ -36,8 +65,8 @@ pub(crate) struct Cookies {
 
 #[derive(Debug, Default)]
 struct State {
-    /// With the listener that it is for, and when it ends.
-    granted: HashMap<[u8; 32], (usize, Instant, Granted)>,
+    /// With the door at which it was given out, and when it ends.
+    granted: HashMap<[u8; 32], (Door, Instant, Granted)>,
     /// In the order in which they end; the same cookies.
     ends: BTreeSet<(Instant, [u8; 32])>,
 }
@@ -52,8 +81,8 @@ impl Cookies {
         }
     }
 
-    /// A new cookie, to be shown at the listener of that number; none if there are too many.
-    pub(crate) fn issue(&self, now: Instant, listener: usize, granted: Granted) -> Option<Bytes> {
+    /// A new cookie, to be shown at this door; none if there are too many.
+    pub(crate) fn issue(&self, now: Instant, door: Door, granted: Granted) -> Option<Bytes> {
         let cookie = random::<256>().ok()?;
         let digest = Sha256::digest(cookie).into();
         let mut state = self.lock();
@@ -63,19 +92,19 @@ impl Cookies {
             return None;
         }
         let end = now + self.life;
-        state.granted.insert(digest, (listener, end, granted));
+        state.granted.insert(digest, (door, end, granted));
         state.ends.insert((end, digest));
         Some(Bytes::copy_from_slice(&cookie))
     }
 
-    /// What the cookie stands for; it is used up by this, also at the wrong listener.
-    pub(crate) fn redeem(&self, now: Instant, listener: usize, cookie: &[u8]) -> Option<Granted> {
+    /// What the cookie stands for; it is used up by this, also at the wrong door.
+    pub(crate) fn redeem(&self, now: Instant, door: Door, cookie: &[u8]) -> Option<Granted> {
         let digest: [u8; 32] = Sha256::digest(cookie).into();
         let mut state = self.lock();
         state.sweep(now);
         let (issued_at, end, granted) = state.granted.remove(&digest)?;
         state.ends.remove(&(end, digest));
-        (issued_at == listener).then_some(granted)
+        issued_at.opens(door).then_some(granted)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -114,6 +143,10 @@ impl State {
 mod tests {
     use super::*;
 
+    const HERE: Door = Door {
+        listener: 0,
+        tls: false,
+    };
     const MINUTE: Duration = Duration::from_secs(60);
 
     fn granted() -> Granted {
@@ -125,36 +158,42 @@ mod tests {
             account: AccountId::numbered(number),
             name: ScreenName::new("Alice").unwrap(),
             sessions: Sessions::Several,
+            service: Service::Bos,
+            party: Party::Old,
         }
     }
 
     #[test]
     fn so_08_a_cookie_has_256_bytes_is_good_once_and_for_a_minute() {
         let (cookies, now) = (Cookies::new(MINUTE, 10), Instant::now());
-        let cookie = cookies.issue(now, 0, granted()).unwrap();
+        let cookie = cookies.issue(now, HERE, granted()).unwrap();
         assert_eq!(cookie.len(), 256);
         let late = now + Duration::from_secs(59);
-        assert_eq!(cookies.redeem(late, 0, &cookie), Some(granted()));
-        assert_eq!(cookies.redeem(late, 0, &cookie), None);
-        let cookie = cookies.issue(now, 0, granted()).unwrap();
-        assert_eq!(cookies.redeem(now + MINUTE, 0, &cookie), None);
+        assert_eq!(cookies.redeem(late, HERE, &cookie), Some(granted()));
+        assert_eq!(cookies.redeem(late, HERE, &cookie), None);
+        let cookie = cookies.issue(now, HERE, granted()).unwrap();
+        assert_eq!(cookies.redeem(now + MINUTE, HERE, &cookie), None);
     }
 
     #[test]
     fn so_08_a_cookie_of_another_listener_is_used_up_by_being_shown() {
         let (cookies, now) = (Cookies::new(MINUTE, 10), Instant::now());
-        let cookie = cookies.issue(now, 0, granted()).unwrap();
-        assert_eq!(cookies.redeem(now, 1, &cookie), None);
-        assert_eq!(cookies.redeem(now, 0, &cookie), None);
+        let cookie = cookies.issue(now, HERE, granted()).unwrap();
+        let there = Door {
+            listener: 1,
+            tls: false,
+        };
+        assert_eq!(cookies.redeem(now, there, &cookie), None);
+        assert_eq!(cookies.redeem(now, HERE, &cookie), None);
     }
 
     #[test]
     fn no_more_cookies_are_kept_than_there_is_room_for() {
         let (cookies, now) = (Cookies::new(MINUTE, 3), Instant::now());
-        assert!((0..3).all(|_| cookies.issue(now, 0, granted()).is_some()));
-        assert_eq!(cookies.issue(now, 0, granted()), None);
+        assert!((0..3).all(|_| cookies.issue(now, HERE, granted()).is_some()));
+        assert_eq!(cookies.issue(now, HERE, granted()), None);
         let later = now + MINUTE;
-        assert!(cookies.issue(later, 0, granted()).is_some());
+        assert!(cookies.issue(later, HERE, granted()).is_some());
         assert_eq!(cookies.lock().granted.len(), 1);
     }
 
@@ -163,16 +202,16 @@ mod tests {
         let (cookies, now) = (Cookies::new(MINUTE, PER_ACCOUNT + 1), Instant::now());
         let mut issue = |number| {
             let later = now + Duration::from_millis(1);
-            cookies.issue(if number == 0 { now } else { later }, 0, of_account(1))
+            cookies.issue(if number == 0 { now } else { later }, HERE, of_account(1))
         };
         let all: Vec<Bytes> = (0..100).filter_map(&mut issue).collect();
         assert_eq!(all.len(), 100);
-        let other = cookies.issue(now, 0, of_account(2)).unwrap();
-        assert!(cookies.redeem(now, 0, &all[0]).is_none());
-        assert!(cookies.redeem(now, 0, &other).is_some());
+        let other = cookies.issue(now, HERE, of_account(2)).unwrap();
+        assert!(cookies.redeem(now, HERE, &all[0]).is_none());
+        assert!(cookies.redeem(now, HERE, &other).is_some());
         let left = all
             .iter()
-            .filter(|cookie| cookies.redeem(now, 0, cookie).is_some());
+            .filter(|cookie| cookies.redeem(now, HERE, cookie).is_some());
         assert_eq!(left.count(), PER_ACCOUNT);
     }
 
@@ -180,10 +219,27 @@ mod tests {
     fn cookies_that_were_used_take_no_room() {
         let (cookies, now) = (Cookies::new(MINUTE, 3), Instant::now());
         for _ in 0..10 {
-            let cookie = cookies.issue(now, 0, granted()).unwrap();
-            assert!(cookies.redeem(now, 0, &cookie).is_some());
+            let cookie = cookies.issue(now, HERE, granted()).unwrap();
+            assert!(cookies.redeem(now, HERE, &cookie).is_some());
         }
         let state = cookies.lock();
         assert_eq!((state.granted.len(), state.ends.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_cookie_that_was_got_over_tls_opens_over_tls_only() {
+        let (cookies, now) = (Cookies::new(MINUTE, 10), Instant::now());
+        let secure = Door { tls: true, ..HERE };
+        for (got, shown, opens) in [
+            (secure, secure, true),
+            (secure, HERE, false),
+            (HERE, secure, true),
+            (HERE, HERE, true),
+        ] {
+            let cookie = cookies.issue(now, got, granted()).unwrap();
+            let redeemed = cookies.redeem(now, shown, &cookie);
+            assert_eq!(redeemed.is_some(), opens, "{got:?} {shown:?}");
+            assert_eq!(cookies.redeem(now, secure, &cookie), None);
+        }
     }
 }

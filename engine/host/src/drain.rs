@@ -1,9 +1,10 @@
 //! The way down: first nothing new is begun, then the clients are told to leave, spread over some time, then all ends.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::random::random;
 
@@ -27,6 +28,9 @@ impl Default for DrainConfig {
     }
 }
 
+/// The time that one client's leaving takes of the spread.
+const EACH: Duration = Duration::from_millis(50);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Serving,
@@ -36,6 +40,7 @@ enum Phase {
     SigningOff {
         since: Instant,
         spread: Duration,
+        within: Duration,
     },
     /// Everybody leaves.
     Down,
@@ -67,9 +72,14 @@ impl Drain {
         self.0.send_replace(Phase::Draining);
     }
 
-    pub(crate) fn sign_off(&self, spread: Duration) {
-        let since = Instant::now();
-        self.0.send_replace(Phase::SigningOff { since, spread });
+    /// The clients leave, spread over no more time than they need.
+    pub(crate) fn sign_off(&self, within: Duration) {
+        let clients = u32::try_from(self.0.receiver_count()).unwrap_or(u32::MAX);
+        self.0.send_replace(Phase::SigningOff {
+            since: Instant::now(),
+            spread: within.min(EACH.saturating_mul(clients)),
+            within,
+        });
     }
 
     pub(crate) fn down(&self) {
@@ -99,10 +109,14 @@ impl Leave {
             match phase {
                 Phase::Down => return None,
                 Phase::Serving | Phase::Draining => self.phase.changed().await.ok()?,
-                Phase::SigningOff { since, spread } => {
+                Phase::SigningOff {
+                    since,
+                    spread,
+                    within,
+                } => {
                     let at = *self.at.get_or_insert_with(|| since + share(spread));
                     tokio::select! {
-                        () = tokio::time::sleep_until(at.into()) => return Some(spread),
+                        () = tokio::time::sleep_until(at) => return Some(within),
                         changed = self.phase.changed() => changed.ok()?,
                     }
                 }
@@ -134,12 +148,12 @@ mod tests {
         let early = timeout(Duration::from_secs(60), leaves[0].asked()).await;
         assert!(early.is_err(), "nobody leaves before it is time");
         drain.sign_off(SPREAD);
-        let began = tokio::time::Instant::now();
+        let began = Instant::now();
         let mut times = Vec::new();
         for mut leave in leaves {
             times.push(tokio::spawn(async move {
                 assert_eq!(leave.asked().await, Some(SPREAD));
-                tokio::time::Instant::now()
+                Instant::now()
             }));
         }
         let mut halves = [0, 0];
@@ -153,15 +167,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn one_client_alone_leaves_at_once() {
+        let drain = Drain::new();
+        let mut leave = drain.leave();
+        drain.sign_off(SPREAD);
+        let left = timeout(2 * EACH, leave.asked()).await;
+        assert_eq!(left, Ok(Some(SPREAD)));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn at_the_end_nobody_waits_for_its_moment() {
         let drain = Drain::new();
         let mut leave = drain.leave();
+        let _others: Vec<Leave> = (0..100_000).map(|_| drain.leave()).collect();
         drain.sign_off(Duration::from_secs(3600));
-        assert!(
-            timeout(Duration::from_millis(1), leave.asked())
-                .await
-                .is_err()
-        );
+        let early = timeout(Duration::from_millis(1), leave.asked()).await;
+        assert!(early.is_err(), "{early:?}");
         drain.down();
         assert_eq!(leave.asked().await, None);
     }

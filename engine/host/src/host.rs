@@ -4,6 +4,7 @@ use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use rdv_proto::relay::{Access, TicketKey};
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
@@ -12,8 +13,10 @@ use tokio::time::timeout;
 use tracing::info;
 
 use crate::accounts::{Accounts, MessageStore};
+use crate::admin::Administration;
 use crate::config::{HostConfig, RelaySource};
 use crate::cookies::Cookies;
+use crate::discreet::Discreet;
 use crate::door;
 use crate::drain::{Drain, DrainConfig};
 use crate::edits::Edits;
@@ -48,6 +51,10 @@ pub(crate) struct Shared {
     pub(crate) stored: Option<Stored>,
     /// There is one if there are accounts.
     pub(crate) reception: Option<Reception>,
+    /// What owners do with their accounts, likewise.
+    pub(crate) admin: Option<Administration>,
+    /// Where errors of that are explained.
+    pub(crate) error_url: Bytes,
     pub(crate) cookies: Cookies,
     pub(crate) museum: bool,
     /// The address handed out instead of the one that a client reached.
@@ -59,6 +66,7 @@ pub(crate) struct Shared {
     pub(crate) stun: Stun,
     pub(crate) metrics: Metrics,
     pub(crate) drain: Drain,
+    pub(crate) log: Discreet,
 }
 
 /// A host that listens, but does not answer yet.
@@ -144,6 +152,10 @@ impl Host {
                 metrics.clone(),
             )
         });
+        let admin = config
+            .accounts
+            .as_ref()
+            .map(|accounts| Administration::new(accounts, &config, metrics.clone()));
         let gate = Gate::new(GateLimits {
             connections: limits.connections,
             per_address: limits.unsigned_per_address,
@@ -167,6 +179,8 @@ impl Host {
                 .accounts
                 .clone()
                 .map(|accounts| Reception::new(accounts, limits, metrics.clone())),
+            admin,
+            error_url: Bytes::from(config.admin.error_url),
             accounts: config.accounts,
             cookies: Cookies::new(limits.cookie_life, limits.cookies),
             museum: config.museum,
@@ -186,6 +200,7 @@ impl Host {
             stun,
             metrics,
             drain: Drain::new(),
+            log: Discreet::new(config.log),
         });
         Ok(Self {
             listeners,
@@ -304,7 +319,7 @@ impl Host {
                 timeout(config.relay_time, meeting.idle()).await.ok();
             }
             shared.drain.sign_off(config.sign_off_spread);
-            let leaving = config.sign_off_spread + farewell;
+            let leaving = config.sign_off_spread.saturating_add(farewell);
             timeout(leaving, shared.drain.is_empty()).await.ok();
         };
         tokio::select! {

@@ -29,6 +29,19 @@ pub enum IdentitySource {
     },
 }
 
+impl IdentitySource {
+    /// Whether the certificate and its key can be used. Nothing is made; what would be made at the first start is in order.
+    ///
+    /// # Errors
+    /// What a host would not start for.
+    pub fn check(&self) -> Result<(), HostError> {
+        match self {
+            Self::Kept(folder) if !folder.join("host-key.pem").exists() => Ok(()),
+            source => Identity::load(source).map(|_| ()),
+        }
+    }
+}
+
 impl std::fmt::Debug for IdentitySource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

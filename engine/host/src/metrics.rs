@@ -300,6 +300,11 @@ impl Metrics {
         self.0.admin.get_or_create(&labels).inc();
     }
 
+    /// Whether the host or relay takes nothing new any more.
+    pub fn is_draining(&self) -> bool {
+        self.0.draining.get() != 0
+    }
+
     /// The host or relay takes nothing new from here on.
     pub(crate) fn draining(&self) {
         self.0.draining.set(1);

@@ -47,7 +47,8 @@ fn serve(data: &[u8], admin: bool) {
                     session.signed_on(ScreenName::new("7").expect("a name"), None, 0);
                 }
                 Output::Authenticate(sign_on) if sign_on.moves_on() => {
-                    session.sent_on("127.0.0.1:5190".into(), vec![7; 256].into());
+                    let name = ScreenName::new("alice").expect("a name");
+                    session.sent_on(&name, "127.0.0.1:5190".into(), vec![7; 256].into());
                 }
                 Output::Redeem { .. } if admin => {
                     session.admitted_to_admin(admission(), Party::Old);
@@ -191,8 +192,6 @@ pub fn relay_pairing(data: &[u8]) {
                     assert_ne!(creator, joiner);
                     assert!(open.contains(&creator) && open.contains(&joiner));
                 }
-                relay::Output::Cut { creator } => assert!(open.contains(&creator)),
-                relay::Output::Refused(_) => {}
             }
         }
         assert!(

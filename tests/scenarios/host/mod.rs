@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod accounts;
+mod admin;
 mod client;
+#[cfg(target_os = "linux")]
+mod database;
 mod limits;
 mod logs;
 mod numbers;

@@ -60,7 +60,7 @@ impl Accounts {
         password: &[u8],
     ) -> Result<Verdict, AccountsError> {
         let asked = sql(
-            "SELECT id, formatted, CAST(CASE WHEN legacy_sealed IS NULL THEN 0 ELSE 1 END AS BIGINT) AS legacy, state, \
+            "SELECT id, formatted, CAST(CASE WHEN legacy_sealed IS NULL THEN 0 ELSE 1 END AS BIGINT) AS legacy, state, confirmed, \
              created_unix_s, password_hash, legacy_sealed FROM accounts WHERE name = $1",
         );
         let row = self.inner.pool.row(asked.bind(name.normalized())).await?;

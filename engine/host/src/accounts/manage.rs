@@ -119,6 +119,7 @@ impl Accounts {
                 name,
                 legacy: new.legacy,
                 state: State::Active,
+                confirmed: new.confirmed,
                 created_unix_s: u64::try_from(now).unwrap_or(0),
             },
             password,

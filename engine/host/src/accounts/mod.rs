@@ -84,6 +84,8 @@ pub struct Account {
     pub legacy: bool,
     /// Whether it can be used.
     pub state: State,
+    /// Whether it was confirmed.
+    pub confirmed: bool,
     /// When it was made, in seconds since 1970.
     pub created_unix_s: u64,
 }
@@ -161,7 +163,7 @@ impl Accounts {
     /// [`AccountsError`]: of the database.
     pub async fn find(&self, name: &ScreenName) -> Result<Option<Account>, AccountsError> {
         let asked = sql(
-            "SELECT id, formatted, CAST(CASE WHEN legacy_sealed IS NULL THEN 0 ELSE 1 END AS BIGINT) AS legacy, state, \
+            "SELECT id, formatted, CAST(CASE WHEN legacy_sealed IS NULL THEN 0 ELSE 1 END AS BIGINT) AS legacy, state, confirmed, \
              created_unix_s FROM accounts WHERE name = $1",
         );
         let found = self.inner.pool.row(asked.bind(name.normalized())).await?;
@@ -178,7 +180,7 @@ impl Accounts {
         limit: u32,
     ) -> Result<Vec<Account>, AccountsError> {
         let asked = sql(
-            "SELECT id, formatted, CAST(CASE WHEN legacy_sealed IS NULL THEN 0 ELSE 1 END AS BIGINT) AS legacy, state, \
+            "SELECT id, formatted, CAST(CASE WHEN legacy_sealed IS NULL THEN 0 ELSE 1 END AS BIGINT) AS legacy, state, confirmed, \
              created_unix_s FROM accounts WHERE name > $1 ORDER BY name LIMIT $2",
         )
         .bind(after.map_or("", ScreenName::normalized))
@@ -218,6 +220,7 @@ fn read(row: &Row) -> Result<Account, AccountsError> {
         name: stored_name(row.get("formatted")?)?,
         legacy: row.get::<i64>("legacy")? != 0,
         state: record::state(row.get("state")?)?,
+        confirmed: row.get::<i64>("confirmed")? != 0,
         created_unix_s: u64::try_from(row.get::<i64>("created_unix_s")?).unwrap_or(0),
     })
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::accounts::Fields;
+
 /// Settings of foodgroup 0x0007 and of accounts that are made at sign-on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminConfig {
@@ -11,8 +13,8 @@ pub struct AdminConfig {
     pub delete: bool,
     /// Domains that no address may be in, nor in one below them; without regard to case.
     pub blocked_domains: Vec<String>,
-    /// Fields that nobody may change for now.
-    pub frozen: Frozen,
+    /// Fields that nobody may change for now, beside those that are frozen for the account.
+    pub frozen: Fields,
     /// Accounts with one e-mail address.
     pub names_per_email: u32,
     /// Changes of one account in 24 hours.
@@ -25,19 +27,6 @@ pub struct AdminConfig {
     pub accounts_per_hour: u32,
     /// Names that nobody may take at sign-on; the operator may give them away.
     pub reserved_names: Vec<String>,
-}
-
-/// Fields that are locked for now, for all accounts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Frozen {
-    /// How the name is written.
-    pub format: bool,
-    /// The e-mail address.
-    pub email: bool,
-    /// The password.
-    pub password: bool,
-    /// What others may find out by the address.
-    pub registration: bool,
 }
 
 /// Who makes accounts.
@@ -56,7 +45,7 @@ impl Default for AdminConfig {
             error_url: String::new(),
             delete: false,
             blocked_domains: Vec::new(),
-            frozen: Frozen::default(),
+            frozen: Fields::NONE,
             names_per_email: 5,
             changes_per_day: 20,
             confirm_life: Duration::from_secs(2 * 3600),

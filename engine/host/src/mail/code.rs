@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(code([0; 16]).expose(), "00000-00000-000000-00000-00000");
         assert_eq!(code([0xFF; 16]).expose(), "ZZZZZ-ZZZZZ-ZZZZZZ-ZZZZZ-ZZZZW");
         let counted = code(std::array::from_fn(|at| u8::try_from(at * 17).unwrap()));
-        assert_eq!(counted.expose(), "008J4-CT4AN-K7F24S-9NAXS-VQFZW");
+        assert_eq!(counted.expose(), "008J4-CT4AN-K7F24S-NAXWS-QFEZW");
         for _ in 0..200 {
             let drawn = ConfirmCode::generate().unwrap();
             assert_eq!(drawn.expose().parse(), Ok(drawn));

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MailConfig {
     /// The server that takes mail: `smtps://[USER@]HOST[:465]` (TLS from the first byte) or `smtp://[USER@]HOST[:587]`
-    /// (STARTTLS, which must be there unless the server is on this machine). In USER, `%40` is an at sign.
+    /// (STARTTLS, which must be there unless the server is on this machine and no `ca_file` is given). In USER, `%40` is an at sign.
     pub smtp: String,
     /// Holds the password of USER, for its owner alone.
     pub password_file: Option<PathBuf>,
@@ -166,9 +166,11 @@ impl Server {
             None => (None, rest),
         };
         let (host, port) = host_and_port(place).ok_or_else(wrong)?;
+        // Who names certificates wants TLS.
+        let is_on_this_machine = is_loopback(host) && config.ca_file.is_none();
         let security = match tls {
             true => Security::Tls,
-            false if config.plain || is_loopback(host) => Security::Plain,
+            false if config.plain || is_on_this_machine => Security::Plain,
             false => Security::StartTls,
         };
         if user.is_some() && security == Security::Plain && !is_loopback(host) {

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use lettre::Message;
-use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
+use lettre::message::header::{
+    ContentTransferEncoding, ContentType, HeaderName, HeaderValue, MIME_VERSION_1_0,
+};
 use lettre::message::{Body, Mailbox};
 
 use super::config::page_for;
@@ -36,6 +38,7 @@ pub(super) fn write(
         .message_id(Some(format!("<{id}@{}>", from.email.domain())))
         // Programs do not answer it (RFC 3834).
         .raw_header(HeaderValue::new(auto, "auto-generated".to_owned()))
+        .header(MIME_VERSION_1_0)
         .header(ContentType::TEXT_PLAIN)
         .body(text.map_err(|_| MailError::Internal)?)
         .map_err(|_| MailError::Internal)
@@ -85,7 +88,7 @@ mod tests {
         Confirmation {
             to: to.to_owned(),
             name: ScreenName::new(name).unwrap(),
-            code: "008J4-CT4AN-K7F24S-9NAXS-VQFZW"
+            code: "008J4-CT4AN-K7F24S-NAXWS-QFEZW"
                 .parse::<ConfirmCode>()
                 .unwrap(),
             life: Duration::from_secs(7200),
@@ -108,7 +111,7 @@ mod tests {
             "Auto-Submitted: auto-generated\r\n",
             "Content-Type: text/plain; charset=utf-8\r\n",
             "MIME-Version: 1.0\r\n",
-            "within 2 hours:\r\n\r\n    rdv account confirm 008J4-CT4AN-K7F24S-9NAXS-VQFZW\r\n",
+            "within 2 hours:\r\n\r\n    rdv account confirm 008J4-CT4AN-K7F24S-NAXWS-QFEZW\r\n",
             "the account \"Alice Lab\"",
         ] {
             assert!(mail.contains(line), "{line:?} in {mail}");
@@ -134,7 +137,7 @@ mod tests {
         let page = Some("https://chat.example/confirm?code={code}");
         let mail = written(&confirmation("alice@example.org", "alice"), page);
         assert!(
-            mail.contains("https://chat.example/confirm?code=008J4-CT4AN-K7F24S-9NAXS-VQFZW\r\n")
+            mail.contains("https://chat.example/confirm?code=008J4-CT4AN-K7F24S-NAXWS-QFEZW\r\n")
         );
         assert!(!mail.contains("rdv account"));
     }
@@ -152,12 +155,10 @@ mod tests {
             let refused = write(&confirmation(to, "alice"), &from, None);
             assert_eq!(refused.unwrap_err(), MailError::Address, "{to:?}");
         }
-        let mail = written(
-            &confirmation("a@example.org", "eve\r\nBcc: x@example.org\r\n\r\nHi"),
-            None,
-        );
-        let headers = mail.split_once("\r\n\r\n").unwrap().0;
-        assert!(!headers.contains("\nBcc"), "{headers}");
+        // What is no plain text is left away.
+        let mail = written(&confirmation("a@example.org", "Jürgen \u{2028}Lab"), None);
+        assert!(mail.contains("Subject: Confirm this address for Jrgen Lab\r\n"));
+        assert!(mail.is_ascii());
     }
 
     #[test]

@@ -176,8 +176,12 @@ limits! {
     AdminChanges = "admin_changes",
     /// Accounts with one e-mail address.
     NamesPerEmail = "names_per_email",
-    /// Confirmation mails of one account.
+    /// Confirmation mails to one address.
     Mails = "mails",
+    /// Wrong passwords of one account, given where it is administered.
+    AdminPasswords = "admin_passwords",
+    /// Connections by which one account is administered.
+    AdminConnections = "admin_connections",
 }
 
 impl From<ProposalExcess> for Limit {

@@ -136,12 +136,12 @@ impl Relay {
 
     /// Serves until `shutdown` resolves; pairs get two seconds to end.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        self.run_draining(shutdown, std::future::ready(()), Duration::ZERO)
+        self.run_draining(shutdown, std::future::pending(), Duration::ZERO)
             .await;
     }
 
-    /// Serves until `drain` resolves; then nothing new is begun, and pairs go on until they end, `relay_time` is up, or `end`
-    /// resolves.
+    /// Serves until `drain` resolves; then nothing new is begun, and pairs go on until they end or `relay_time` is up. When `end`
+    /// resolves, it ends at once.
     pub async fn run_draining(
         self,
         drain: impl Future<Output = ()>,
@@ -157,16 +157,18 @@ impl Relay {
             loops.spawn(serve(listener, self.meeting.clone(), closed.clone()));
         }
         info!("relay is up");
-        drain.await;
-        if self.sockets_stay {
-            close.send_replace(true);
-        }
-        self.metrics.draining();
-        self.meeting.drain().await;
-        info!("relay begins nothing new");
+        let down = async {
+            drain.await;
+            self.metrics.draining();
+            if self.sockets_stay {
+                close.send_replace(true);
+            }
+            self.meeting.drain().await;
+            info!("relay begins nothing new");
+            timeout(relay_time, self.meeting.idle()).await.ok();
+        };
         tokio::select! {
-            () = self.meeting.idle() => {}
-            () = tokio::time::sleep(relay_time) => {}
+            () = down => {}
             () = end => {}
         }
         close.send_replace(true);

@@ -127,7 +127,7 @@ pub enum Party {
 /// An account is in.
 #[derive(Clone, Debug)]
 pub struct Admission {
-    /// As the client is to see itself: old ones do not bear to see another spelling.
+    /// As the client is to see itself. One that knows the name in another form asks for that (0x0007/0x0004).
     pub name: ScreenName,
     /// What the client said, here or when it got its cookie.
     pub sessions: Sessions,

@@ -146,6 +146,11 @@ impl Session {
             .is_some_and(|member| member.service == Service::Admin)
     }
 
+    /// What the client said about other sign-ons of its account, once signed on.
+    pub fn sessions(&self) -> Option<Sessions> {
+        self.member().map(|member| member.sessions)
+    }
+
     /// The name, once signed on.
     pub fn name(&self) -> Option<&ScreenName> {
         self.member().map(|member| &member.name)

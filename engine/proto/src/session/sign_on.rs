@@ -107,14 +107,14 @@ impl Session {
         self.enter(Service::Bos, party, admission);
     }
 
-    /// Answer to [`Output::Authenticate`]: the account goes on at `address` (`host:port`), where `cookie` lets it in.
-    pub fn sent_on(&mut self, address: String, cookie: Bytes) {
-        let Stage::Asking(asked) = &self.stage else {
+    /// Answer to [`Output::Authenticate`]: the account of that name, as its owner spells it, goes on at `address`
+    /// (`host:port`), where `cookie` lets it in.
+    pub fn sent_on(&mut self, name: &ScreenName, address: String, cookie: Bytes) {
+        if !matches!(self.stage, Stage::Asking(_)) {
             return;
-        };
-        // The name as it was typed: another spelling makes old clients ask for a change of it.
+        }
         let tlvs = TlvList::new()
-            .with(tlv::SCREEN_NAME, asked.typed.clone())
+            .with(tlv::SCREEN_NAME, name.as_str().as_bytes().to_vec())
             .with(tlv::ADDRESS, address)
             .with(tlv::COOKIE, cookie)
             .with(tlv::TLS_STATE, vec![0]);

@@ -176,8 +176,9 @@ fn so_04_the_login_of_libpurple_is_read_and_its_digest_is_known() {
 #[test]
 fn so_09_the_reply_is_followed_by_a_sign_off_and_the_end() {
     let mut session = challenged();
-    asked(bucp(&mut session, 0x02, digest_of(b"secret", "a Lice")));
-    session.sent_on("192.0.2.7:5190".into(), vec![7; 256].into());
+    asked(bucp(&mut session, 0x02, digest_of(b"secret", "alice")));
+    let name = ScreenName::new("a Lice").unwrap();
+    session.sent_on(&name, "192.0.2.7:5190".into(), vec![7; 256].into());
     let outputs = drain(&mut session);
     let cookie = "07".repeat(256);
     let reply = format!(
@@ -281,7 +282,8 @@ fn so_05_roasted_passwords_are_read_in_a_museum_only() {
     let sign_on = asked(send(&mut session, Channel::SIGN_ON, hex(hello)));
     assert!(sign_on.proof.knows(b"secret"));
     assert_eq!(sign_on.sessions, Sessions::Unaware);
-    session.sent_on("192.0.2.7:5190".into(), vec![7; 256].into());
+    let name = ScreenName::new("alice").unwrap();
+    session.sent_on(&name, "192.0.2.7:5190".into(), vec![7; 256].into());
     let sent = sent(&drain(&mut session));
     assert_eq!((sent.len(), sent[0].0), (1, 4));
     assert!(

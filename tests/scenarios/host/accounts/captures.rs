@@ -23,7 +23,8 @@ fn answers(session: &mut Session, now: Instant) -> Vec<Snac> {
             Output::Send(Channel::DATA, data) => sent.push(Snac::decode(data).unwrap()),
             Output::Authenticate(sign_on) => {
                 assert!(sign_on.moves_on());
-                session.sent_on("10.77.0.1:5190".into(), vec![7; 256].into());
+                let name = sign_on.name.unwrap();
+                session.sent_on(&name, "10.77.0.1:5190".into(), vec![7; 256].into());
             }
             Output::Redeem { .. } => session.admitted(Admission {
                 name: "alicelab".parse().unwrap(),

@@ -15,7 +15,7 @@ mod sign_on;
 use std::net::SocketAddr;
 
 use rdv_host::accounts::{Accounts, Password};
-use rdv_host::{HostConfig, HostHandle};
+use rdv_host::{DrainConfig, HostConfig, HostHandle, Unready};
 use rdv_proto::session::RateClass;
 use rdv_tests::old_client::{Manners, OldClient};
 use tempfile::TempDir;
@@ -23,17 +23,17 @@ use tempfile::TempDir;
 use super::{host_with, port};
 
 /// The password of everybody: for the normal sign-on.
-const PASSWORD: &str = "a normal password";
+pub(super) const PASSWORD: &str = "a normal password";
 
 /// A host with accounts.
-struct Town {
-    host: HostHandle,
-    accounts: Accounts,
+pub(super) struct Town {
+    pub(super) host: HostHandle,
+    pub(super) accounts: Accounts,
     _folder: TempDir,
 }
 
 impl Town {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         Self::with(|_| {}).await
     }
 
@@ -42,7 +42,7 @@ impl Town {
         Self::with(|config| config.limits.rates_old.icbm = RateClass::ICBM).await
     }
 
-    async fn with(change: impl FnOnce(&mut HostConfig)) -> Self {
+    pub(super) async fn with(change: impl FnOnce(&mut HostConfig)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("host.db");
         let accounts = Accounts::open(&format!("sqlite:{}", path.display()))
@@ -61,24 +61,38 @@ impl Town {
         }
     }
 
-    fn port(&self) -> SocketAddr {
+    pub(super) fn port(&self) -> SocketAddr {
         port(&self.host)
     }
 
+    /// Begins to go down.
+    pub(super) async fn drain(&mut self, config: DrainConfig) {
+        self.host.begin_drain(config);
+        while !self
+            .host
+            .health()
+            .troubles()
+            .await
+            .contains(&Unready::Draining)
+        {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Makes an account that old clients may use; the password for them.
-    async fn account(&self, name: &str) -> String {
+    pub(super) async fn account(&self, name: &str) -> String {
         let password = Some(Password::new(PASSWORD));
         let created = self.accounts.create(name, password, true).await.unwrap();
         created.legacy_password.unwrap().expose().to_owned()
     }
 
     /// Makes an account, and signs on to it as libpurple does.
-    async fn citizen(&self, name: &str) -> OldClient {
+    pub(super) async fn citizen(&self, name: &str) -> OldClient {
         let password = self.account(name).await;
         self.sign_on(name, &password).await
     }
 
-    async fn sign_on(&self, name: &str, password: &str) -> OldClient {
+    pub(super) async fn sign_on(&self, name: &str, password: &str) -> OldClient {
         OldClient::sign_on(self.port(), name, password, &Manners::default())
             .await
             .unwrap()

@@ -52,7 +52,7 @@ async fn so_08_a_cookie_of_256_bytes_lets_in_once() {
         .await
         .unwrap();
     assert_eq!(ticket.cookie.len(), 256);
-    assert_eq!(&ticket.name[..], b"aliceLAB", "as it was typed");
+    assert_eq!(&ticket.name[..], b"Alice Lab", "as its owner spells it");
     assert_eq!(ticket.address, town.port().to_string());
     let bos = || OldClient::bos(town.port(), "alice", &ticket.cookie, &manners);
     let _first = bos().await.unwrap();

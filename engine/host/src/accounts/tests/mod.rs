@@ -6,6 +6,11 @@ mod files;
 mod messages;
 mod server;
 #[path = "../../../../../tests/support/postgres.rs"]
+#[allow(
+    unreachable_pub,
+    dead_code,
+    reason = "it is the scenarios', too, which need more of it"
+)]
 mod support;
 
 use std::sync::OnceLock;
