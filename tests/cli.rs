@@ -9,6 +9,8 @@ mod desk;
 
 #[path = "cli/accounts.rs"]
 mod accounts;
+#[path = "cli/accounts_service.rs"]
+mod accounts_service;
 #[path = "cli/config.rs"]
 mod config;
 #[path = "cli/doctor.rs"]

@@ -5,6 +5,8 @@
 #[path = "interop/lab.rs"]
 mod lab;
 
+#[path = "interop/account.rs"]
+mod account;
 #[path = "interop/direct_im.rs"]
 mod direct_im;
 #[path = "interop/limits.rs"]

@@ -13,7 +13,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use rdv::ScreenName;
 
-pub(crate) use account::{AccountVerb, Contact, ContactVerb, Login};
+pub(crate) use account::{AccountAt, AccountVerb, Contact, ContactVerb, Create, Findable, Login};
 pub(crate) use doctor::Doctor;
 pub(crate) use host::{Host, HostVerb, LogForm, Ops, Relay, Store, User, UserVerb};
 pub(crate) use road::{RelayUse, Road, Through, Ways};
@@ -71,7 +71,7 @@ pub(crate) enum Verb {
     Receive(Receive),
     /// Look at the files that somebody shares with you, and fetch some
     Shared(Shared),
-    /// Sign on to a host with a name and a password, which are kept; or forget them
+    /// Make an account at a host, sign on with one, change it, delete it; name and password are kept
     #[command(subcommand)]
     Account(AccountVerb),
     /// Whom you know at a host

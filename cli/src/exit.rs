@@ -38,6 +38,8 @@ impl Exit {
 pub(crate) struct Failure {
     pub(crate) exit: Exit,
     pub(crate) sentence: String,
+    /// What the protocol calls it, for programs.
+    pub(crate) name: Option<&'static str>,
 }
 
 impl Failure {
@@ -45,7 +47,14 @@ impl Failure {
         Self {
             exit,
             sentence: sentence.into(),
+            name: None,
         }
+    }
+
+    /// The same with the name that the protocol has for it.
+    pub(crate) fn named(mut self, name: Option<&'static str>) -> Self {
+        self.name = name;
+        self
     }
 }
 

@@ -1,5 +1,6 @@
 //! `rdv`: files from one person to another, from the command line.
 
+mod account;
 mod accounts;
 mod args;
 mod config;
@@ -14,6 +15,7 @@ mod keyboard;
 mod listen;
 mod login;
 mod ops;
+mod password;
 mod receive;
 mod record;
 mod records;
@@ -39,7 +41,7 @@ use std::io::Write;
 use clap::{CommandFactory, Parser};
 use rdv_host::Sockets;
 
-use crate::args::{AccountVerb, Cli, ContactVerb, HostVerb, Verb};
+use crate::args::{Cli, ContactVerb, HostVerb, Verb};
 use crate::exit::{Exit, Failure};
 use crate::stop::Stop;
 use crate::ui::Ui;
@@ -87,8 +89,8 @@ async fn run(cli: Cli, sockets: Result<Sockets, Failure>) -> Exit {
         Verb::Shared(shared) => shared.road.json,
         Verb::Doctor(doctor) => doctor.json,
         Verb::Transfers(transfers) => transfers.json,
-        Verb::Account(AccountVerb::List { json })
-        | Verb::Contact(ContactVerb::List { json, .. }) => *json,
+        Verb::Account(verb) => verb.json(),
+        Verb::Contact(ContactVerb::List { json, .. }) => *json,
         _ => false,
     };
     let mut ui = Ui::new(json, cli.global.quiet);
@@ -97,7 +99,7 @@ async fn run(cli: Cli, sockets: Result<Sockets, Failure>) -> Exit {
         Verb::Send(send) => send::run(send, &mut ui, &mut stop).await,
         Verb::Receive(receive) => receive::run(receive, &mut ui, &mut stop).await,
         Verb::Shared(shared) => shared::run(shared, &mut ui, &mut stop).await,
-        Verb::Account(verb) => login::run(verb, &mut ui, &mut stop).await,
+        Verb::Account(verb) => account::run(verb, &mut ui, &mut stop).await,
         Verb::Contact(verb) => contact::run(verb, &ui),
         Verb::Host(host) => match host.verb {
             Some(HostVerb::User(user)) => users::run(user, &mut ui).await,

@@ -19,7 +19,7 @@ use crate::ui::Ui;
 use crate::ways;
 
 /// One sign-on, both connections of an old host together.
-const SIGN_ON_TIMEOUT: Duration = Duration::from_secs(20);
+pub(crate) const SIGN_ON_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Signed on.
 pub(crate) struct User {
@@ -138,7 +138,8 @@ pub(crate) async fn sign_on(
     Ok(account)
 }
 
-fn settings(kept: &KeptAccount, trust: HostTrust) -> AccountSettings {
+/// What is needed to sign on with what is kept.
+pub(crate) fn settings(kept: &KeptAccount, trust: HostTrust) -> AccountSettings {
     let (name, password) = (kept.name.clone(), kept.password.clone());
     AccountSettings::new(kept.host.clone(), trust, name, password).old_host(kept.plain_host)
 }

@@ -226,6 +226,9 @@ impl Ui {
             "event": "result", "ok": false, "exit": failure.exit.0, "reason": failure.sentence,
             "path": null, "security": null,
         });
+        if let Some(name) = failure.name {
+            event["error"] = json!(name);
+        }
         for (key, value) in record.map(Record::fields).unwrap_or_default() {
             event[key] = value;
         }
@@ -377,6 +380,11 @@ pub(crate) async fn ask(question: &str) -> Option<String> {
     .await
     .ok()
     .flatten()
+}
+
+/// A line between two questions.
+pub(crate) fn note(line: &str) {
+    to_stderr(line);
 }
 
 /// Whether a person can be asked.

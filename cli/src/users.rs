@@ -4,13 +4,16 @@ use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 use rdv::{ScreenName, show};
-use rdv_host::accounts::{Account, Accounts, AccountsError, Password, State};
+use rdv_host::accounts::{Account, Accounts, AccountsError, Author, NewAccount, Password, State};
+use rdv_host::check_email;
 use serde_json::{Value, json};
 
 use crate::accounts;
 use crate::args::{User, UserVerb};
 use crate::exit::{Exit, Failure};
 use crate::ui::Ui;
+
+mod record;
 
 /// Accounts read at once.
 const PAGE: u32 = 500;
@@ -44,11 +47,30 @@ pub(crate) async fn run(user: User, ui: &mut Ui) -> Result<Exit, Failure> {
         UserVerb::Add {
             name,
             legacy,
+            email,
+            unconfirmed,
             password,
             ..
         } => {
-            let password = chosen(password.password_file.as_deref())?;
-            add(&accounts, &name, password, legacy).await?
+            let new = NewAccount {
+                name: &name,
+                password: chosen(password.password_file.as_deref())?,
+                legacy,
+                email: email.map(checked).transpose()?,
+                confirmed: !unconfirmed,
+                author: Author::Operator,
+            };
+            add(&accounts, new).await?
+        }
+        UserVerb::Show { name, .. } => record::shown(&accounts, &name).await?,
+        UserVerb::Audit { name, since, .. } => {
+            record::audit(&accounts, name.as_deref(), since, ui).await?;
+            return Ok(Exit::DONE);
+        }
+        UserVerb::Confirm { name, .. } => {
+            let account = found(&accounts, &name).await?;
+            accounts.confirm_named(&account.name).await.map_err(told)?;
+            done(&account.name, "confirmed")
         }
         UserVerb::Disable { name, .. } => set_disabled(&accounts, &name, true).await?,
         UserVerb::Enable { name, .. } => set_disabled(&accounts, &name, false).await?,
@@ -78,23 +100,29 @@ pub(crate) async fn run(user: User, ui: &mut Ui) -> Result<Exit, Failure> {
     Ok(Exit::DONE)
 }
 
-async fn add(
-    accounts: &Accounts,
-    name: &str,
-    password: Option<Password>,
-    legacy: bool,
-) -> Result<News, Failure> {
-    let made = password.is_none();
-    let created = accounts
-        .create(name, password, legacy)
-        .await
-        .map_err(told)?;
+async fn add(accounts: &Accounts, new: NewAccount<'_>) -> Result<News, Failure> {
+    let made = new.password.is_none();
+    let created = accounts.add(new).await.map_err(told)?;
     let password = made.then_some(created.password);
     Ok(with_passwords(
         &created.account.name,
         password.as_ref(),
         created.legacy_password.as_ref(),
     ))
+}
+
+/// An address that mail could go to.
+fn checked(email: String) -> Result<String, Failure> {
+    check_email(email.as_bytes()).map_err(|code| {
+        let reason = code.name().unwrap_or("not an address");
+        Failure::new(
+            Exit::USAGE,
+            format!(
+                "{} is no mail address ({reason}); write it as name@example.org",
+                show(&email, 320)
+            ),
+        )
+    })
 }
 
 async fn set_disabled(accounts: &Accounts, name: &str, disabled: bool) -> Result<News, Failure> {
@@ -133,17 +161,18 @@ async fn reset_legacy(accounts: &Accounts, name: &str, revoke: bool) -> Result<N
 
 /// The account that somebody typed the name of, in any form.
 async fn found(accounts: &Accounts, typed: &str) -> Result<Account, Failure> {
-    let unknown = || {
-        told(AccountsError::Unknown {
-            name: typed.to_owned(),
-        })
-    };
-    let name = ScreenName::new(typed).map_err(|_| unknown())?;
+    let name = ScreenName::new(typed).map_err(|_| unknown(typed))?;
     accounts
         .find(&name)
         .await
         .map_err(told)?
-        .ok_or_else(unknown)
+        .ok_or_else(|| unknown(typed))
+}
+
+fn unknown(typed: &str) -> Failure {
+    told(AccountsError::Unknown {
+        name: typed.to_owned(),
+    })
 }
 
 fn with_passwords(

@@ -86,7 +86,7 @@ fn what_cannot_be_done_has_a_number_and_a_sentence() {
     let alice = person();
     user(&alice, &["add", "alice"]).expect_code(0);
     fs::write(alice.path("short"), "otter\n").unwrap();
-    let cases: [(&[&str], i32, &str); 14] = [
+    let cases: [(&[&str], i32, &str); 16] = [
         (&["add", "ALI ce"], 12, "already"),
         (&["add", "al"], 2, "3 to 16"),
         (&["add", "1alice"], 2, "starts with a letter"),
@@ -94,11 +94,7 @@ fn what_cannot_be_done_has_a_number_and_a_sentence() {
         (&["add", "7"], 2, "10000"),
         (&["add", "bob", "--password-file", "short"], 2, "8 to 256"),
         (&["add", "bob", "--password-file", "nothing"], 8, "nothing"),
-        (
-            &["add", "bob", "--db", "postgres://localhost/x"],
-            2,
-            "sqlite:",
-        ),
+        (&["add", "bob", "--db", "mysql://localhost/x"], 2, "sqlite:"),
         (
             &["add", "bob", "--db", "sqlite:no/such/folder.db"],
             8,
@@ -109,6 +105,8 @@ fn what_cannot_be_done_has_a_number_and_a_sentence() {
         (&["reset", "bob"], 3, "no account"),
         (&["reset-legacy", "bob"], 3, "no account"),
         (&["remove", "bob"], 3, "no account"),
+        (&["show", "bob"], 3, "no account"),
+        (&["confirm", "bob"], 3, "no account"),
     ];
     for (args, code, says) in cases {
         let ended = user(&alice, args).expect_code(code);
@@ -151,6 +149,82 @@ fn an_account_is_closed_opened_changed_and_removed() {
     assert!(!list().contains("old clients"), "{}", list());
     user(&alice, &["remove", "alice"]).expect_code(0);
     assert_eq!(list(), "");
+}
+
+#[test]
+fn an_operator_sees_what_is_stored_and_who_changed_it() {
+    let alice = person();
+    let wrong = user(&alice, &["add", "Alice", "--email", "nobody"]).expect_code(2);
+    assert!(wrong.err.contains("name@example.org"), "{}", wrong.err);
+    object(
+        &alice,
+        &["add", "Alice", "--email", "alice@lab.example", "--json"],
+    );
+    let shown = object(&alice, &["show", "a lice", "--json"]);
+    assert_eq!(shown["name"], "Alice");
+    assert_eq!(shown["email"], "alice@lab.example");
+    assert_eq!(shown["state"], "active");
+    assert_eq!(shown["confirmed"], true, "the operator vouches for it");
+    assert_eq!(shown["email_pending"], Value::Null);
+    assert_eq!(shown["frozen"], serde_json::json!([]));
+    let told = user(&alice, &["show", "alice"]).expect_code(0).out;
+    assert!(
+        told.contains("Mail address: \"alice@lab.example\"\n"),
+        "{told}"
+    );
+    assert!(!told.contains("NOT CONFIRMED"), "{told}");
+
+    object(&alice, &["confirm", "alice", "--json"]);
+    let unproven = ["add", "carol", "--email", "c@lab.example", "--unconfirmed"];
+    user(&alice, &unproven).expect_code(0);
+    let told = user(&alice, &["show", "carol"]).expect_code(0).out;
+    assert!(told.contains("c@lab.example\"  NOT CONFIRMED\n"), "{told}");
+    user(&alice, &["remove", "carol"]).expect_code(0);
+    user(&alice, &["disable", "alice"]).expect_code(0);
+    assert!(
+        user(&alice, &["show", "alice"])
+            .expect_code(0)
+            .out
+            .contains("State: disabled")
+    );
+    user(&alice, &["add", "bob"]).expect_code(0);
+    user(&alice, &["remove", "alice"]).expect_code(0);
+    let lines = |args: &[&str]| -> Vec<Value> {
+        let out = user(&alice, args).expect_code(0).out;
+        let lines = out.lines();
+        lines
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect()
+    };
+    let actions = |entries: &[Value]| -> Vec<String> {
+        let entries = entries.iter();
+        entries
+            .map(|entry| entry["action"].as_str().expect("words").to_owned())
+            .collect()
+    };
+    let all = lines(&["audit", "--json"]);
+    assert_eq!(
+        actions(&all),
+        [
+            "created",
+            "confirmed",
+            "created",
+            "removed",
+            "disabled",
+            "created",
+            "removed"
+        ]
+    );
+    assert!(all.iter().all(|entry| entry["by"] == "operator"));
+    // The lines outlive the account.
+    let of_alice = lines(&["audit", "Ali CE", "--since", "1h", "--json"]);
+    assert_eq!(of_alice.len(), 4, "{of_alice:?}");
+    assert!(of_alice.iter().all(|entry| entry["name"] == "alice"));
+    let told = user(&alice, &["audit", "bob"]).expect_code(0).out;
+    assert!(
+        told.ends_with("\"bob\"  created, by the operator\n"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -238,4 +312,32 @@ fn a_host_off_port_5190_says_that_old_clients_cannot_use_its_relay() {
     run.line_with(ERR, "port 5190");
     run.line_with(ERR, "with --museum");
     run.kill();
+}
+
+#[test]
+fn a_host_may_keep_its_accounts_on_a_server() {
+    let Some(cluster) = rdv_tests::postgres::Cluster::start() else {
+        return;
+    };
+    // Servers like this one ask for no password, but one may stand there.
+    let url = cluster
+        .database()
+        .replace("user=postgres", "user=postgres&password=otter-on-a-raft");
+    let host = HostRun::start(&["--db", &url]);
+    let added = object(
+        &host.owner,
+        &["add", "alice", "--legacy", "--json", "--db", &url],
+    );
+    assert_eq!(added["name"], "alice");
+    let listed = user(&host.owner, &["list", "--db", &url]).expect_code(0);
+    assert!(listed.out.contains("alice"), "{}", listed.out);
+    let key = tree(host.owner.home())
+        .into_keys()
+        .find(|name| name.ends_with("host.key"));
+    let key = host.owner.path(key.expect("a key in the host's folder"));
+    let mode = fs::metadata(key).expect("a file").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let ended = host.stop();
+    assert!(ended.err.contains("postgres:///"), "{}", ended.err);
+    assert!(!ended.err.contains("otter"), "{}", ended.err);
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use rdv_tests::netns::{ALICE, BOB, HOST, Namespaces};
+use rdv_tests::post::Post;
 use rdv_tests::process::{ERR, Person, Run};
 use rdv_tests::purple::{Purple, PurpleUser};
 use rdv_tests::wall::{Incoming, Seen, Wall};
@@ -69,6 +70,7 @@ pub(crate) struct Lab {
     net: Namespaces,
     keeper: Person,
     _host: Run,
+    post: Option<Post>,
     /// In front of Alice.
     pub(crate) alices_wall: Wall,
     /// In front of Bob.
@@ -87,6 +89,15 @@ impl Lab {
     }
 
     pub(crate) fn with_walls(to_alice: Incoming, to_bob: Incoming) -> Option<Self> {
+        Self::build(to_alice, to_bob, false)
+    }
+
+    /// Nobody is in anybody's way, and the host has a mail server: it lets people make accounts and proves their addresses.
+    pub(crate) fn with_mail() -> Option<Self> {
+        Self::build(Incoming::Open, Incoming::Open, true)
+    }
+
+    fn build(to_alice: Incoming, to_bob: Incoming, mail: bool) -> Option<Self> {
         let net = Namespaces::with_a_host_among_them()?;
         let purple = Purple::ready()?;
         let alices_wall = Wall::new(net.name("a"), BOB, to_alice);
@@ -94,13 +105,25 @@ impl Lab {
         let keeper = person().in_namespace(net.name("h"));
         let listen = address().to_string();
         let database = database(&keeper);
-        let mut host = keeper.run(["host", "-v", "--listen", &listen, "--db", &database]);
+        let mut args = vec!["host", "-v", "--listen", &listen, "--db", &database];
+        let post = mail.then(|| net.inside("h", Post::open));
+        let config = keeper.path("host.toml");
+        if let Some(post) = &post {
+            let text = format!(
+                "[mail]\nsmtp = \"smtp://{}\"\nfrom = \"host@lab.example\"\n[admin]\nregistration = \"open\"\n",
+                post.address()
+            );
+            std::fs::write(&config, text).expect("room on the disk");
+            args.extend(["--config", self::text(&config)]);
+        }
+        let mut host = keeper.run(args);
         host.line_with(ERR, "Fingerprint");
         Some(Self {
             purple,
             net,
             keeper,
             _host: host,
+            post,
             alices_wall,
             bobs_wall,
         })
@@ -108,10 +131,15 @@ impl Lab {
 
     /// Makes an account on the running host; `(password, password for old clients)`.
     fn add_account(&self, name: &str) -> (String, String) {
+        self.add_account_with(name, &[])
+    }
+
+    fn add_account_with(&self, name: &str, more: &[&str]) -> (String, String) {
         let database = database(&self.keeper);
         let args = [
             "host", "user", "add", name, "--legacy", "--json", "--db", &database,
         ];
+        let args = args.iter().chain(more);
         let told = self.keeper.run(args).finish().expect_code(0);
         let told = told.events().pop().expect("JSON on standard output");
         let text = |key: &str| told[key].as_str().expect("a string").to_owned();
@@ -130,13 +158,40 @@ impl Lab {
 
     fn purple_named(&self, side: Side, name: &str) -> PurpleUser {
         let (_, password) = self.add_account(name);
+        self.purple_as(side, name, &password)
+    }
+
+    /// Somebody who types this name and password into libpurple.
+    pub(crate) fn purple_as(&self, side: Side, name: &str, password: &str) -> PurpleUser {
         let namespace = self.net.name(side.namespace());
-        PurpleUser::new(self.purple, namespace, address(), name, &password)
+        PurpleUser::new(self.purple, namespace, address(), name, password)
     }
 
     /// Somebody with an account of their own who uses `rdv` and has logged in.
     pub(crate) fn rdv(&self, side: Side) -> Person {
         let (password, _) = self.add_account(side.account());
+        self.logged_in(side, &password)
+    }
+
+    /// The owner of an account, who uses `rdv` and has logged in, and the password for old clients.
+    pub(crate) fn owner(&self, side: Side) -> (Person, String) {
+        let (password, legacy) = self.add_account(side.account());
+        (self.logged_in(side, &password), legacy)
+    }
+
+    /// As [`Lab::owner`], with a mail address that nobody has proven.
+    pub(crate) fn unproven(&self, side: Side, email: &str) -> (Person, String) {
+        let more = ["--email", email, "--unconfirmed"];
+        let (password, legacy) = self.add_account_with(side.account(), &more);
+        (self.logged_in(side, &password), legacy)
+    }
+
+    /// The mail server of the host.
+    pub(crate) fn post(&mut self) -> &mut Post {
+        self.post.as_mut().expect("a lab with mail")
+    }
+
+    fn logged_in(&self, side: Side, password: &str) -> Person {
         let person = person().in_namespace(self.net.name(side.namespace()));
         std::fs::write(person.path("password"), password).expect("room on the disk");
         let host = address().to_string();

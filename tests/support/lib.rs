@@ -21,6 +21,7 @@ pub mod old_peer;
 pub mod pair;
 #[cfg(target_os = "linux")]
 pub mod ports;
+pub mod post;
 #[cfg(unix)]
 pub mod postgres;
 #[cfg(target_os = "linux")]

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
@@ -158,8 +159,38 @@ pub(crate) enum UserVerb {
         /// Let old clients sign on, with another password that is made for them
         #[arg(long)]
         legacy: bool,
+        /// The mail address of its owner, which you vouch for
+        #[arg(long, value_name = "ADDRESS")]
+        email: Option<String>,
+        /// Do not vouch for it: the owner has to prove it
+        #[arg(long, requires = "email")]
+        unconfirmed: bool,
         #[command(flatten)]
         password: PasswordFrom,
+        #[command(flatten)]
+        more: UserMore,
+    },
+    /// Show all that is stored of an account but its secrets
+    Show {
+        /// The account
+        name: String,
+        #[command(flatten)]
+        more: UserMore,
+    },
+    /// Show who changed what, the latest last: of all accounts, or of one
+    Audit {
+        /// The account; it may be gone
+        name: Option<String>,
+        /// No further back than this, such as 12h or 30d
+        #[arg(long, value_name = "D", value_parser = humantime::parse_duration)]
+        since: Option<Duration>,
+        #[command(flatten)]
+        more: UserMore,
+    },
+    /// Confirm an account without a mail: its address, or the one that waits to become it, is known to be right
+    Confirm {
+        /// The account
+        name: String,
         #[command(flatten)]
         more: UserMore,
     },
@@ -215,6 +246,9 @@ impl UserVerb {
     pub(crate) fn more(&self) -> &UserMore {
         match self {
             Self::Add { more, .. }
+            | Self::Show { more, .. }
+            | Self::Audit { more, .. }
+            | Self::Confirm { more, .. }
             | Self::List { more }
             | Self::Disable { more, .. }
             | Self::Enable { more, .. }

@@ -1,7 +1,7 @@
 //! `rdv host check-config`: everything that is wrong is said at once, and nothing is started.
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rdv_host::mail::SmtpMailer;
 
@@ -85,7 +85,7 @@ async fn things(settings: &Settings) -> Vec<String> {
         };
         // A database that is not there yet is made by the first start, and in order.
         let path = url.strip_prefix("sqlite:").map(PathBuf::from);
-        if path.is_some_and(|path| !path.exists() && path.parent().is_some_and(|up| up.is_dir())) {
+        if path.is_some_and(|path| !path.exists() && has_folder(&path)) {
             return Ok(());
         }
         let accounts = accounts::open(&url, &store).await?;
@@ -107,4 +107,11 @@ fn is_here(address: SocketAddr) -> Result<(), std::io::Error> {
     TcpListener::bind(any_port)?;
     UdpSocket::bind(any_port)?;
     Ok(())
+}
+
+fn has_folder(path: &Path) -> bool {
+    match path.parent() {
+        Some(folder) if folder.as_os_str().is_empty() => true,
+        folder => folder.is_some_and(Path::is_dir),
+    }
 }

@@ -70,5 +70,6 @@ pub use metrics::{Limit, Metrics};
 pub use rdv_proto::pace::Pace;
 pub use rdv_proto::relay::RelayLimits;
 pub use rdv_proto::responder::ResponderLimits;
+pub use rdv_proto::session::admin::rules::check_email;
 pub use rdv_proto::session::{ProposalLimits, RateClass, RateTable};
 pub use relay::{Relay, RelayKeyError, keep_relay_key, read_relay_key};

@@ -47,7 +47,8 @@ async fn look(
             Effect::Deleted => routes.expel(id, name, DELETED).await,
             Effect::Ended => {
                 info!("sign-ons of an account end: it was disabled, or has another password");
-                routes.expel(id, name, None).await;
+                // Who came with the new password stays.
+                routes.expel_earlier(id, name, deed.at).await;
             }
             Effect::Confirmed => routes.confirmed(id, name, true).await,
         }

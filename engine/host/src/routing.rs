@@ -3,6 +3,12 @@
 //! What goes in and comes out are names and values, nothing that the two sides hold together; every call may take its time, and
 //! may fail. So something that spans several machines can stand here, with one address on a bus for each user that is signed on.
 //! Here is the one that knows the clients of this process.
+//!
+//! Nothing that is kept here is worth more than the connections that it is about. What is remembered of those who left is gone with
+//! the process, and may be: the numbers and names of guests (for ten minutes; a code is told to one person, who is told another one;
+//! transfers that run do not need it), who has proposed what (a limit, which begins anew as for a new account, and which sign-on
+//! took something up, which no connection is left to ask about), and whom somebody has written to (spares a friend the limit for
+//! strangers). What must not be lost is in the database: accounts, their lists, and messages until a client has taken them.
 
 use std::fmt;
 use std::future::{Future, ready};
@@ -159,8 +165,13 @@ pub(crate) enum Word {
     Renamed(ScreenName),
     /// It was confirmed, or is no longer.
     Confirmed(bool),
-    /// All its sign-ons end, TLV 0x0009 saying why if there is a word for it.
-    Expelled(Option<u16>),
+    /// Its sign-ons end: those that were there at some time since 1970, or all.
+    Expelled {
+        /// TLV 0x0009, if there is a word for it.
+        reason: Option<u16>,
+        /// Who came later stays.
+        at: Option<Duration>,
+    },
 }
 
 /// What is answered to a [`Word`].
@@ -291,7 +302,15 @@ impl Routes {
         name: &ScreenName,
         reason: impl Into<Option<u16>>,
     ) {
-        self.about(account, name, Word::Expelled(reason.into()))
+        let (reason, at) = (reason.into(), None);
+        self.about(account, name, Word::Expelled { reason, at })
+            .await;
+    }
+
+    /// Ends the sign-ons of an account that were there at a time since 1970, without a reason.
+    pub(crate) async fn expel_earlier(&self, account: AccountId, name: &ScreenName, at: Duration) {
+        let (reason, at) = (None, Some(at));
+        self.about(account, name, Word::Expelled { reason, at })
             .await;
     }
 

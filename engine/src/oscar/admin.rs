@@ -165,15 +165,15 @@ impl AccountAdmin {
         self.confirmed(ConfirmRequest::default()).await
     }
 
-    /// Confirms with the code of the mail. Hosts of ours alone know this; others are confirmed by a page that the mail names.
+    /// Confirms with the code of the mail. False: there was nothing to confirm. Hosts of ours alone know this; others are
+    /// confirmed by a page that the mail names.
     ///
     /// # Errors
-    /// [`AdminError`].
-    pub async fn confirm_with(&mut self, code: &str) -> Result<(), AdminError> {
+    /// [`AdminError`]; a code that is wrong or too old is [`AdminErrorCode::ALL_OTHER_ERRORS`].
+    pub async fn confirm_with(&mut self, code: &str) -> Result<bool, AdminError> {
         let code = code.trim().as_bytes().to_vec();
-        self.confirmed(ConfirmRequest::with_code(code))
-            .await
-            .map(drop)
+        let confirmed = self.confirmed(ConfirmRequest::with_code(code)).await?;
+        Ok(confirmed != Confirmation::Already)
     }
 
     /// Deletes the account, with all that the host keeps of it.

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use rdv_proto::wire::admin::AdminErrorCode;
 use rdv_proto::wire::error::DecodeError;
 use rdv_proto::wire::signon::LoginErrorCode;
 
@@ -34,6 +35,13 @@ pub enum OscarError {
     /// The host is not one of our kind, and so makes no accounts at sign-on.
     #[error("the host makes no accounts for people who come to it")]
     NoAccountsMade,
+    /// The host does not make this account: its name is taken ([`AdminErrorCode::VALIDATE_NICKNAME`]), or name, password or mail
+    /// address are none that it takes.
+    #[error("the host does not make this account: {code:?}")]
+    NotCreated {
+        /// Its reason.
+        code: AdminErrorCode,
+    },
     /// The host said no.
     #[error("the host refused the sign-on: {code:?}")]
     Refused {

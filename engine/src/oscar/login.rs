@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use rdv_proto::wire::admin::AdminErrorCode;
 use rdv_proto::wire::flap::Channel;
 use rdv_proto::wire::signon::{Challenge, ChallengeRequest, Hello, Login, LoginReply, tlv};
 use rdv_proto::wire::snac::{Foodgroup, Snac};
@@ -224,10 +225,15 @@ async fn answer(
                     _ => continue,
                 }
                 let snac = Snac::decode(frame.data)?;
-                if snac.is(Foodgroup::BUCP, bucp::LOGIN_REPLY)
-                    && let Some(code) = LoginReply::decode(&snac.body)?.error()
-                {
-                    return Err(OscarError::Refused { code });
+                if snac.is(Foodgroup::BUCP, bucp::LOGIN_REPLY) {
+                    let reply = LoginReply::decode(&snac.body)?;
+                    if let Some(code) = reply.error() {
+                        let reason = reply.tlvs.u16(tlv::CREATE_ACCOUNT).map(AdminErrorCode);
+                        return Err(match reason {
+                            Some(code) => OscarError::NotCreated { code },
+                            None => OscarError::Refused { code },
+                        });
+                    }
                 }
                 if snac.is(Foodgroup::BUCP, subgroup) {
                     return Ok(snac);

@@ -155,12 +155,6 @@ impl Client {
         );
     }
 
-    /// The next SNAC; none when the host signs off, or hung up.
-    pub(super) async fn next_snac(&mut self) -> Option<Snac> {
-        let frame = self.frame().await?;
-        (frame.channel == Channel::DATA).then(|| Snac::decode(frame.data).unwrap())
-    }
-
     pub(super) fn name(&self) -> &str {
         &self.name
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use rdv_host::{HostHandle, Limit};
 use rdv_proto::pace::Pace;
 use rdv_proto::session::RateClass;
 use rdv_proto::wire::flap::Channel;
@@ -25,7 +26,13 @@ fn proposal(n: u8, sequence: u16) -> Message {
     Message::propose(cookie(n), SERVICE, SequenceNumber::new(sequence).unwrap())
 }
 
-async fn refusal(host: &rdv_host::HostHandle, wish: u8) -> Option<LoginErrorCode> {
+/// What a client was refused for shows in the metrics, under the name of that limit.
+#[track_caller]
+fn assert_counted(host: &HostHandle, limit: Limit) {
+    assert!(host.metrics().refusals(limit) > 0, "{}", limit.label());
+}
+
+async fn refusal(host: &HostHandle, wish: u8) -> Option<LoginErrorCode> {
     let wish = TlvList::new().with(tlv::GUEST, vec![wish]);
     Client::guest(port(host), wish).await.err()
 }
@@ -42,6 +49,7 @@ async fn before_sign_on_a_frame_has_four_kib_at_most() {
         let answer = client.frame().await.unwrap();
         assert_eq!(answer.channel, answered_on);
     }
+    assert_counted(&host, Limit::Frame);
 }
 
 #[tokio::test]
@@ -73,6 +81,8 @@ async fn s_29_a_client_that_says_nothing_or_never_signs_on_is_sent_away() {
     slow.frame().await.unwrap();
     slow.send(Channel::KEEP_ALIVE, Bytes::new()).await;
     slow.expect_sign_off().await;
+    assert_counted(&host, Limit::FirstFrame);
+    assert_counted(&host, Limit::SignOnTime);
 }
 
 #[tokio::test]
@@ -95,6 +105,7 @@ async fn a_silent_client_is_kept_alive_and_a_gone_one_is_not() {
     }
     assert!(kept_alive >= 2);
     assert_eq!(client.frame().await, None);
+    assert_counted(&host, Limit::Silence);
 }
 
 #[tokio::test]
@@ -115,6 +126,7 @@ async fn an_address_has_sixteen_connections_that_have_not_signed_on() {
     let mut other = Client::over(socket.connect(port(&host)).await.unwrap());
     other.send(Channel::SIGN_ON, Hello::new().encode()).await;
     assert!(other.frame().await.is_some());
+    assert_counted(&host, Limit::UnsignedPerAddress);
 }
 
 #[tokio::test]
@@ -131,6 +143,7 @@ async fn signed_on_guests_do_not_count_as_waiting_and_sixty_four_of_an_address_a
     drop(gone);
     // The place is free as soon as the host has seen the end of that connection.
     while refusal(&host, 2).await.is_some() {}
+    assert_counted(&host, Limit::GuestsPerAddress);
 }
 
 #[tokio::test]
@@ -141,6 +154,7 @@ async fn ten_numbers_a_minute_are_given_to_an_address() {
     }
     assert_eq!(refusal(&host, 1).await, Some(LoginErrorCode(0x1D)));
     assert_eq!(refusal(&host, 2).await, None, "joiners are not concerned");
+    assert_counted(&host, Limit::Numbers);
 }
 
 #[tokio::test]
@@ -165,6 +179,7 @@ async fn numbers_cannot_be_tried_one_after_the_other() {
         let id = eve.rendezvous(name, &proposal(99, 1), TlvList::new()).await;
         eve.expect_error(Foodgroup::ICBM, id, 0x0D).await;
     }
+    assert_counted(&host, Limit::NumberTries);
 }
 
 #[tokio::test]
@@ -187,6 +202,7 @@ async fn ten_first_proposals_come_at_once_and_later_ones_are_free() {
             .await;
         bob.expect_error(Foodgroup::ICBM, id, 0x04).await;
     }
+    assert_counted(&host, Limit::Proposals);
 }
 
 #[tokio::test]
@@ -216,6 +232,8 @@ async fn s_35_a_client_that_sends_too_fast_is_warned_dropped_and_sent_away() {
     assert_eq!(count((4, 0x01, 4)), 7, "seven pass");
     assert_eq!(count((4, 0x01, 2)), 6, "six are dropped");
     assert_eq!(eve.frame().await, None);
+    assert_counted(&host, Limit::RateMessages);
+    assert_counted(&host, Limit::RateDisconnect);
 }
 
 #[tokio::test]
@@ -271,4 +289,57 @@ async fn s_35_who_does_not_read_is_cut_off_and_the_others_are_served() {
     bob.rendezvous(carol.name(), &proposal(2, 1), TlvList::new())
         .await;
     carol.expect_message().await;
+}
+
+#[tokio::test]
+async fn a_full_host_says_that_it_is_not_available() {
+    let host = host_with(|config| config.limits.clients = 1).await;
+    let _guest = Client::joiner(port(&host)).await;
+    assert_eq!(refusal(&host, 2).await, Some(LoginErrorCode::UNAVAILABLE));
+    assert_counted(&host, Limit::Clients);
+    let host = host_with(|config| config.numbers = 7..=7).await;
+    let _owner = Client::owner(port(&host)).await;
+    assert_eq!(refusal(&host, 1).await, Some(LoginErrorCode::UNAVAILABLE));
+    assert_counted(&host, Limit::NumbersTaken);
+}
+
+#[tokio::test]
+async fn a_handshake_that_does_not_end_and_too_many_connections_are_hung_up_on() {
+    let host = host_with(|config| {
+        config.limits.tls_handshake = Duration::from_millis(20);
+        config.limits.connections = Pace::new(2, Duration::from_secs(3600));
+    })
+    .await;
+    let mut dawdler = TcpStream::connect(port(&host)).await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut dawdler, b"\x16\x03\x01")
+        .await
+        .unwrap();
+    assert_eq!(Client::over(dawdler).frame().await, None);
+    assert_counted(&host, Limit::TlsHandshake);
+    for _ in 0..2 {
+        let another = TcpStream::connect(port(&host)).await.unwrap();
+        let mut another = Client::over(another);
+        another.send(Channel::SIGN_ON, Hello::new().encode()).await;
+        another.frame().await;
+    }
+    assert_counted(&host, Limit::Connections);
+}
+
+#[tokio::test]
+async fn a_message_has_so_many_items_and_a_cookie_so_many_proposals() {
+    let host = host_with(|config| config.limits.proposals.proposals_per_cookie = 2).await;
+    let mut eve = Client::joiner(port(&host)).await;
+    let mut body = BytesMut::from(&b"\x012345678\x00\x02\x05alice"[..]);
+    let many = (0..129).fold(TlvList::new(), |tlvs, n| tlvs.with(0x7000 + n, vec![]));
+    many.encode_rest(&mut body);
+    let id = eve.snac(Foodgroup::ICBM, 0x06, body.freeze()).await;
+    eve.expect_error(Foodgroup::ICBM, id, 0x0E).await;
+    assert_counted(&host, Limit::Items);
+    for (sequence, code) in [(1, 0x04), (2, 0x04), (3, 0x0D)] {
+        let id = eve
+            .rendezvous("alice", &proposal(1, sequence), TlvList::new())
+            .await;
+        eve.expect_error(Foodgroup::ICBM, id, code).await;
+    }
+    assert_counted(&host, Limit::ProposalsPerCookie);
 }

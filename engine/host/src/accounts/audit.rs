@@ -192,6 +192,11 @@ fn new_id() -> Result<i64, AccountsError> {
     Ok(first | i64::from(u16::from_be_bytes(drawn) >> 4))
 }
 
+/// When a line of that number was written, since 1970.
+pub(super) fn time_of(id: i64) -> Duration {
+    Duration::from_micros(u64::try_from(id >> 12).unwrap_or(0))
+}
+
 /// The first number of a line that is written so long after 1970.
 pub(super) fn id_at(since: Duration) -> i64 {
     let micros = i64::try_from(since.as_micros()).unwrap_or(0) & (i64::MAX >> 12);

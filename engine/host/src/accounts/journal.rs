@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rdv_proto::wire::text::ScreenName;
 
-use super::audit::{Deed, id_at};
+use super::audit::{Deed, id_at, time_of};
 use super::error::AccountsError;
 use super::sql::sql;
 use super::{AccountId, Accounts, stored_name};
@@ -29,6 +29,8 @@ pub(crate) struct News {
     /// In normal form.
     pub(crate) name: ScreenName,
     pub(crate) effect: Effect,
+    /// When it was done, since 1970.
+    pub(crate) at: Duration,
 }
 
 /// What it means for them.
@@ -87,6 +89,7 @@ impl Accounts {
                     account: AccountId(line.get("account_id")?),
                     name: stored_name(line.get("name")?)?,
                     effect,
+                    at: time_of(id),
                 });
             }
         }

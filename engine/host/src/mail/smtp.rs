@@ -257,10 +257,8 @@ fn failure(error: &lettre::transport::smtp::Error) -> Failure {
             true => MailError::Unresolved,
             false => MailError::Refused { reply: Some(reply) },
         }),
-        // It speaks, but not as we need it: no STARTTLS, no way to prove who we are, not SMTP at all.
-        None if error.is_client() || error.is_response() => {
-            Failure::Final(MailError::Refused { reply: None })
-        }
+        // It speaks, but not as we need it: no STARTTLS, or no way to prove who we are.
+        None if error.is_client() => Failure::Final(MailError::Refused { reply: None }),
         None => Failure::Final(MailError::Unreachable),
     }
 }

@@ -28,8 +28,6 @@ limits! {
     // Sizes and counts.
     /// A FLAP frame that is larger than a client may send now, or none.
     Frame = "frame",
-    /// Frames before the sign-on.
-    FramesBeforeSignOn = "frames_before_sign_on",
     /// More items in a message than one may have: TLVs, names, parameters of a rendezvous.
     Items = "items",
     /// A field of a message that is longer than it may be.
@@ -198,7 +196,6 @@ impl From<ProposalExcess> for Limit {
 impl From<Excess> for Limit {
     fn from(excess: Excess) -> Self {
         match excess {
-            Excess::FramesBeforeSignOn => Self::FramesBeforeSignOn,
             Excess::Items => Self::Items,
             Excess::Rate(2) => Self::RateEdits,
             Excess::Rate(3) => Self::RateMessages,

@@ -39,9 +39,9 @@ impl People {
                 });
                 Seen::Nothing
             }
-            Word::Expelled(reason) => {
+            Word::Expelled { reason, at } => {
                 if state.user(account, name).is_some() {
-                    state.displace(now, name, reason);
+                    state.displace(now, name, reason, at);
                 }
                 Seen::Nothing
             }
@@ -233,7 +233,8 @@ mod tests {
         let people = People::new(Limits::default(), Metrics::new());
         let all = [1, 2].map(|_| sign_on(&people, 2, "alice", true));
         let account = AccountId::numbered(2);
-        let word = Word::Expelled(Some(2));
+        let (reason, at) = (Some(2), None);
+        let word = Word::Expelled { reason, at };
         people.word_about(Instant::now(), account, &name("alice"), word);
         for client in all {
             let last = frames(client).await.pop().unwrap();

@@ -22,7 +22,7 @@ use crate::mailbox::{Mailbox, Recipient, SIGNED_ON_ELSEWHERE};
 use crate::metrics::{Limit, Metrics};
 use crate::relay::Residents;
 use crate::routing::{Address, Kind, Parcel, Registered, Resident, RouteError, Seen, Word};
-use crate::time::unix_s;
+use crate::time::{since_1970, unix_s};
 
 pub(crate) use delivery::blocked;
 
@@ -70,6 +70,8 @@ struct Instance {
     id: u64,
     recipient: Recipient,
     from: Origin,
+    /// Since 1970.
+    since: Duration,
     shown: Shown,
     online: bool,
     /// Names that it watches without having them on its list.
@@ -116,7 +118,7 @@ impl People {
         let namesake = state.users.get(name);
         let is_another = namesake.is_some_and(|user| user.account != account);
         if entrant.sessions.displaces() || is_another {
-            state.displace(now, name, Some(SIGNED_ON_ELSEWHERE));
+            state.displace(now, name, Some(SIGNED_ON_ELSEWHERE), None);
         }
         if is_another {
             state.users.remove(name);
@@ -149,6 +151,7 @@ impl People {
             id,
             recipient: Recipient::new(mailbox),
             from: entrant.from,
+            since: since_1970(),
             shown,
             online: false,
             watching: BTreeSet::new(),
@@ -216,7 +219,7 @@ impl People {
             Word::User(query) => return Seen::User(place.user_info(now, &query)),
             Word::Show(names) => place.show(now, &names),
             // These are about accounts.
-            Word::Room(_) | Word::Renamed(_) | Word::Confirmed(_) | Word::Expelled(_) => {}
+            Word::Room(_) | Word::Renamed(_) | Word::Confirmed(_) | Word::Expelled { .. } => {}
         }
         Seen::Nothing
     }
@@ -323,10 +326,17 @@ impl State {
         Some(instance)
     }
 
-    /// Ends all sign-ons of an account.
-    fn displace(&mut self, now: Instant, name: &ScreenName, reason: Option<u16>) {
+    /// Ends the sign-ons of an account: those that were there at that time, or all.
+    fn displace(
+        &mut self,
+        now: Instant,
+        name: &ScreenName,
+        reason: Option<u16>,
+        at: Option<Duration>,
+    ) {
         let user = self.users.get(name);
         let ids = user.iter().flat_map(|user| &user.instances);
+        let ids = ids.filter(|one| at.is_none_or(|at| one.since <= at));
         let ids: Vec<u64> = ids.map(|instance| instance.id).collect();
         let mut was_online = false;
         for id in ids {

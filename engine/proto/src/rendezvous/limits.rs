@@ -133,7 +133,9 @@ pub const RELAY_PAUSES: [Duration; 5] = [
 ];
 /// The longest of such pauses.
 pub const RELAY_PAUSE_MAX: Duration = Duration::from_secs(8);
-/// Relay sessions that are tried before the first lane.
+/// A relayed lane that lived as long as this was good: the peer may be told of others as often as in the beginning.
+pub const RELAY_LASTS: Duration = Duration::from_secs(10);
+/// Relay sessions that are waited for, one after the other, if there is no other hope for a first lane.
 pub const RELAY_TRIES: usize = 3;
 /// Relay READY after a further proposal.
 pub const RELAY_READY: Duration = Duration::from_secs(60);

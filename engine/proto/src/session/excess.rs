@@ -6,8 +6,6 @@ use crate::wire::error::DecodeError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Excess {
-    /// More frames than a sign-on takes; the session is over.
-    FramesBeforeSignOn,
     /// More items in a message than it may have.
     Items,
     /// A field that is longer than it may be.

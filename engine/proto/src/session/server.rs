@@ -176,7 +176,6 @@ impl Session {
             (Stage::SigningOn(frames), Channel::DATA) => {
                 *frames += 1;
                 if *frames > FRAMES_BEFORE_SIGN_ON {
-                    self.note(Excess::FramesBeforeSignOn);
                     return self.close();
                 }
                 match Snac::decode(frame.data) {

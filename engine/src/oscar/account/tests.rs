@@ -271,7 +271,14 @@ async fn s_03_a_host_that_had_tls_once_is_never_spoken_to_without() {
     known.remember(&door.address(), key).unwrap();
     let mut settings = settings(&door).old_host(true);
     settings.trust = HostTrust::FirstUse(known);
-    let serve = async { door.open().await.unwrap().hear().await };
+    // It is tried three times, and hears nothing in any of them.
+    let serve = async {
+        let mut heard = Vec::new();
+        for _ in 0..3 {
+            heard.extend(door.open().await.unwrap().hear().await);
+        }
+        heard
+    };
     let (refused, heard) = soon(async { tokio::join!(Account::connect(settings), serve) }).await;
     let refused = refused.unwrap_err();
     assert!(
@@ -284,7 +291,7 @@ async fn s_03_a_host_that_had_tls_once_is_never_spoken_to_without() {
         ),
         "{refused:?}"
     );
-    assert_eq!(heard, None);
+    assert!(heard.is_empty());
 }
 
 #[tokio::test]

@@ -93,6 +93,9 @@ async fn shake_hands(reader: &mut Reader, writer: &mut Writer) -> Result<Pace, A
     };
     writer.queue_snac(&sign_on::rate_subscription(SUBSCRIBE_ID));
     writer.queue_snac(&sign_on::online(&VERSIONS, ONLINE_ID));
+    // Nothing else is waited for; who asks late must not be late with these.
+    let drained = writer.drain().await;
+    drained.map_err(|error| OscarError::Closed(Some(error)))?;
     Ok(pace)
 }
 

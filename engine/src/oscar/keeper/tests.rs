@@ -170,7 +170,7 @@ fn host() -> (Arc<Host>, Vec<Keeper<End>>) {
         let back = Back {
             name: name.clone(),
             host: host.clone(),
-            chance: AtomicU64::new(number as u64 * 0x9E37_79B9_7F4A_7C15),
+            chance: AtomicU64::new((number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)),
         };
         Keeper::new(host.join(&name), back)
     });
@@ -212,7 +212,7 @@ fn busiest_second(begun: &[Instant]) -> usize {
 
 #[tokio::test(start_paused = true)]
 async fn a_host_that_was_killed_has_its_clients_back_within_ten_seconds_and_never_many_at_once() {
-    for (away_s, most) in [(0, 16), (2, 32), (30, 24), (3600, 24)] {
+    for (away_s, most) in [(0, 16), (2, 32), (30, 24), (120, 24)] {
         let (host, keepers) = host();
         host.go(None);
         all_lost(&keepers).await;

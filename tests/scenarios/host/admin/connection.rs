@@ -115,7 +115,7 @@ async fn a_03_guests_have_nothing_to_administer() {
     let id = guest
         .snac(Foodgroup::OSERVICE, 0x04, request.encode())
         .await;
-    guest.expect_error(Foodgroup::OSERVICE, id, 0x0F).await;
+    guest.expect_error(Foodgroup::OSERVICE, id, 0x06).await;
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use super::super::sealed::Whereabouts;
 use super::super::{
     AttemptError, AttemptId, LocalCandidate, Network, Output, Protocol, RelayCandidate, RelayPolicy,
 };
-use super::lanes::{Lane, Lanes, Way};
+use super::lanes::{Lane, Lanes, Stage, Way};
 use crate::wire::ars::ErrorCode;
 
 /// Our own side, from the first proposal on.
@@ -45,8 +45,13 @@ struct RelayTrouble {
 fn may_work_again(error: AttemptError) -> bool {
     match error {
         AttemptError::Relay(code) => ErrorCode(code).is_of_ours(),
+        // The other end of the session is at fault, or we are.
+        AttemptError::NotTls | AttemptError::Tls | AttemptError::WrongProof => false,
         AttemptError::NoRelay | AttemptError::Local => false,
-        _ => true,
+        AttemptError::Refused
+        | AttemptError::Unreachable
+        | AttemptError::TimedOut
+        | AttemptError::Closed => true,
     }
 }
 
@@ -179,29 +184,22 @@ impl Ground {
         context.desk.failed(attempt, error);
         let lane = self.lanes.failed(attempt, error)?;
         self.forget_relay(&lane);
-        if lane.way == Way::Created {
+        // What breaks once both are there may be somebody's work: each attempt fails alone.
+        if lane.way == Way::Created && lane.stage == Stage::Opening {
             self.relay_trouble.failed = Some(error);
         }
         Some(lane)
     }
 
-    /// A relay session that could not be made, or that died before it was of use, is made anew: at once, then ever more seldom.
-    /// `wanted`: there is nothing better. `established`: there was once a lane, so that the peer is waited for longer.
-    pub(super) fn mind_relay(
-        &mut self,
-        common: &Common,
-        context: &mut Context<'_>,
-        wanted: bool,
-        established: bool,
-    ) {
+    /// A relay session that could not be made, or that died before anybody joined it, is made anew: at once, then ever more seldom.
+    /// `wanted`: there is nothing better.
+    pub(super) fn mind_relay(&mut self, common: &Common, context: &mut Context<'_>, wanted: bool) {
         let trouble = &mut self.relay_trouble;
         if let Some(error) = trouble.failed.take() {
             let pause = RELAY_PAUSES.get(trouble.failures);
             trouble.failures = trouble.failures.saturating_add(1);
-            let patient = established || trouble.failures < RELAY_TRIES;
             let pause = pause.copied().unwrap_or(RELAY_PAUSE_MAX);
-            let again = (patient && may_work_again(error)).then(|| context.now + pause);
-            trouble.again = again;
+            trouble.again = may_work_again(error).then(|| context.now + pause);
         }
         if !wanted {
             trouble.again = None;
@@ -216,9 +214,9 @@ impl Ground {
         self.relay_trouble = RelayTrouble::default();
     }
 
-    /// Whether a relay session will be tried again.
+    /// Whether another relay session is worth waiting for where there is nothing else.
     pub(super) fn expects_relay(&self) -> bool {
-        self.relay_trouble.again.is_some()
+        self.relay_trouble.again.is_some() && self.relay_trouble.failures < RELAY_TRIES
     }
 
     /// Drops an attempt that is not wanted any more.

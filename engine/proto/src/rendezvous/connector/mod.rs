@@ -227,8 +227,7 @@ impl Connector {
     fn go_on(mut self: Box<Self>, common: &mut Common, context: &mut Context<'_>) -> Step {
         self.choose(common, context);
         let wanted = self.controller && !self.is_well() && !self.has_relay();
-        let established = self.lane.established;
-        self.ground.mind_relay(common, context, wanted, established);
+        self.ground.mind_relay(common, context, wanted);
         if !self.lane.established && (context.now >= self.deadline || self.is_idle(common)) {
             let reason = if common.exchanged {
                 EndReason::NoPath {

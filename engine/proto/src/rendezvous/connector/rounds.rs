@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::super::common::{Common, Ending};
 use super::super::desk::Context;
 use super::super::limits::{
-    ROUND_PATIENCE, ROUND_PAUSE, ROUNDS_OFTEN, ROUNDS_OFTEN_FOR, ROUNDS_SELDOM,
+    RELAY_LASTS, ROUND_PATIENCE, ROUND_PAUSE, ROUNDS_OFTEN, ROUNDS_OFTEN_FOR, ROUNDS_SELDOM,
     SEQUENCE_ROUNDS_MAX, SEQUENCE_TOLD_MAX,
 };
 use super::super::{AttemptError, AttemptId, Event, RelayPolicy};
@@ -147,7 +147,12 @@ impl Connector {
     ) {
         self.lane.current = None;
         self.lane.judging_until = None;
-        self.lane.relayed_since = None;
+        let relayed_since = self.lane.relayed_since.take();
+        let lasted = relayed_since.is_some_and(|since| context.now >= since + RELAY_LASTS);
+        if common.relay == RelayPolicy::Only && lasted {
+            // There will be no other round to tell of another relay session in.
+            self.round.tellings = 0;
+        }
         self.lane.lost = Some((context.now, error));
         if self.fall_back(common, context) {
             return;
@@ -164,10 +169,7 @@ impl Connector {
         if self.controller && !self.has_relay() {
             self.ground.create_relay(common, context);
         }
-        if common.relay == RelayPolicy::Only {
-            // Another relay session is all that there will ever be to tell of, in the same round.
-            self.round.tellings = 0;
-        } else {
+        if common.relay != RelayPolicy::Only {
             self.look_anew(context);
         }
     }
