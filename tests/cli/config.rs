@@ -22,6 +22,7 @@ public = "192.0.2.1"
 state = "state"
 numbers = "1-99"
 sign_off_spread = "3s"
+sign_off_each = "10ms"
 relay_time = "1min"
 
 [relay]

@@ -141,6 +141,7 @@ impl Settings {
             host.set("numbers", &NUMBERS, &mut self.numbers);
             host.set("museum", &FLAG, &mut self.museum);
             host.set("sign_off_spread", &TIME, &mut self.drain.sign_off_spread);
+            host.set("sign_off_each", &TIME, &mut self.drain.sign_off_each);
             host.set("relay_time", &TIME, &mut self.drain.relay_time);
             if self.tls_cert.is_some() != self.tls_key.is_some() {
                 let given = match self.tls_cert {

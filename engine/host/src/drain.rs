@@ -14,6 +14,8 @@ pub struct DrainConfig {
     /// The clients are signed off one by one within this time, and ours are told to come back within as much (in whole seconds), each
     /// at a moment of its own: so they do not all come at once.
     pub sign_off_spread: Duration,
+    /// The part of that time that each client is worth: so a host with few of them is down sooner.
+    pub sign_off_each: Duration,
     /// How long the pairs of the own relay may go on; the clients stay until the last one has ended, or this is over.
     pub relay_time: Duration,
 }
@@ -23,13 +25,11 @@ impl Default for DrainConfig {
     fn default() -> Self {
         Self {
             sign_off_spread: Duration::from_secs(5),
+            sign_off_each: Duration::from_millis(50),
             relay_time: Duration::from_secs(25),
         }
     }
 }
-
-/// The time that one client's leaving takes of the spread.
-const EACH: Duration = Duration::from_millis(50);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -73,11 +73,11 @@ impl Drain {
     }
 
     /// The clients leave, spread over no more time than they need.
-    pub(crate) fn sign_off(&self, within: Duration) {
+    pub(crate) fn sign_off(&self, within: Duration, each: Duration) {
         let clients = u32::try_from(self.0.receiver_count()).unwrap_or(u32::MAX);
         self.0.send_replace(Phase::SigningOff {
             since: Instant::now(),
-            spread: within.min(EACH.saturating_mul(clients)),
+            spread: within.min(each.saturating_mul(clients)),
             within,
         });
     }
@@ -138,6 +138,7 @@ mod tests {
     use super::*;
 
     const SPREAD: Duration = Duration::from_secs(10);
+    const EACH: Duration = Duration::from_millis(50);
 
     #[tokio::test(start_paused = true)]
     async fn clients_leave_spread_over_the_time_and_are_told_to_come_back_within_as_much() {
@@ -147,7 +148,7 @@ mod tests {
         assert!(drain.is_on());
         let early = timeout(Duration::from_secs(60), leaves[0].asked()).await;
         assert!(early.is_err(), "nobody leaves before it is time");
-        drain.sign_off(SPREAD);
+        drain.sign_off(SPREAD, EACH);
         let began = Instant::now();
         let mut times = Vec::new();
         for mut leave in leaves {
@@ -170,7 +171,7 @@ mod tests {
     async fn one_client_alone_leaves_at_once() {
         let drain = Drain::new();
         let mut leave = drain.leave();
-        drain.sign_off(SPREAD);
+        drain.sign_off(SPREAD, EACH);
         let left = timeout(2 * EACH, leave.asked()).await;
         assert_eq!(left, Ok(Some(SPREAD)));
     }
@@ -180,7 +181,7 @@ mod tests {
         let drain = Drain::new();
         let mut leave = drain.leave();
         let _others: Vec<Leave> = (0..100_000).map(|_| drain.leave()).collect();
-        drain.sign_off(Duration::from_secs(3600));
+        drain.sign_off(Duration::from_secs(3600), EACH);
         let early = timeout(Duration::from_millis(1), leave.asked()).await;
         assert!(early.is_err(), "{early:?}");
         drain.down();

@@ -9,6 +9,7 @@ use crate::accounts::{
     AccountId, Accounts, AccountsError, Feedbag, FeedbagChange, FeedbagItem, FeedbagStatus,
 };
 use crate::edits::Edits;
+use crate::metrics::{Limit, Metrics};
 use crate::routing::{Seat, Seen, Word};
 
 /// What the store holds for an account, as far as the host goes by it.
@@ -21,8 +22,8 @@ pub(crate) async fn lists(accounts: &Accounts, id: AccountId) -> Result<Lists, A
 pub(crate) async fn answer(
     session: &mut Session,
     (seat, account): (&Seat, AccountId),
-    accounts: &Accounts,
-    edits: &Edits,
+    (accounts, edits): (&Accounts, &Edits),
+    metrics: &Metrics,
     request: FeedbagRequest,
 ) -> Vec<ScreenName> {
     let (request_id, done) = match request {
@@ -43,6 +44,11 @@ pub(crate) async fn answer(
             items,
         } => {
             let changed = change((seat, account), accounts, edits, edit, items).await;
+            if let Ok(statuses) = &changed {
+                let full = Status(FeedbagStatus::Full.code());
+                let refused = statuses.iter().filter(|status| **status == full);
+                refused.for_each(|_| metrics.refused(Limit::ListItems));
+            }
             let done = changed.map(|statuses| session.feedbag_changed(request_id, statuses));
             (request_id, done)
         }

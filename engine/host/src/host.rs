@@ -132,13 +132,14 @@ impl Host {
             IpAddr::V4(v4) => Some(v4),
             IpAddr::V6(_) => None,
         });
+        let metrics = Metrics::new();
         let (stun, stun_missing) = Stun::open(
             listeners.iter().chain(&relay_listeners),
             config.public_address,
             config.stun_limits,
+            metrics.clone(),
         );
         let limits = config.limits;
-        let metrics = Metrics::new();
         let people = People::new(limits, metrics.clone());
         let residents: Arc<dyn Residents> = people.clone();
         let relay = (!relay_addrs.is_empty()).then(|| {
@@ -318,7 +319,9 @@ impl Host {
                 meeting.drain().await;
                 timeout(config.relay_time, meeting.idle()).await.ok();
             }
-            shared.drain.sign_off(config.sign_off_spread);
+            shared
+                .drain
+                .sign_off(config.sign_off_spread, config.sign_off_each);
             let leaving = config.sign_off_spread.saturating_add(farewell);
             timeout(leaving, shared.drain.is_empty()).await.ok();
         };

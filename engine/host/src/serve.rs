@@ -91,7 +91,8 @@ pub(crate) async fn serve_account(
         Output::Feedbag(request) => {
             if let Some(accounts) = keeping.accounts {
                 let who = (seat, account);
-                return feedbag::answer(session, who, accounts, keeping.edits, request).await;
+                let kept = (accounts, keeping.edits);
+                return feedbag::answer(session, who, kept, keeping.metrics, request).await;
             }
             return Vec::new();
         }

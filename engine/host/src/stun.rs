@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use crate::listener::{only_v6, open_udp};
+use crate::metrics::{Limit, Metrics};
 
 /// From the first bytes of a TCP connection to its end.
 const STREAM: Duration = Duration::from_secs(5);
@@ -34,6 +35,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Stun {
     sockets: Arc<[Port]>,
     responder: Arc<Mutex<Responder>>,
+    metrics: Metrics,
 }
 
 struct Port {
@@ -50,6 +52,7 @@ impl Stun {
         listeners: impl Iterator<Item = &'a TcpListener>,
         public: Option<IpAddr>,
         limits: ResponderLimits,
+        metrics: Metrics,
     ) -> (Self, Vec<Missing>) {
         let mut opened = Vec::new();
         let mut missing = Vec::new();
@@ -82,6 +85,7 @@ impl Stun {
         let stun = Self {
             sockets: ports,
             responder: Arc::new(Mutex::new(Responder::new(limits, sockets, software))),
+            metrics,
         };
         (stun, missing)
     }
@@ -185,10 +189,16 @@ impl Stun {
             .map_or(0, |since| {
                 u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
             });
-        self.responder
+        let mut responder = self
+            .responder
             .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .answer(Instant::now(), unix_ms, arrival, request)
+            .unwrap_or_else(PoisonError::into_inner);
+        let before = responder.refused();
+        let answer = responder.answer(Instant::now(), unix_ms, arrival, request);
+        if responder.refused() > before {
+            self.metrics.refused(Limit::StunRequests);
+        }
+        answer
     }
 }
 

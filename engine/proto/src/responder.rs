@@ -66,6 +66,8 @@ pub struct Responder {
     software: String,
     addresses: HashMap<Origin, Bucket>,
     sweep_at: Option<Instant>,
+    /// Requests that came too fast.
+    refused: u64,
 }
 
 impl Responder {
@@ -78,7 +80,13 @@ impl Responder {
             software,
             addresses: HashMap::new(),
             sweep_at: None,
+            refused: 0,
         }
+    }
+
+    /// How many requests got no answer because their address asked too often, or too many addresses did.
+    pub fn refused(&self) -> u64 {
+        self.refused
     }
 
     /// What to answer to these bytes, if anything. `unix_ms` is the clock on the wall.
@@ -89,7 +97,11 @@ impl Responder {
         arrival: Arrival,
         data: &[u8],
     ) -> Option<Answer> {
-        if !stun::is_stun(data) || !self.may_ask(now, arrival.from.ip()) {
+        if !stun::is_stun(data) {
+            return None;
+        }
+        if !self.may_ask(now, arrival.from.ip()) {
+            self.refused = self.refused.saturating_add(1);
             return None;
         }
         let request = Stun::decode(data).ok()?;

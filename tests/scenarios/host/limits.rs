@@ -343,3 +343,15 @@ async fn a_message_has_so_many_items_and_a_cookie_so_many_proposals() {
     }
     assert_counted(&host, Limit::ProposalsPerCookie);
 }
+
+#[tokio::test]
+async fn stun_is_answered_ten_times_a_second_and_the_rest_is_counted() {
+    let host = host().await;
+    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    socket.connect(port(&host)).await.unwrap();
+    let request = rdv_proto::wire::stun::Stun::request([7; 12]).encode();
+    while host.metrics().refusals(Limit::StunRequests) == 0 {
+        socket.send(&request).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+}

@@ -36,8 +36,6 @@ limits! {
     MessageSize = "message_size",
     /// An ARS frame whose length is none.
     RelayFrame = "relay_frame",
-    /// A STUN message that is longer than one may be.
-    StunMessage = "stun_message",
 
     // Open things.
     /// Connections that have not signed on, of one address.
@@ -66,10 +64,8 @@ limits! {
     Names = "names",
     /// Items of a list that the host keeps.
     ListItems = "list_items",
-    /// Messages kept for an account that is not there.
+    /// Messages kept for an account that is not there, in all or of one sender.
     StoredMessages = "stored_messages",
-    /// Messages kept for an account of one sender.
-    StoredMessagesPerSender = "stored_messages_per_sender",
     /// Connections to the relay without a first command, of one address.
     RelaySilentPerAddress = "relay_silent_per_address",
     /// Connections to the relay without a first command, in all.

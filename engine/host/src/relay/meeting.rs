@@ -103,6 +103,11 @@ impl Meeting {
         let _ = self.pairs.clone().wait_for(|pairs| *pairs == 0).await;
     }
 
+    /// Counts a connection that was one too many of its address.
+    pub(super) fn refuse_connection(&self) {
+        self.metrics.refused(Limit::RelayConnections);
+    }
+
     /// Serves a connection of `peer` that came in at `local`, until it ends.
     pub(crate) async fn serve(&self, stream: TcpStream, peer: SocketAddr, local: SocketAddr) {
         let connection = ConnectionId(self.next.fetch_add(1, Ordering::Relaxed));

@@ -93,8 +93,10 @@ impl Relay {
         };
         let listeners = open_or_adopt(sockets, &config.listen)?;
         let public = config.public_address.map(IpAddr::V4);
-        let (stun, stun_missing) = Stun::open(listeners.iter(), public, config.stun_limits);
         let metrics = Metrics::new();
+        let counted = metrics.clone();
+        let (stun, stun_missing) =
+            Stun::open(listeners.iter(), public, config.stun_limits, counted);
         let (meeting, desk) = Meeting::new(
             access,
             config.limits,
@@ -199,7 +201,11 @@ pub(crate) async fn serve(listener: TcpListener, meeting: Meeting, stop: watch::
         in_all: usize::MAX,
     });
     accept(listener, stop, |stream, peer, arrived| {
-        let _paced = gate.enter(arrived, peer.ip()).ok()?;
+        let paced = gate.enter(arrived, peer.ip());
+        if paced.is_err() {
+            meeting.refuse_connection();
+            return None;
+        }
         let local = stream.local_addr().ok()?;
         let meeting = meeting.clone();
         Some(async move { meeting.serve(stream, peer, local).await })
@@ -274,7 +280,13 @@ mod tests {
             RelayLimits::default(),
             None,
             Some(Arc::new(AliceIsHere)),
-            Stun::open(std::iter::once(&listener), None, ResponderLimits::default()).0,
+            Stun::open(
+                std::iter::once(&listener),
+                None,
+                ResponderLimits::default(),
+                Metrics::new(),
+            )
+            .0,
             Metrics::new(),
         );
         tokio::spawn(desk.run(stopped.clone()));

@@ -247,6 +247,7 @@ async fn draining(hall: &mut Hall, seen: &mut Seen) {
     let mut owner = hall.owner("latecomer").await;
     let drain = DrainConfig {
         sign_off_spread: std::time::Duration::from_secs(6000),
+        sign_off_each: std::time::Duration::from_secs(6000),
         relay_time: std::time::Duration::from_secs(6000),
     };
     hall.town.drain(drain).await;
