@@ -23,6 +23,7 @@ pub(crate) async fn run(
     let mut settings = Settings::load(args.config.as_deref())?;
     settings.override_with_relay(args);
     ops::log::start(&settings.log, verbose);
+    ops::descriptors::raise();
     let log = Teller::new(&settings.log, ui);
     let ticket_key = match &settings.relay.key {
         Some(file) => Some(rdv_host::read_relay_key(file).map_err(|error| key_failed(&error))?),

@@ -33,6 +33,7 @@ pub(crate) async fn host(
     let mut settings = Settings::load(args.store.config.as_deref())?;
     settings.override_with_host(args);
     ops::log::start(&settings.log, verbose);
+    ops::descriptors::raise();
     let log = Teller::new(&settings.log, ui);
     let store = settings.store();
     let url = accounts::url(&store)?;

@@ -1,5 +1,6 @@
 //! What the operator of a host or relay sees of it, and how it is started and stopped by the system.
 
+pub(crate) mod descriptors;
 mod http;
 pub(crate) mod log;
 pub(crate) mod systemd;

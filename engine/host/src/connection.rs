@@ -2,8 +2,12 @@
 
 mod administer;
 
+use std::future::poll_fn;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -17,7 +21,7 @@ use rdv_proto::wire::rendezvous::Cookie;
 use rdv_proto::wire::signon::LoginErrorCode;
 use rdv_proto::wire::snac::HOST_REQUEST;
 use rdv_proto::wire::text::ScreenName;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 use tokio::time::{timeout, timeout_at};
 use tracing::{debug, info, trace};
@@ -57,6 +61,27 @@ pub(crate) struct Arrival {
     pub(crate) stop: Leave,
 }
 
+/// Reads what is there, at most [`READ`] bytes. While there is nothing, no buffer is held.
+async fn read(
+    stream: &mut (impl AsyncRead + Unpin),
+    buffer: &mut BytesMut,
+) -> std::io::Result<usize> {
+    poll_fn(|context| {
+        let mut chunk = [MaybeUninit::uninit(); READ];
+        let mut chunk = ReadBuf::uninit(&mut chunk);
+        ready!(Pin::new(&mut *stream).poll_read(context, &mut chunk))?;
+        let chunk = chunk.filled();
+        if buffer.is_empty() {
+            // What a frame leaves in the hands of others keeps no more than was read with it.
+            *buffer = BytesMut::from(chunk);
+        } else {
+            buffer.extend_from_slice(chunk);
+        }
+        Poll::Ready(Ok(chunk.len()))
+    })
+    .await
+}
+
 enum Ended {
     /// What is queued should still reach the client.
     Farewell,
@@ -86,8 +111,8 @@ impl Arrival {
             error_url: self.shared.error_url.clone(),
         };
         let (mut reading, writing) = tokio::io::split(stream);
-        let (queue, outgoing) = queue(limits.queue_messages, limits.queue_bytes);
-        let overflow = outgoing.overflow();
+        let sequence = u16::from_be_bytes(sequence) >> 1;
+        let (queue, outgoing) = queue(limits.queue_messages, limits.queue_bytes, sequence);
         let mut client = Client {
             session: Session::new(Instant::now(), config),
             queue,
@@ -106,12 +131,11 @@ impl Arrival {
             admin: None,
             arrived: self.arrived,
         };
-        let sequence = u16::from_be_bytes(sequence) >> 1;
-        let mut writer = std::pin::pin!(outgoing.write_to(writing, sequence, limits.keep_alive));
+        let mut writer = std::pin::pin!(outgoing.write_to(writing, limits.keep_alive));
         let ended = tokio::select! {
             ended = client.read_from(&mut reading, self.stop) => ended,
             _ = &mut writer => Ended::Gone,
-            () = overflow.notified() => {
+            () = outgoing.overflow() => {
                 client.shared.metrics.refused(Limit::Queue);
                 debug!("a client did not keep up and was cut off");
                 Ended::Gone
@@ -132,7 +156,7 @@ impl Arrival {
                         .ok();
                 }
             };
-            timeout(limits.farewell, farewell).await.ok();
+            Box::pin(timeout(limits.farewell, farewell)).await.ok();
         }
         trace!("connection ended");
     }
@@ -162,7 +186,7 @@ impl Client {
         let mut buffer = BytesMut::new();
         let opened = Instant::now();
         let mut last_frame = opened;
-        if let Some(ended) = self.carry_out().await {
+        if let Some(ended) = Box::pin(self.carry_out()).await {
             return ended;
         }
         loop {
@@ -179,7 +203,7 @@ impl Client {
                         }
                         let (deadline, limit) = self.deadline(opened, last_frame);
                         let ended = tokio::select! {
-                            carried = timeout_at(deadline.into(), self.carry_out()) => carried,
+                            carried = timeout_at(deadline.into(), Box::pin(self.carry_out())) => carried,
                             within = stop.asked() => return self.leave(within),
                         };
                         match ended {
@@ -190,16 +214,18 @@ impl Client {
                     }
                 }
             }
-            buffer.reserve(READ);
+            if buffer.is_empty() {
+                buffer = BytesMut::new();
+            }
             let (deadline, limit) = self.deadline(opened, last_frame);
             let news = Arc::clone(&self.news);
             let read = tokio::select! {
-                read = timeout_at(deadline.into(), stream.read_buf(&mut buffer)) => Some(read),
+                read = timeout_at(deadline.into(), read(stream, &mut buffer)) => Some(read),
                 () = news.notified() => None,
                 within = stop.asked() => return self.leave(within),
             };
             let Some(read) = read else {
-                match self.tell_news().await {
+                match Box::pin(self.tell_news()).await {
                     None => continue,
                     Some(ended) => return ended,
                 }

@@ -64,8 +64,8 @@ pub(crate) async fn enter(
     match speaks {
         Speaks::Tls => {
             let handshake = TlsAcceptor::from(Arc::clone(&shared.tls)).accept(stream);
-            match timeout(shared.limits.tls_handshake, handshake).await {
-                Ok(Ok(stream)) => arrival.serve(stream).await,
+            match Box::pin(timeout(shared.limits.tls_handshake, handshake)).await {
+                Ok(Ok(stream)) => Box::pin(arrival.serve(stream)).await,
                 Ok(Err(error)) => debug!(kind = ?error.kind(), "TLS handshake failed"),
                 Err(_) => {
                     shared.metrics.refused(Limit::TlsHandshake);
@@ -73,17 +73,18 @@ pub(crate) async fn enter(
                 }
             }
         }
-        Speaks::Flap => arrival.serve(stream).await,
+        // Boxed, each of them: so a connection holds no more than its own way takes.
+        Speaks::Flap => Box::pin(arrival.serve(stream)).await,
         Speaks::Ars => {
             if let Some(meeting) = &shared.meeting {
                 // The relay counts its own.
                 drop(arrival);
-                meeting.serve(stream, peer, local).await;
+                Box::pin(meeting.serve(stream, peer, local)).await;
             }
         }
         Speaks::Stun => {
             let stun = shared.stun.clone();
-            stun.serve_stream(&mut stream, BytesMut::new(), peer).await;
+            Box::pin(stun.serve_stream(&mut stream, BytesMut::new(), peer)).await;
         }
         Speaks::Nothing => {}
     }

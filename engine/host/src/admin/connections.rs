@@ -125,7 +125,7 @@ mod tests {
     fn an_account_has_five_connections_and_a_place_comes_back() {
         let connections = Arc::new(Connections::default());
         let enter = |number| {
-            let (queue, _) = queue(8, 1024);
+            let (queue, _) = queue(8, 1024, 0);
             connections.enter(AccountId::numbered(number), queue, false)
         };
         let mut seats: Vec<_> = (0..6).filter_map(|_| enter(1)).collect();

@@ -128,7 +128,7 @@ mod tests {
     }
 
     fn sign_on(people: &People, account: i64, who: &str, confirmed: bool) -> Client {
-        let (queue, outgoing) = queue(256, 1 << 20);
+        let (queue, outgoing) = queue(256, 1 << 20, 0);
         let mailbox = Mailbox {
             queue: queue.clone(),
             news: Arc::default(),
@@ -159,7 +159,7 @@ mod tests {
         client.queue.close();
         let (ours, mut theirs) = tokio::io::duplex(1 << 20);
         let life = Duration::from_secs(60);
-        client.outgoing.write_to(ours, 0, life).await.unwrap();
+        client.outgoing.write_to(ours, life).await.unwrap();
         let mut all = Vec::new();
         tokio::io::AsyncReadExt::read_to_end(&mut theirs, &mut all)
             .await
