@@ -114,8 +114,9 @@ where
     let mut open = pair();
     let over = Arc::new(AtomicBool::new(false));
     let (mut counts, mut threads, mut ends) = (Vec::new(), Vec::new(), Vec::new());
-    for number in 0..pairs {
-        let (mut from, mut to) = open(number)?;
+    // All are there before the first one sends, or the last ones would have to wait for their turn.
+    let opened: Vec<Pair> = (0..pairs).map(&mut open).collect::<Result<_, _>>()?;
+    for (mut from, mut to) in opened {
         ends.push((from.try_clone()?, to.try_clone()?));
         let count = Arc::new(AtomicU64::new(0));
         counts.push(count.clone());

@@ -24,7 +24,7 @@ const KEPT_MIB: f64 = 2.0;
 pub(crate) fn run(stage: &Stage, table: &mut Table) -> Result<(), Failure> {
     block_on(async {
         let sizes = &stage.sizes;
-        let (host, _) = Served::host(1).await?;
+        let (host, _) = Served::host(stage, 1).await?;
         let start = host.holding()?.descriptors;
         // What a host needs once, it needs for the first ones.
         flood(&host, sizes.churn_per_s, sizes.churn / 30).await?;

@@ -12,7 +12,6 @@ mod accounts;
 mod carriage;
 mod churn;
 mod client;
-mod launcher;
 mod messages;
 mod presence;
 mod served;
@@ -27,7 +26,7 @@ use table::Table;
 
 fn main() -> Result<(), Failure> {
     served::raise_descriptors()?;
-    if splice::play_role()? || launcher::play_role()? {
+    if splice::play_role()? {
         return Ok(());
     }
     let sizes = if quick() { Sizes::QUICK } else { Sizes::WHOLE };

@@ -32,7 +32,7 @@ const TEXT: &[u8] = b"The quick brown fox jumps over the lazy dog, as it always 
 pub(crate) fn run(stage: &Stage, table: &mut Table) -> Result<(), Failure> {
     block_on(async {
         let count = stage.sizes.on;
-        let (host, people) = Served::host(stage.sizes.idle).await?;
+        let (host, people) = Served::host(stage, stage.sizes.idle).await?;
         let address = host.address;
         let frames = (0..count).map(|number| message(people.get(number).0));
         let frames: Rc<[Bytes]> = frames.collect::<Result<_, _>>()?;

@@ -31,7 +31,7 @@ pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Res
 pub(crate) fn idle(stage: &Stage, table: &mut Table) -> Result<(), Failure> {
     block_on(async {
         let count = stage.sizes.idle;
-        let (host, people) = Served::host(count).await?;
+        let (host, people) = Served::host(stage, count).await?;
         let address = host.address;
         let each = cost(&host, count, |number| {
             let people = people.clone();
@@ -52,7 +52,7 @@ pub(crate) fn idle(stage: &Stage, table: &mut Table) -> Result<(), Failure> {
 pub(crate) fn idle_tls(stage: &Stage, table: &mut Table) -> Result<(), Failure> {
     block_on(async {
         let count = stage.sizes.idle_tls;
-        let (host, _) = Served::host(1).await?;
+        let (host, _) = Served::host(stage, 1).await?;
         let (address, tls) = (host.address, client::tls()?);
         let each = cost(&host, count, |number| {
             let tls = tls.clone();
@@ -71,7 +71,7 @@ pub(crate) fn idle_tls(stage: &Stage, table: &mut Table) -> Result<(), Failure> 
 /// Sign-ons of old clients: two connections each, all that libpurple asks, and gone.
 pub(crate) fn sign_ons(stage: &Stage, table: &mut Table) -> Result<(), Failure> {
     block_on(async {
-        let (host, people) = Served::host(stage.sizes.idle).await?;
+        let (host, people) = Served::host(stage, stage.sizes.idle).await?;
         let address = host.address;
         let rate = rate(&host, stage.sizes.measured, move |number| {
             let people = people.clone();
@@ -90,7 +90,7 @@ pub(crate) fn sign_ons(stage: &Stage, table: &mut Table) -> Result<(), Failure> 
 /// Sign-ons of guests, each with a handshake of its own.
 pub(crate) fn guests(stage: &Stage, table: &mut Table) -> Result<(), Failure> {
     block_on(async {
-        let (host, _) = Served::host(1).await?;
+        let (host, _) = Served::host(stage, 1).await?;
         let (address, tls) = (host.address, client::tls()?);
         let rate = rate(&host, stage.sizes.measured, move |number| {
             let tls = tls.clone();

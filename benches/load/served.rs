@@ -14,6 +14,20 @@ use tempfile::TempDir;
 use crate::Stage;
 use crate::accounts::{self, People};
 
+/// Limits that thousands of clients from one machine meet, raised (ruling G-13); all others stay.
+const RAISED: &str = r#"
+[limits]
+connections = "1000000/1s"
+unsigned_per_address = 100000
+unsigned = 100000
+guests_per_address = 100000
+cookies = 100000
+attempts = "1000000/1s"
+
+[limits.rates_old]
+icbm = { window = 20, max = 6000, clear = 0, alert = 0, limit = 0, disconnect = 0 }
+"#;
+
 /// Takes all the descriptors that the system allows this process.
 pub(crate) fn raise_descriptors() -> Result<(), Failure> {
     let limit = getrlimit(Resource::Nofile);
@@ -45,15 +59,24 @@ pub(crate) struct Holding {
 }
 
 impl Served {
-    /// A host with so many accounts and its limits raised.
-    pub(crate) async fn host(count: usize) -> Result<(Self, People), Failure> {
+    /// `rdv host` with so many accounts and its limits raised.
+    pub(crate) async fn host(stage: &Stage, count: usize) -> Result<(Self, People), Failure> {
         let folder = rdv_benches::scratch::folder()?;
         let people = accounts::settle(folder.path(), count).await?;
+        let config = folder.path().join("host.toml");
+        fs::write(&config, RAISED)?;
+        let [state, config] = [folder.path(), &config].map(|path| path.display().to_string());
         let words = [
-            crate::launcher::ROLE.to_owned(),
-            folder.path().display().to_string(),
+            "host",
+            "--listen",
+            "127.0.0.1:0",
+            "--state",
+            &state,
+            "--config",
+            &config,
         ];
-        let started = Self::start(&std::env::current_exe()?, folder, &words, "Host on ")?;
+        let words = words.map(str::to_owned);
+        let started = Self::start(&stage.rdv, folder, &words, "Host on ")?;
         Ok((started, people))
     }
 
