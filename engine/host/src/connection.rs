@@ -39,6 +39,7 @@ use crate::random::random;
 use crate::routing::{Entrant, Resident, Seat, Word};
 use crate::serve::{Keeping, own_info, serve_account, serve_guest};
 use crate::stored::InHand;
+use crate::time::since_1970;
 
 use administer::Administering;
 
@@ -445,18 +446,28 @@ impl Client {
         let Some(reception) = &shared.reception else {
             return self.refuse(LoginErrorCode::WRONG_PASSWORD);
         };
+        let proven = since_1970();
         let checked = reception.check(&sign_on, self.peer.ip()).await;
         match (checked, sign_on.name.clone()) {
             (Ok(account), Some(_)) if !sign_on.moves_on() => {
-                self.admit(&account, sign_on.sessions, Party::Ours).await;
+                self.admit(&account, sign_on.sessions, Party::Ours, proven)
+                    .await;
             }
-            (Ok(account), Some(name)) => self.send_on(&account, name, sign_on.sessions).await,
+            (Ok(account), Some(name)) => {
+                self.send_on(&account, name, sign_on.sessions, proven).await;
+            }
             (Ok(_), None) => self.refuse(LoginErrorCode::WRONG_PASSWORD),
             (Err(code), _) => self.refuse(code),
         }
     }
 
-    async fn send_on(&mut self, account: &Account, name: ScreenName, sessions: Sessions) {
+    async fn send_on(
+        &mut self,
+        account: &Account,
+        name: ScreenName,
+        sessions: Sessions,
+        proven: Duration,
+    ) {
         let routes = &self.shared.routes;
         if !routes.has_room(account.id, &account.name, sessions).await {
             return self.refuse(LoginErrorCode::ADDRESS_RATE_LIMITED);
@@ -467,6 +478,7 @@ impl Client {
             sessions,
             service: Service::Bos,
             party: Party::Old,
+            proven,
         };
         match self.issue(granted) {
             Some(cookie) => {
@@ -514,13 +526,20 @@ impl Client {
             Service::Admin => self.enter_admin(&account, granted),
             Service::Bos => {
                 let sessions = sessions.unwrap_or(granted.sessions);
-                self.admit(&account, sessions, granted.party).await;
+                self.admit(&account, sessions, granted.party, granted.proven)
+                    .await;
             }
         }
     }
 
-    /// Lets an account in. It sees its name as its owner spells it; old clients that want another form ask for it.
-    async fn admit(&mut self, account: &Account, sessions: Sessions, party: Party) {
+    /// Lets an account in that began to show who it is at `proven`. It sees its name as its owner spells it; old clients that want another form ask for it.
+    async fn admit(
+        &mut self,
+        account: &Account,
+        sessions: Sessions,
+        party: Party,
+        proven: Duration,
+    ) {
         let shared = Arc::clone(&self.shared);
         let _turn = shared.edits.turn(account.id).await;
         let lists = match &self.shared.accounts {
@@ -537,6 +556,7 @@ impl Client {
             sessions,
             from: crate::relay::source(self.peer, self.local),
             confirmed: account.confirmed,
+            proven,
         };
         // Clients of the first generation hang at a length field.
         let bare = party == Party::Old && sessions == Sessions::Unaware;

@@ -53,6 +53,8 @@ pub(crate) struct Granted {
     pub(crate) service: Service,
     /// What kind of client it was given to.
     pub(crate) party: Party,
+    /// When the one who got it began to show who it is, since 1970: what happened to the account since then counts.
+    pub(crate) proven: Duration,
 }
 
 /// All cookies that were given out and not used yet. What is kept of one does not make it up again.
@@ -105,6 +107,19 @@ impl Cookies {
         let (issued_at, end, granted) = state.granted.remove(&digest)?;
         state.ends.remove(&(end, digest));
         issued_at.opens(door).then_some(granted)
+    }
+
+    /// Takes those of an account back that were earned up to `at`.
+    pub(crate) fn take_back(&self, account: AccountId, at: Duration) {
+        let mut state = self.lock();
+        let State { granted, ends } = &mut *state;
+        granted.retain(|digest, (_, end, granted)| {
+            let stays = granted.account != account || granted.proven > at;
+            if !stays {
+                ends.remove(&(*end, *digest));
+            }
+            stays
+        });
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -160,7 +175,22 @@ mod tests {
             sessions: Sessions::Several,
             service: Service::Bos,
             party: Party::Old,
+            proven: Duration::from_secs(number.unsigned_abs()),
         }
+    }
+
+    #[test]
+    fn cookies_of_an_account_are_taken_back_if_they_are_older_than_what_happened_to_it() {
+        let (cookies, now) = (Cookies::new(MINUTE, 9), Instant::now());
+        let issue = |number| cookies.issue(now, HERE, of_account(number)).unwrap();
+        let (mine, others) = (issue(3), issue(4));
+        cookies.take_back(AccountId::numbered(3), Duration::from_secs(2));
+        assert_eq!(cookies.lock().granted.len(), 2);
+        cookies.take_back(AccountId::numbered(3), Duration::from_secs(3));
+        assert!(cookies.redeem(now, HERE, &mine).is_none());
+        assert!(cookies.redeem(now, HERE, &others).is_some());
+        let state = cookies.lock();
+        assert_eq!((state.granted.len(), state.ends.len()), (0, 0));
     }
 
     #[test]

@@ -284,8 +284,8 @@ impl Host {
             loops.spawn(Arc::clone(roster).watch(stopped.clone()));
         }
         if let Some(accounts) = self.shared.accounts.clone() {
-            let routes = self.shared.routes.clone();
-            loops.spawn(watch_accounts(accounts, routes, stopped.clone()));
+            let shared = Arc::clone(&self.shared);
+            loops.spawn(watch_accounts(accounts, shared, stopped.clone()));
         }
         loops.spawn(self.shared.stun.clone().serve(stopped.clone()));
         let farewell = self.shared.limits.farewell;

@@ -2,6 +2,7 @@
 //!
 //! Each deed leaves a line in the audit table. A look at what is new there, every two seconds, costs one search by its key.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -9,7 +10,7 @@ use tokio::time::sleep;
 use tracing::{debug, info};
 
 use crate::accounts::{Accounts, AccountsError, Effect, Journal};
-use crate::routing::Routes;
+use crate::host::Shared;
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(2);
@@ -19,12 +20,12 @@ const DELETED: u16 = 2;
 /// Looks until `stopped`.
 pub(crate) async fn watch_accounts(
     accounts: Accounts,
-    routes: Routes,
+    shared: Arc<Shared>,
     mut stopped: watch::Receiver<bool>,
 ) {
     let mut journal = Journal::default();
     loop {
-        match look(&accounts, &routes, &mut journal).await {
+        match look(&accounts, &shared, &mut journal).await {
             Ok(()) => {}
             // The next look sees what this one missed.
             Err(error) => debug!(%error, "what the operator does cannot be seen"),
@@ -38,15 +39,27 @@ pub(crate) async fn watch_accounts(
 
 async fn look(
     accounts: &Accounts,
-    routes: &Routes,
+    shared: &Shared,
     journal: &mut Journal,
 ) -> Result<(), AccountsError> {
     for deed in accounts.news(journal).await? {
         let (id, name) = (deed.account, &deed.name);
+        let routes = &shared.routes;
+        let administration = |reason| {
+            // Whoever is on its way with a cookie showed who it is before this.
+            shared.cookies.take_back(id, deed.at);
+            if let Some(admin) = &shared.admin {
+                admin.connections.expel(id, reason);
+            }
+        };
         match deed.effect {
-            Effect::Deleted => routes.expel(id, name, DELETED).await,
+            Effect::Deleted => {
+                administration(Some(DELETED));
+                routes.expel(id, name, DELETED).await;
+            }
             Effect::Ended => {
                 info!("sign-ons of an account end: it was disabled, or has another password");
+                administration(None);
                 // Who came with the new password stays.
                 routes.expel_earlier(id, name, deed.at).await;
             }

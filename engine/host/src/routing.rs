@@ -91,6 +91,8 @@ pub(crate) struct Resident {
     pub(crate) from: Origin,
     /// Whether the account was confirmed.
     pub(crate) confirmed: bool,
+    /// When it began to show who it is, since 1970.
+    pub(crate) proven: Duration,
 }
 
 /// Somebody who is in.

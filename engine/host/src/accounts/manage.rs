@@ -186,10 +186,11 @@ impl Accounts {
     /// [`AccountsError::Unknown`], or one of the database.
     pub async fn confirm_named(&self, name: &ScreenName) -> Result<(), AccountsError> {
         let statement = sql(
-            "UPDATE accounts SET email = COALESCE(email_pending, email), confirmed = 1, \
+            "UPDATE accounts SET email = CASE WHEN email_pending_until_unix_s > $1 THEN email_pending ELSE email END, confirmed = 1, \
              email_pending = NULL, email_pending_code = NULL, email_pending_until_unix_s = NULL, \
-             confirm_code = NULL, confirm_until_unix_s = NULL WHERE name = $1 RETURNING id, name",
+             confirm_code = NULL, confirm_until_unix_s = NULL WHERE name = $2 RETURNING id, name",
         )
+        .bind(unix_s())
         .bind(name.normalized());
         self.manage(name, statement, Deed::Confirmed).await
     }

@@ -84,6 +84,18 @@ impl Connections {
         }
     }
 
+    /// Ends all of an account.
+    pub(crate) fn expel(&self, account: AccountId, reason: Option<u16>) {
+        for one in self.lock().open.remove(&account).unwrap_or_default() {
+            match (one.bare_sign_off, reason) {
+                (true, _) => one.queue.push_bare_sign_off(),
+                (false, Some(reason)) => one.queue.push(Channel::SIGN_OFF, because(reason)),
+                (false, None) => one.queue.push(Channel::SIGN_OFF, Bytes::new()),
+            };
+            one.queue.close();
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

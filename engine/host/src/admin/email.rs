@@ -94,6 +94,7 @@ impl Desk {
         }
         let mailer = self.mailer.as_ref();
         let mailer = mailer.ok_or(AdminErrorCode::ALL_OTHER_ERRORS)?;
+        self.may_change(record.id).await?;
         let (code, until) = self.draw()?;
         let started = self.store.start_confirm(record.id, code.digest(), until);
         if !started.await.map_err(store_error)? {

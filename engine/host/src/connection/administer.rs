@@ -15,7 +15,7 @@ use crate::accounts::Account;
 use crate::admin::{AdminSeat, Asker, NotRegistered, Then};
 use crate::cookies::{Granted, Service};
 use crate::metrics::{Kind, Limit};
-use crate::time::unix_s;
+use crate::time::{since_1970, unix_s};
 
 /// Sign-off reason: the account is deleted.
 const DELETED: u16 = 2;
@@ -43,6 +43,7 @@ impl Client {
             sessions: self.session.sessions()?,
             service: Service::Admin,
             party: self.session.party()?,
+            proven: since_1970(),
         };
         self.issue(granted)
     }
@@ -122,7 +123,10 @@ impl Client {
             return self.refuse(LoginErrorCode::NO_REGISTRATION);
         };
         match admin.registrar.register(wanted, self.peer.ip()).await {
-            Ok(account) => self.admit(&account, sessions, Party::Ours).await,
+            Ok(account) => {
+                self.admit(&account, sessions, Party::Ours, since_1970())
+                    .await;
+            }
             Err(NotRegistered::Refused(code)) => self.refuse(code),
             Err(NotRegistered::Not(code)) => {
                 debug!(?code, "an account was not made");

@@ -142,6 +142,7 @@ mod tests {
             sessions: Sessions::Several,
             from: Origin::of(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             confirmed,
+            proven: crate::time::since_1970(),
         };
         let now = Instant::now();
         let address = people.sign_on(now, resident, mailbox).unwrap().address;

@@ -22,7 +22,7 @@ use crate::mailbox::{Mailbox, Recipient, SIGNED_ON_ELSEWHERE};
 use crate::metrics::{Limit, Metrics};
 use crate::relay::Residents;
 use crate::routing::{Address, Kind, Parcel, Registered, Resident, RouteError, Seen, Word};
-use crate::time::{since_1970, unix_s};
+use crate::time::unix_s;
 
 pub(crate) use delivery::blocked;
 
@@ -151,7 +151,7 @@ impl People {
             id,
             recipient: Recipient::new(mailbox),
             from: entrant.from,
-            since: since_1970(),
+            since: entrant.proven,
             shown,
             online: false,
             watching: BTreeSet::new(),
