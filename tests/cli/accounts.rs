@@ -152,7 +152,7 @@ fn two_of_ours_send_by_name_with_our_own_service() {
     write_many(&alice.path("many"), 300);
     write_random(&alice.path("big.bin"), "by name", 3_000_001);
     let bobs = listen(&bob, &["--from", "ALICE", "--yes", "--count", "2"]);
-    let sent = send(&alice, "bob", &["many", "big.bin"])
+    let sent = send(&alice, "bob", &["--relay", "never", "many", "big.bin"])
         .finish()
         .expect_code(0);
     let result = sent.result();

@@ -100,8 +100,8 @@ fn without_a_host_it_says_what_it_cannot_know() {
 
 #[test]
 fn a_host_that_is_not_there_is_12_after_what_is_known_all_the_same() {
-    // Bound and dropped: nobody listens there.
-    let closed = TcpListener::bind("127.0.0.1:0")
+    // Bound and dropped, where no other test listens: nobody is there.
+    let closed = TcpListener::bind("127.77.0.1:0")
         .unwrap()
         .local_addr()
         .unwrap();
