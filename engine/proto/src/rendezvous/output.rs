@@ -223,7 +223,7 @@ pub enum Event {
         /// What it is better at.
         why: MoveReason,
     },
-    /// The last lane of a conversation is gone; another one is being looked for.
+    /// The lane in use is gone, and no other one takes its place for now; another one is being looked for.
     LaneLost {
         /// The conversation.
         id: ConversationId,

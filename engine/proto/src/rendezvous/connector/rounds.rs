@@ -157,11 +157,10 @@ impl Connector {
         if self.fall_back(common, context) {
             return;
         }
-        if !self.ground.lanes.any(Lane::is_proven) {
-            context.desk.event(Event::LaneLost {
-                id: common.id.clone(),
-            });
-        }
+        // Also if there are others that work: one that the peer has not chosen may be as dead as the peer is.
+        context.desk.event(Event::LaneLost {
+            id: common.id.clone(),
+        });
         self.repair(common, context);
     }
 
