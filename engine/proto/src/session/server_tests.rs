@@ -272,11 +272,16 @@ fn reports_are_asked_for_once_the_client_is_ready_if_it_makes_any() {
 }
 
 #[test]
-fn nothing_is_stored_so_nothing_can_be_fetched_and_nobody_is_warned() {
+fn what_was_stored_is_asked_of_the_caller_and_nobody_is_warned() {
     let mut session = account(start());
-    assert_eq!(
-        answers(&mut session, 4, 0x10, ""),
-        [(4, 0x17, Bytes::new())]
+    let fetch = Snac::new(Foodgroup::ICBM, 0x10, 0x0B, Bytes::new()).encode();
+    session.handle_frame(start(), frame(Channel::DATA, fetch));
+    let asked = outputs(&mut session);
+    assert!(matches!(asked[..], [Output::Stored { request_id: 0x0B }]));
+    session.stored_all(0x0B);
+    let done = Snac::new(Foodgroup::ICBM, 0x17, 0x0B, Bytes::new()).encode();
+    assert!(
+        matches!(&outputs(&mut session)[..], [Output::Send(Channel::DATA, data)] if *data == done)
     );
     let denied = crate::wire::hex("000d");
     assert_eq!(
